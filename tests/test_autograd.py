@@ -1,0 +1,233 @@
+"""The engine: what `grad` returns, what it refuses and what it says, and what it costs in memory. No operation in particular."""
+
+import gc
+import tracemalloc
+import weakref
+
+import numpy as np
+import pytest
+
+from tinygan import Tensor, grad, no_grad, ops, primitive
+
+
+def leaf(*values, dtype=np.float64, name=None):
+    return Tensor(np.array(values, dtype), name)
+
+
+def test_any_order_of_derivative():
+    x = leaf(0.5, 2.0)
+    y = ops.sum(x**5)
+    for power, factor in [(4, 5), (3, 20), (2, 60), (1, 120)]:
+        (g,) = grad(y, [x], create_graph=True)
+        np.testing.assert_allclose(g.data, factor * x.data**power, rtol=1e-14)
+        y = ops.sum(g)
+    np.testing.assert_allclose(grad(y, x), [120.0, 120.0], rtol=1e-14)
+
+
+def test_plain_gradients_are_raw_and_graph_gradients_are_tensors():
+    x = leaf(1.0, 2.0)
+    y = ops.sum(x * x)
+    assert type(grad(y, x)) is np.ndarray and isinstance(grad(y, x, create_graph=True), Tensor)
+    assert isinstance(grad(y, [x]), list) and isinstance(grad(y, x), np.ndarray)
+
+
+def test_shared_and_repeated_paths_add_up():
+    x = leaf(3.0)
+    y = x * x
+    z = y * y + y + x
+    np.testing.assert_allclose(grad(z, [x, y, x], np.ones(1)), [[4 * 27 + 6 + 1], [2 * 9 + 1], [115.0]])
+    assert grad([z, z], x, [np.ones(1), -np.ones(1)]) == 0.0  # several outputs add up
+
+
+def test_grad_with_respect_to_an_intermediate_and_to_the_output_itself():
+    x = leaf(2.0)
+    y = x * 3.0
+    np.testing.assert_array_equal(grad(y * y, y), [12.0])
+    np.testing.assert_array_equal(grad(y, y, np.array([5.0])), [5.0])
+
+
+def test_only_live_paths_are_visited():
+    visited = []
+
+    @primitive
+    def spy(x, name):
+        return x + 0.0
+
+    def rule(g, out, x, name):
+        visited.append(name)
+        return g * 1.0
+
+    spy.defvjp(rule)
+    a, b = leaf(1.0), leaf(2.0)
+    y = spy(spy(a, "a") * spy(b, "b"), "both")
+    grad(y, b)
+    assert visited == ["both", "b"]
+
+
+def test_unused_input_is_an_error_that_names_it():
+    used, unused = leaf(1.0, name="used"), leaf(1.0, 2.0, name="fc.weight")
+    y = ops.sum(used * used)
+    with pytest.raises(ValueError, match=r"fc\.weight \(2,\) float64 cpu.*allow_unused"):
+        grad(y, [used, unused])
+    g, none = grad(y, [used, unused], allow_unused=True)
+    assert none is None and g == 2.0
+
+
+def test_a_path_through_an_argument_without_a_rule_is_no_path():
+    @primitive
+    def count(x, like):
+        return x * 2.0
+
+    count.defvjp(lambda g, out, x, like: g * 2.0)
+    x, like = leaf(1.0), leaf(1.0)
+    assert grad(count(x, like), [x, like], allow_unused=True)[1] is None
+
+
+def test_a_call_reached_only_through_such_an_argument_is_skipped():
+    @primitive
+    def first(x, y):
+        return x * 1.0
+
+    first.defvjp(lambda g, out, x, y: g * 1.0)
+    x = leaf(2.0)
+    np.testing.assert_array_equal(grad(first(x * 3.0, x * x), x), [3.0])
+
+
+def test_raw_arrays_are_constants_and_record_nothing():
+    assert type(ops.exp(np.ones(2))) is np.ndarray
+    y = leaf(1.0) * np.array([2.0])
+    assert [isinstance(a, Tensor) for a in y.args] == [True, False]
+
+
+def test_no_grad_leaves_and_nests():
+    x = leaf(1.0)
+    with no_grad():
+        y = x * 2.0
+        with no_grad():
+            pass
+        z = x * 2.0
+    assert y.op is None and z.op is None and (x * 2.0).op is not None
+    assert no_grad()(lambda: x * 2.0)().op is None
+
+
+@pytest.mark.parametrize("n", [20_000, 200_000])
+def test_deep_chain(n):
+    x = leaf(1.0)
+    y = x
+    for _ in range(n):
+        y = y + x
+    np.testing.assert_array_equal(grad(y, x), [n + 1.0])
+    del y  # a recursive destructor would overflow the stack here
+
+
+def test_memory_goes_with_the_last_reference():
+    gc.disable()
+    try:
+        x = Tensor(np.ones(10))
+        y = ops.sum(ops.tanh(x * x))
+        middle = weakref.ref(y.args[0])
+        grad(y, x), grad(y, x, create_graph=True), y.backward()
+        del y
+        assert middle() is None
+    finally:
+        gc.enable()
+
+
+def test_backward_frees_cotangents_on_the_way():
+    x = Tensor(np.ones(1_000_000))
+    y = x
+    for _ in range(20):
+        y = y + 1.0
+    seed = np.ones(1_000_000)
+    tracemalloc.start()
+    grad(y, x, seed)
+    assert tracemalloc.get_traced_memory()[1] < 3 * seed.nbytes
+    tracemalloc.stop()
+
+
+def test_backward_accumulates_in_leaves_only():
+    x, w = leaf(2.0), leaf(3.0)
+    y = x * w
+    z = y * y
+    z.backward()
+    z.backward(np.ones(1))
+    np.testing.assert_array_equal(x.grad, [2 * 2 * 6 * 3.0])
+    np.testing.assert_array_equal(w.grad, [2 * 2 * 6 * 2.0])
+    assert y.grad is None
+
+
+def test_gradients_share_no_memory():
+    x, y, c = leaf(1.0, 2.0), leaf(3.0, 4.0), np.array([5.0, 6.0])
+    gx, gy = grad(x + y, [x, y], c)
+    assert not np.shares_memory(gx, gy) and not np.shares_memory(gx, c)
+    g = grad(ops.sum(x), x)
+    g += 1.0  # a broadcast view would be read-only
+    assert not np.shares_memory(grad(ops.reshape(x, (2, 1)), x, c.reshape(2, 1)), c)
+
+
+def test_errors_say_which_rule_and_which_input():
+    @primitive
+    def wrong_shape(x, y):
+        return x * y
+
+    wrong_shape.defvjp(lambda g, out, x, y: g * y, lambda g, out, x, y: g[:1])
+    a, b = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    with pytest.raises(ValueError, match="shape and dtype") as caught:
+        grad(wrong_shape(a, b), [a, b], np.ones(2))
+    assert caught.value.__notes__ == ["in the rule of wrong_shape for argument 1, (2,) float64 cpu"]
+    with pytest.raises(ValueError) as caught:
+        a + leaf(1.0, 2.0, 3.0)
+    assert caught.value.__notes__ == ["in add((2,) float64 cpu, (3,) float64 cpu)"]
+
+
+def test_a_rule_that_changes_the_dtype_is_refused():
+    @primitive
+    def promote(x):
+        return x * 2
+
+    promote.defvjp(lambda g, out, x: g.astype(np.float64))
+    x = leaf(1.0, dtype=np.float32)
+    with pytest.raises(ValueError, match="float64"):
+        grad(promote(x), x)
+
+
+@pytest.mark.parametrize(
+    "outputs, cotangent, words",
+    [
+        (leaf(1.0, 2.0), None, "only a scalar needs none"),
+        (leaf(1.0, 2.0), np.ones(3), "shape and dtype must agree"),
+        (leaf(1.0, 2.0), np.ones(2, np.float32), "shape and dtype must agree"),
+        (leaf(1.0), [np.ones(1), np.ones(1)], "1 outputs but 2"),
+    ],
+)
+def test_bad_cotangents(outputs, cotangent, words):
+    with pytest.raises(ValueError, match=words):
+        grad(outputs, outputs, cotangent)
+
+
+def test_output_that_is_no_tensor():
+    with pytest.raises(TypeError, match="must be a Tensor"):
+        grad(np.ones(1), leaf(1.0))
+
+
+def test_tensor_takes_floats_only_and_keeps_their_dtype():
+    assert Tensor([1, 2]).dtype == Tensor(1.0).dtype == np.float32
+    assert Tensor(np.float64(1)).dtype == np.float64 and Tensor(np.float64(1)).shape == ()
+    with pytest.raises(TypeError, match="labels, indices and masks stay raw"):
+        Tensor(np.arange(3))
+
+
+def test_tensors_do_not_slip_into_numpy():
+    x = leaf(1.0, 2.0)
+    assert isinstance(np.ones(2) * x, Tensor)
+    with pytest.raises(TypeError, match="use tinygan.ops"):
+        np.concatenate([x, x])
+    with pytest.raises(TypeError):
+        np.exp(x)
+    np.testing.assert_array_equal(np.asarray(x), x.data)
+
+
+def test_tensor_shows_itself():
+    assert repr(leaf(1.0, name="w")) == "Tensor([1.], w (1,) float64 cpu)"
+    assert "multiply" in repr(leaf(1.0) * 2.0) and len(leaf(1.0, 2.0)) == 2 and leaf(4.0).item() == 4.0
+    assert leaf(1.0).detach().op is None and type(leaf(1.0).numpy()) is np.ndarray

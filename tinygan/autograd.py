@@ -1,0 +1,249 @@
+"""Reverse-mode automatic differentiation: the file people came for.
+
+A *primitive* is a function on raw arrays plus one small rule per argument, its vector-Jacobian product (VJP). Calling it
+with a `Tensor` records the call; `grad` walks the records backwards, from the youngest tensor to the oldest, and asks the
+rules. Rules are themselves written with primitives: handed raw arrays they just compute, handed Tensors they are recorded
+too, and so the derivative of a derivative needs no further code.
+
+This room knows no operation by name and no device: `ops` attaches the operators of `Tensor` (+, *, @, ...).
+"""
+
+import contextlib
+import functools
+import itertools
+import operator
+import threading
+
+import numpy as np
+
+_births, _birth = itertools.count().__next__, operator.attrgetter("birth")
+_new, _generic = object.__new__, np.generic
+
+
+class Tensor:
+    """An array that remembers how it was made: `data`, and the call `op(*args, **kwargs)` that gave it (None for a leaf).
+
+    data: a NumPy or CuPy array of floats, whose dtype is kept; Python numbers and lists become float32, as in PyTorch.
+    grad: the raw array that `backward` accumulates into, for leaves. name: what error messages call it.
+    """
+
+    __slots__ = ("data", "op", "args", "raw", "kwargs", "birth", "__dict__", "__weakref__")
+    __array_ufunc__ = None  # array * tensor asks Tensor.__rmul__, instead of making an array of objects
+    grad = name = None
+
+    def __init__(self, data, name=None):
+        data = data.data if isinstance(data, Tensor) else data
+        if isinstance(data, (int, float, list, tuple, _generic)):
+            data = np.asarray(data, getattr(data, "dtype", np.float32))
+        if getattr(getattr(data, "dtype", None), "kind", None) != "f":
+            raise TypeError(f"Tensor: needs floats, got {describe(data)}; labels, indices and masks stay raw arrays")
+        self.data, self.op, self.args, self.birth = data, None, (), _births()
+        if name is not None:
+            self.name = name
+
+    shape = property(lambda self: self.data.shape)
+    dtype = property(lambda self: self.data.dtype)
+    ndim = property(lambda self: self.data.ndim)
+    size = property(lambda self: self.data.size)
+
+    def numpy(self):
+        """The value as a NumPy array on the host (the same memory where it lives there already)."""
+        return self.data.get() if hasattr(self.data, "get") else self.data
+
+    def item(self):
+        """The value of a one-element tensor as a Python float."""
+        return self.data.item()
+
+    def detach(self):
+        """A leaf with the same memory and no history."""
+        return Tensor(self.data, self.name)
+
+    def backward(self, gradient=None):
+        """Add d(self)/d(leaf), raw arrays, into the `grad` of every leaf; `gradient` weighs a self that is no scalar."""
+        leaves = [t for t in _ancestors([self], 0) if t.op is None]
+        for leaf, g in zip(leaves, grad(self, leaves, gradient, allow_unused=True)):
+            if g is not None:
+                leaf.grad = g if leaf.grad is None else leaf.grad + g
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.data, dtype, copy=copy)  # CuPy refuses: a silent copy to the host is never wanted
+
+    def __array_function__(self, func, types, args, kwargs):
+        raise TypeError(f"np.{func.__name__} would cut a Tensor off its graph: use tinygan.ops, or x.data for the value")
+
+    def __len__(self):
+        return len(self.data)
+
+    def __repr__(self):
+        return f"Tensor({self.data}, {self.name or (self.op.__name__ if self.op else 'leaf')} {describe(self)})"
+
+
+class _Mode(threading.local):
+    recording = True
+
+
+_mode = _Mode()
+
+
+class no_grad(contextlib.ContextDecorator):
+    """Inside it, operations record nothing: their results are leaves. Also a decorator."""
+
+    def __enter__(self):
+        self.before, _mode.recording = _mode.recording, False
+
+    def __exit__(self, *exc):
+        _mode.recording = self.before
+
+
+def primitive(f):
+    """Make `f`, a function on raw arrays, differentiable. Positional arguments may be Tensors; keywords configure.
+
+        @primitive
+        def multiply(x, y): return x * y
+        multiply.defvjp(lambda g, out, x, y: g * y,     # to x, from the incoming gradient g (and the result out)
+                        lambda g, out, x, y: g * x)     # to y
+
+    Raw arguments are constants: without a Tensor among them the call is just `f`. A rule of None (or none at all) marks an
+    argument through which no gradient flows.
+    """
+
+    @functools.wraps(f)
+    def op(*args, **kwargs):
+        raw, tracked = [], False
+        for a in args:
+            if isinstance(a, Tensor):
+                tracked = True
+                raw.append(a.data)
+            elif isinstance(a, _generic):  # a NumPy scalar would promote float32: it counts as the Python number it holds
+                raw.append(a.item())
+            else:
+                raw.append(a)
+        if not tracked:
+            return f(*args, **kwargs)
+        try:
+            data = f(*raw, **kwargs)
+        except Exception as e:
+            e.add_note(f"in {op.__name__}({', '.join(map(describe, args))})")
+            raise
+        t = _new(Tensor)
+        t.data = np.asarray(data) if isinstance(data, _generic) else data
+        t.birth = _births()
+        if _mode.recording:
+            t.op, t.args, t.raw, t.kwargs = op, args, raw, kwargs
+        else:
+            t.op, t.args = None, ()
+        return t
+
+    def defvjp(*rules):
+        op.rules = rules
+
+    op.rules, op.defvjp = (), defvjp
+    return op
+
+
+def grad(outputs, inputs, grad_outputs=None, *, create_graph=False, allow_unused=False):
+    """The gradients of `outputs` with respect to `inputs`: a list in their order, or one array for one Tensor.
+
+    outputs: a Tensor, or a sequence whose gradients are summed. grad_outputs: the cotangents, raw or Tensors, one per
+    output with its shape; needed unless an output has one element. create_graph: give Tensors that can be differentiated
+    again, instead of raw arrays. allow_unused: give None for an input that the outputs do not depend on, instead of a
+    ValueError that names it. Only calls on a path from an input to an output are visited. (Griewank & Walther 2008, ch. 3)
+    """
+    single = isinstance(inputs, Tensor)
+    inputs = [inputs] if single else list(inputs)
+    outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    cotangents = list(grad_outputs) if isinstance(grad_outputs, (list, tuple)) else [grad_outputs] * len(outputs)
+    if len(cotangents) != len(outputs):
+        raise ValueError(f"grad: {len(outputs)} outputs but {len(cotangents)} grad_outputs")
+    wanted, gradients = set(inputs), {}
+
+    def accumulate(t, g):
+        had = gradients.get(t)
+        gradients[t] = g if had is None else had + g  # never in place: a rule may hand on its own g
+
+    for i, y in enumerate(outputs):
+        cotangents[i] = _cotangent(y, cotangents[i], create_graph)
+        accumulate(y, cotangents[i])
+    path, live = _path(outputs, inputs)
+    while path:
+        t = path.pop()
+        g = gradients.get(t) if t in wanted else gradients.pop(t, None)
+        if g is None:  # reached only through arguments without a rule
+            continue
+        out, args = (t, t.args) if create_graph else (t.data, t.raw)
+        for i, (a, rule) in enumerate(zip(t.args, t.op.rules)):
+            if isinstance(a, Tensor) and a in live and rule is not None:
+                try:
+                    ga = rule(g, out, *args, **t.kwargs)
+                    if ga.shape != a.data.shape or ga.dtype != a.data.dtype:
+                        raise ValueError(f"a gradient has its argument's shape and dtype, but this is {describe(ga)}")
+                except Exception as e:
+                    e.add_note(f"in the rule of {t.op.__name__} for argument {i}, {describe(a)}")
+                    raise
+                accumulate(a, ga)
+
+    missing = [f"{x.name or f'inputs[{i}]'} {describe(x)}" for i, x in enumerate(inputs) if x not in gradients]
+    if missing and not allow_unused:
+        raise ValueError(f"grad: the outputs do not depend on {'; '.join(missing)} (allow_unused=True gives None for these)")
+    found = [gradients.get(x) for x in inputs]
+    if not create_graph:
+        found = _unshared(found, [t.data for t in inputs] + cotangents)
+    return found[0] if single else found
+
+
+def _path(outputs, inputs):
+    """The recorded calls between inputs and outputs, oldest first, and the set of tensors through which gradients flow.
+
+    A tensor is born after its arguments: sorting by birth sorts topologically, and nothing depends on a younger tensor.
+    """
+    live, path = set(inputs), []
+    for t in sorted(_ancestors(outputs, min((x.birth for x in inputs), default=0)), key=_birth):
+        if t.op is not None:
+            for a, rule in zip(t.args, t.op.rules):
+                if isinstance(a, Tensor) and a in live and rule is not None:
+                    live.add(t)
+                    path.append(t)
+                    break
+    return path, live
+
+
+def _ancestors(outputs, oldest):
+    """The tensors that outputs are made of, themselves included, born at `oldest` or later."""
+    seen, stack = set(outputs), list(outputs)
+    while stack:
+        for a in stack.pop().args:
+            if isinstance(a, Tensor) and a not in seen and a.birth >= oldest:
+                seen.add(a)
+                stack.append(a)
+    return seen
+
+
+def _cotangent(y, g, create_graph):
+    if not isinstance(y, Tensor):
+        raise TypeError(f"grad: an output must be a Tensor, got {describe(y)}: nothing it was computed from is a Tensor")
+    if g is None and y.size != 1:
+        raise ValueError(f"grad: an output of shape {y.shape} needs grad_outputs of that shape; only a scalar needs none")
+    g = np.ones_like(y.data) if g is None else g
+    if getattr(g, "shape", None) != y.shape or g.dtype != y.dtype:
+        raise ValueError(f"grad: grad_outputs is {describe(g)}, but its output is {describe(y)}: shape and dtype must agree")
+    raw = g.data if isinstance(g, Tensor) else g
+    return raw if not create_graph else g if isinstance(g, Tensor) else Tensor(g)
+
+
+def _unshared(arrays, others):
+    """The arrays, copied where they share memory with `others`, with one another, or with themselves."""
+    kept = list(others)
+    for i, a in enumerate(arrays):
+        if a is not None:
+            if a.size and (0 in a.strides or any(np.may_share_memory(a, b) for b in kept)):
+                arrays[i] = a = a.copy()
+            kept.append(a)
+    return arrays
+
+
+def describe(a):
+    """'(2, 3) float32 cpu' for a tensor or array, its repr for anything else: the words of every error message."""
+    a = a.data if isinstance(a, Tensor) else a
+    if not hasattr(a, "dtype"):
+        return repr(a)
+    return f"{a.shape} {a.dtype} {'cpu' if isinstance(a, (np.ndarray, _generic)) else 'gpu'}"

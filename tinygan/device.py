@@ -1,0 +1,117 @@
+"""Where an array lives, `cpu` (NumPy) or `gpu` (CuPy): picking a device, moving arrays, saying why a GPU is unusable.
+
+Code elsewhere calls plain NumPy functions, which CuPy arrays answer themselves, and takes its raw functions from
+`kernels.of(array)`; so only this file and `kernels/gpu.py` ever say "cupy", and both import it only when it is used.
+It knows neither Tensor nor kernels.
+"""
+
+import importlib.util
+import sys
+import warnings
+
+import numpy as np
+
+_EXTRA = 'pip install "tinygan[gpu]" (CUDA 13: cupy-cuda13x[ctk]) or "tinygan[cuda12x]" (CUDA 12)'
+
+
+class DeviceError(RuntimeError):
+    """The GPU that was asked for cannot be used; the message says why and what to do."""
+
+
+def resolve(name):
+    """'cpu' or 'gpu': 'auto' takes the GPU where one works; 'gpu' raises DeviceError where none does."""
+    if name not in ("auto", "cpu", "gpu"):
+        raise ValueError(f"device must be 'auto', 'cpu' or 'gpu', got {name!r}")
+    if name == "cpu" or name == "auto" and importlib.util.find_spec("cupy") is None:
+        return "cpu"
+    try:
+        with warnings.catch_warnings():
+            if name == "auto":
+                warnings.simplefilter("ignore")
+            _check()
+    except DeviceError:
+        if name == "gpu":
+            raise
+        return "cpu"
+    return "gpu"
+
+
+def describe():
+    """One line on the GPU in use, such as 'NVIDIA H100 (driver 13.0, runtime 13.0, CuPy 14.2.0)'."""
+    cupy = module("gpu")
+    runtime = cupy.cuda.runtime
+    versions = runtime.driverGetVersion(), runtime.runtimeGetVersion()
+    driver, library = (f"{v // 1000}.{v % 1000 // 10}" for v in versions)
+    name = runtime.getDeviceProperties(runtime.getDevice())["name"].decode()
+    return f"{name} (driver {driver}, runtime {library}, CuPy {cupy.__version__})"
+
+
+def of(array):
+    """'cpu' for a NumPy array or scalar, 'gpu' for a CuPy array."""
+    if isinstance(array, (np.ndarray, np.generic)):
+        return "cpu"
+    if not is_array(array):
+        raise TypeError(f"expected a NumPy or CuPy array, got {type(array).__name__}")
+    return "gpu"
+
+
+def is_array(x):
+    """Whether x is a NumPy or CuPy array."""
+    return isinstance(x, np.ndarray) or "cupy" in sys.modules and isinstance(x, sys.modules["cupy"].ndarray)
+
+
+def module(where):
+    """The array module, numpy or cupy, of a device name or of an array."""
+    device = where if isinstance(where, str) else of(where)
+    if device not in ("cpu", "gpu"):
+        raise ValueError(f"device must be 'cpu' or 'gpu' here (resolve() makes one of 'auto'), got {device!r}")
+    return np if device == "cpu" else _cupy()
+
+
+def to(array, device):
+    """The array on that device, with its dtype and the order of its axes in memory; itself if it is there already."""
+    source, target = of(array), module(device)
+    if source == device:
+        return array
+    order = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))  # channels-last behind NCHW: n h w c
+    stored = array.transpose(order)  # both libraries copy this as it lies in memory
+    moved = stored.get() if device == "cpu" else target.asarray(stored)
+    return moved.transpose(sorted(range(array.ndim), key=order.__getitem__))
+
+
+def to_device_of(array, like):
+    """The array on the device where the array `like` lives."""
+    return to(array, of(like))
+
+
+def to_host(array):
+    """The array as a NumPy array (the same memory if it is one)."""
+    return to(array, "cpu")
+
+
+def _cupy():
+    if importlib.util.find_spec("cupy") is None:
+        raise DeviceError(f"the GPU needs CuPy, which is not installed: {_EXTRA}")
+    try:
+        import cupy
+    except Exception as e:  # a wheel for another Python or CUDA, two wheels side by side, a broken library path
+        raise DeviceError(f"CuPy cannot be imported ({e}): uninstall every cupy package, then {_EXTRA}") from e
+    return cupy
+
+
+def _check():
+    cupy = _cupy()
+    runtime = cupy.cuda.runtime
+    if runtime.driverGetVersion() == 0:
+        raise DeviceError("no NVIDIA driver was found: install one (nvidia-smi must list the GPU), or use device='cpu'")
+    try:
+        count, reason = runtime.getDeviceCount(), "the driver counts 0 devices"
+    except runtime.CUDARuntimeError as e:
+        count, reason = 0, str(e)
+    if count == 0:
+        raise DeviceError(f"the driver shows no GPU ({reason}): check CUDA_VISIBLE_DEVICES and nvidia-smi")
+    try:
+        a = cupy.zeros((2, 2), "float32") + 1  # compiles a kernel: needs NVRTC
+        (a @ a).get()  # needs cuBLAS
+    except Exception as e:
+        raise DeviceError(f"the GPU failed at a first kernel and product ({e}): for a missing library, {_EXTRA}") from e

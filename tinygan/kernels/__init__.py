@@ -1,0 +1,26 @@
+"""The raw functions, three times by device and once by name: `reference` (NumPy), `cpu` (Numba), `gpu` (CuPy).
+
+This room knows devices and no gradients; nothing else in the package knows Numba or CuPy.
+"""
+
+import functools
+import importlib
+import warnings
+
+import numpy as np
+
+from . import reference
+
+
+def of(x):
+    """The module of raw functions for the array x, by its type; Numba and CuPy are loaded when first needed."""
+    return _cpu() if isinstance(x, (np.ndarray, np.generic)) else importlib.import_module(".gpu", __package__)
+
+
+@functools.cache
+def _cpu():
+    try:
+        return importlib.import_module(".cpu", __package__)
+    except Exception as e:  # missing, or broken by a NumPy it does not know
+        warnings.warn(f"tinygan: Numba cannot be used ({e}); plain NumPy does its work, several times slower", stacklevel=3)
+        return reference

@@ -1,0 +1,299 @@
+"""The raw functions for CuPy arrays: `reference` says what each one means, and this file loads when the first arrives.
+
+Nothing here waits for the device, and the kernels read what changes from step to step (`lr`, `step`) through pointers:
+a training step can be captured as a CUDA graph. No kernel adds with atomics: a sum is made in one order every time.
+"""
+
+import ctypes
+import functools
+import math
+
+import cupy
+import numpy as np
+
+from .reference import index_add  # noqa: F401  (np.add.at is cupy.add.at here; only repeated indices meet in any order)
+
+empty, contiguous, Kernel = cupy.empty, cupy.ascontiguousarray, cupy.ElementwiseKernel
+COLUMNS = 1 << 28  # 1 GB of float32: few, large products; what `im2col` gives goes back to the pool right after
+WORKSPACE = 32 << 20  # bytes that cuBLAS asks for on Hopper
+TYPES = {"f": (0, 68), "d": (1, 70)}  # cudaDataType_t and cublasComputeType_t by dtype; 77 for 68 would be TF32
+
+
+def gemm(a, b, out=None):
+    """`reference.gemm` through cuBLAS itself: CuPy's own products refuse to be captured (cupy/cupy#6290)."""
+    if min(a.ndim, b.ndim) < 2 or a.shape[-1] != b.shape[-2] or a.dtype != b.dtype or a.dtype.char not in TYPES:
+        raise ValueError(f"gemm: cannot multiply {a.shape} {a.dtype} with {b.shape} {b.dtype}")
+    batch, (m, k), n = np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2:], b.shape[-1]
+    out = empty((*batch, m, n), a.dtype) if out is None else out
+    if out.shape != (*batch, m, n) or out.dtype != a.dtype:
+        raise ValueError(f"gemm: out is {out.shape} {out.dtype}, but the product is {(*batch, m, n)} {a.dtype}")
+    if k == 0:
+        out[...] = 0
+    elif out.size and _layout(out)[0] == "rows" and (out.ndim < 4 or out.flags.c_contiguous):
+        a, b = (cupy.broadcast_to(x, batch + x.shape[-2:]).reshape(-1, *x.shape[-2:]) for x in (a, b))
+        _multiply(a, b, out.reshape(-1, m, n))
+    elif out.size:
+        out[...] = gemm(a, b)
+    return out
+
+
+def _multiply(a, b, c):
+    """c = a @ b, all three (batch, rows, columns). cuBLAS counts by columns, so it is told c.T = b.T @ a.T."""
+    a, b = (x if _layout(x)[0] else contiguous(x) for x in (a, b))
+    (count, m, n), k, (kind, compute) = c.shape, a.shape[2], TYPES[a.dtype.char]
+    (turn_b, ldb), (turn_a, lda), (_, ldc) = map(_layout, (b, a, c))
+    if max(m, n, k, lda, ldb, ldc) >= 1 << 31:
+        raise ValueError(f"gemm: {a.shape} @ {b.shape} is beyond the 32-bit sizes of cuBLAS; use smaller batches")
+    one, zero = (ctypes.byref((ctypes.c_float, ctypes.c_double)[kind](x)) for x in (1, 0))
+    handle, _ = _handle(cupy.cuda.runtime.getDevice(), cupy.cuda.get_current_stream().ptr)
+    args = [handle, turn_b == "columns", turn_a == "columns", n, m, k, one]
+    if count == 1:
+        args += [b.data.ptr, kind, ldb, a.data.ptr, kind, lda, zero, c.data.ptr, kind, ldc, compute, -1]
+        return _cublas("GemmEx", *args)
+    for x, ld, scale in (b, ldb, []), (a, lda, [zero]), (c, ldc, [count]):
+        args += [x.data.ptr, kind, ld, x.strides[0] // x.itemsize, *scale]
+    _cublas("GemmStridedBatchedEx", *args, compute, -1)
+
+
+def _layout(x):
+    """How the matrices x[..., :, :] lie in memory: ("rows" or "columns", elements from each to the next)."""
+    for lines, across, down in ("rows", -1, -2), ("columns", -2, -1):
+        length, step = x.shape[across], x.strides[down] // x.itemsize
+        step = step if x.shape[down] > 1 else length
+        if step >= length and (length == 1 or x.strides[across] == x.itemsize):
+            return lines, step
+    return None, 0
+
+
+@functools.cache
+def _handle(device, stream):
+    """A cuBLAS handle for the stream, and its workspace: outside every pool, for captured graphs keep its address."""
+    handle, workspace, pointer = ctypes.c_void_p(), cupy.cuda.Memory(WORKSPACE), ctypes.c_void_p
+    _cublas("Create_v2", ctypes.byref(handle))
+    _cublas("SetStream_v2", handle, pointer(stream))  # it resets the workspace
+    _cublas("SetWorkspace_v2", handle, pointer(workspace.ptr), ctypes.c_size_t(WORKSPACE))
+    return handle, workspace
+
+
+def _cublas(name, *args):
+    if status := getattr(_library(), "cublas" + name)(*args):
+        raise RuntimeError(f"cublas{name} failed with status {status}")
+
+
+@functools.cache
+def _library():
+    from cuda.pathfinder import load_nvidia_dynamic_lib  # comes with CuPy and finds the library that CuPy finds
+
+    library = ctypes.CDLL(load_nvidia_dynamic_lib("cublas").abs_path)
+    p, i, n = ctypes.c_void_p, ctypes.c_int, ctypes.c_longlong
+    library.cublasGemmEx.argtypes = [p, *[i] * 5, p, *[p, i, i] * 2, p, p, i, i, i, i]
+    library.cublasGemmStridedBatchedEx.argtypes = [p, *[i] * 5, p, *[p, i, i, n] * 2, p, p, i, i, n, i, i, i]
+    return library
+
+
+IMAGES = r"""
+// A thread takes the columns q = threadIdx.x, threadIdx.x + blockDim.x, ... of one row. Images are (n, h, w, c).
+__device__ int row() { return blockIdx.x * blockDim.y + threadIdx.y; }
+#define GEOMETRY int rows, int h, int w, int c, int oh, int ow, \
+                 int kh, int kw, int sh, int sw, int ph, int pw, int dh, int dw
+
+extern "C" __global__ void im2col(const real* x, real* cols, GEOMETRY) {
+    int r = row(), j = r % ow, i = r / ow % oh, b = r / ow / oh, k = kh * kw * c;
+    if ((unsigned)r >= rows) return;
+    const real* image = x + (long long)b * h * w * c;
+    real* to = cols + (long long)r * k;
+    for (int q = threadIdx.x; q < k; q += blockDim.x) {
+        int tap = q / c, y = i * sh - ph + tap / kw * dh, z = j * sw - pw + tap % kw * dw;
+        to[q] = y >= 0 && y < h && z >= 0 && z < w ? image[((long long)y * w + z) * c + q % c] : 0;
+    }
+}
+// Row r is one pixel, which gathers from every patch that holds it: no two threads write to one place.
+extern "C" __global__ void col2im(const real* cols, real* x, GEOMETRY) {
+    int r = row(), z = r % w, y = r / w % h, b = r / w / h;
+    if ((unsigned)r >= rows) return;
+    for (int q = threadIdx.x; q < c; q += blockDim.x) {
+        real sum = 0;
+        for (int u = 0; u < kh; u++) {
+            int top = y + ph - u * dh, i = top / sh;
+            if (top < 0 || top % sh || i >= oh) continue;
+            for (int v = 0; v < kw; v++) {
+                int left = z + pw - v * dw, j = left / sw;
+                if (left < 0 || left % sw || j >= ow) continue;
+                sum += cols[(((((long long)b * oh + i) * ow + j) * kh + u) * kw + v) * c + q];
+            }
+        }
+        x[(long long)r * c + q] = sum;
+    }
+}
+
+// Column sums of a and b over the rows r, r + parts, r + 2*parts, ... of (rows, c); sums is (2, parts, c).
+#define COLUMN_SUMS(name, a, b, ...) \
+extern "C" __global__ void name(__VA_ARGS__, real* sums, int rows, int c, int parts) { \
+    for (int q = threadIdx.x, r = row(); r < parts && q < c; q += blockDim.x) { \
+        real sum_a = 0, sum_b = 0; \
+        for (long long i = r; i < rows; i += parts) { long long e = i * c + q; sum_a += a; sum_b += b; } \
+        sums[(long long)r * c + q] = sum_a; \
+        sums[((long long)parts + r) * c + q] = sum_b; \
+    } \
+}
+// shifted by the first row, so that the squares do not cancel
+COLUMN_SUMS(moments, x[e] - x[q], (x[e] - x[q]) * (x[e] - x[q]), const real* x)
+COLUMN_SUMS(norm_sums, g[e], g[e] * ((x[e] - mean[q]) * inv[q]),
+            const real* g, const real* x, const real* mean, const real* inv)
+"""
+
+
+def im2col(x, size, kernel, stride, padding, dilation):
+    cols = empty((len(x) * size[0] * size[1], kernel[0] * kernel[1] * x.shape[3]), x.dtype)
+    geometry = len(cols), *x.shape[1:], *size, *kernel, *stride, *padding, *dilation
+    _launch(IMAGES, "im2col", *cols.shape, contiguous(x), cols, *map(np.int32, geometry))
+    return cols
+
+
+def col2im(cols, shape, size, kernel, stride, padding, dilation):
+    x, rows = empty(shape, cols.dtype), math.prod(shape[:3])
+    geometry = rows, *shape[1:], *size, *kernel, *stride, *padding, *dilation
+    _launch(IMAGES, "col2im", rows, shape[3], contiguous(cols), x, *map(np.int32, geometry))
+    return x
+
+
+def _launch(source, name, rows, width, *args):
+    """A thread for each (row, column), 256 to a block; args are arrays and NumPy scalars."""
+    if rows and width:
+        across = min(256, 1 << (width - 1).bit_length())
+        _kernel(source, name, args[0].dtype.char)((-(-rows // (256 // across)),), (across, 256 // across), args)
+
+
+@functools.cache
+def _kernel(source, name, char):
+    return cupy.RawModule(code=f"typedef {'double' if char == 'd' else 'float'} real;\n{source}").get_function(name)
+
+
+def moments(x):
+    total, square = _column_sums("moments", x)
+    return _moments(contiguous(x), total, square, len(x))
+
+
+def norm_sums(g, x, mean, inv):
+    return tuple(_column_sums("norm_sums", g, x, mean, inv))
+
+
+def _column_sums(name, *args):
+    rows, c = args[0].shape
+    parts = max(1, min(rows // 8, (1 << 16) // max(c, 1)))  # fill the device; 8 rows a thread
+    sums = empty((2, parts, c), args[0].dtype)
+    _launch(IMAGES, name, parts, c, *map(contiguous, args), sums, *map(np.int32, (rows, c, parts)))
+    return sums.sum(axis=1)
+
+
+affine = Kernel("T x, T scale, T shift", "T out", "out = scale * x + shift", "affine")
+_moments = Kernel(  # i counts the columns, so x[i] is the first row
+    "raw T x, T total, T square, T rows",
+    "T mean, T var",
+    """T shift = total / rows, v = square / rows - shift * shift;
+    mean = rows > 0 ? x[i] + shift : shift, var = v < 0 ? 0 : v;""",
+    "moments",
+)
+_norm_grad = Kernel(
+    "T g, T x, T mean, T inv, T weight, T sum_g, T sum_gx, T rows",
+    "T out",
+    "out = weight * inv * (g - sum_g / rows - (x - mean) * (inv * sum_gx / rows))",
+    "norm_grad",
+)
+_leaky_relu = Kernel("T x, T slope", "T y", "y = !(x <= 0) ? x : slope == 0 ? (T)0 : slope * x", "leaky_relu")
+_leaky_relu_grad = Kernel("T g, T x, T slope", "T y", "y = x > 0 ? g : slope == 0 ? (T)0 : slope * g", "leaky_grad")
+_lerp = Kernel("T q, T weight", "T p", "p += weight * (q - p)", "lerp")
+_adam = Kernel(  # expm1(t * log(beta)) is beta^t - 1, to float32's last digit in float32
+    "T g, raw R lr, raw S step, T beta1, T beta2, T log1, T log2, T eps",
+    "T m, T v, T p",
+    """T t = step[0];
+    m += (1 - beta1) * (g - m);
+    v += (1 - beta2) * (g * g - v);
+    p -= (T)lr[0] / -expm1(t * log1) * m / (sqrt(v / -expm1(t * log2)) + eps);""",
+    "adam",
+)
+
+
+def norm_grad(g, x, mean, inv, weight, sum_g, sum_gx):
+    return _norm_grad(g, x, mean, inv, weight, sum_g, sum_gx, max(len(x), 1))
+
+
+def leaky_relu(x, slope):
+    return _run(_leaky_relu, cupy.empty_like(x), x, slope)
+
+
+def leaky_relu_grad(g, x, slope):
+    return _run(_leaky_relu_grad, cupy.empty_like(x), g, x, slope)
+
+
+def lerp(p, q, weight):
+    _run(_lerp, p, q, weight)
+
+
+def adam(p, g, m, v, lr, step, beta1, beta2, eps):
+    log1, log2 = (math.log(beta) if beta else -math.inf for beta in (beta1, beta2))
+    _run(_adam, p, g, lr, step, beta1, beta2, log1, log2, eps, m, v)
+
+
+def _run(kernel, out, *args):
+    """kernel(*args, out), with axes in the order in which `out` lies in memory: CuPy then walks it all as one run."""
+    order = sorted(range(out.ndim), key=lambda axis: -out.strides[axis])
+    kernel(*(a.transpose(order) if getattr(a, "shape", None) == out.shape else a for a in (*args, out)))
+    return out
+
+
+RANDOM = r"""
+__device__ void philox(unsigned* c, unsigned k0, unsigned k1) {
+    for (int round = 0; round < 10; round++) {
+        unsigned long long p = 0xD2511F53ull * c[0], q = 0xCD9E8D57ull * c[2];
+        c[0] = (unsigned)(q >> 32) ^ c[1] ^ k0, c[1] = (unsigned)q;
+        c[2] = (unsigned)(p >> 32) ^ c[3] ^ k1, c[3] = (unsigned)p;
+        k0 += 0x9E3779B9u, k1 += 0xBB67AE85u;
+    }
+}
+#define KEY long long n, unsigned k0, unsigned k1, unsigned draw, const long long* step
+// A thread has four words w, for the elements from `at` on; EACH walks them, or every second one.
+#define EACH(by) \
+    unsigned b = blockIdx.x * blockDim.y + threadIdx.y, w[4] = {b, draw, (unsigned)*step, (unsigned)(*step >> 32)}; \
+    philox(w, k0, k1); \
+    long long at = 4ll * b; \
+    for (int i = 0; i < 4 && at + i < n; i += by)
+
+__device__ float unit(unsigned word) { return (word >> 8) * (1.0f / (1 << 24)); }
+extern "C" __global__ void bits(unsigned* out, KEY) { EACH(1) out[at + i] = w[i]; }
+extern "C" __global__ void uniform(real* out, KEY) { EACH(1) out[at + i] = unit(w[i]); }
+extern "C" __global__ void bernoulli(real* out, KEY, float p, real y) { EACH(1) out[at + i] = unit(w[i]) < p ? y : 0; }
+extern "C" __global__ void normal(real* out, KEY) {
+    EACH(2) {
+        real radius = sqrt((real)-2 * log((real)1 - unit(w[i]))), angle = (real)6.283185307179586 * unit(w[i + 1]);
+        out[at + i] = radius * cos(angle);
+        if (at + i + 1 < n) out[at + i + 1] = radius * sin(angle);
+    }
+}
+"""
+
+
+def bits(n, key, draw, step):
+    return _fill("bits", empty(n, np.uint32), key, draw, step)
+
+
+def uniform(out, key, draw, step):
+    _fill("uniform", out, key, draw, step)
+
+
+def normal(out, key, draw, step):
+    _fill("normal", out, key, draw, step)
+
+
+def bernoulli(out, p, scale, key, draw, step):
+    _fill("bernoulli", out, key, draw, step, np.float32(p), out.dtype.type(scale))
+
+
+def _fill(name, out, key, draw, step, *extra):
+    if step.dtype != np.int64:
+        raise TypeError(f"{name}: step must be int64, got {step.dtype}")
+    to = out if out.flags.c_contiguous else empty(out.shape, out.dtype)
+    _launch(RANDOM, name, (out.size + 3) // 4, 1, to, np.int64(out.size), *map(np.uint32, (*key, draw)), step, *extra)
+    if to is not out:
+        out[...] = to
+    return out

@@ -1,0 +1,158 @@
+"""The raw functions in plain NumPy: the specification that `cpu` (Numba) and `gpu` (CuPy) are tested against.
+
+Raw functions take and give arrays, never Tensors, and know nothing of gradients. The same names with the same arguments
+stand in all three modules; `kernels.of(array)` picks one. Images are channels-last here, (n, h, w, c): the columns of
+`im2col` are then runs of memory, and a convolution is one 2-D matrix product. `state` of the optimizers and the random
+`step` are one-element arrays on the device, so that a captured GPU step can change them.
+"""
+
+import numpy as np
+
+COLUMNS = 1 << 62  # how many numbers im2col may hold at a time: convolutions go through the batch in blocks of that size
+
+
+empty = np.empty  # memory for results; the other modules recycle it
+
+
+def contiguous(x):
+    """x in the order of its axes in memory: itself if it lies so."""
+    return np.ascontiguousarray(x)
+
+
+def gemm(a, b, out=None):
+    """Matrix product with NumPy's batching: (..., m, k) @ (..., k, n) -> (..., m, n)."""
+    return np.matmul(a, b, out=out)
+
+
+def im2col(x, size, kernel, stride, padding, dilation):
+    """The patch under each output position, as rows: (n, h, w, c) -> (n*oh*ow, kh*kw*c), zero outside the image.
+
+    Row (i, j), tap (u, v) reads x[i*stride - padding + u*dilation, j*stride - padding + v*dilation]; size is (oh, ow).
+    """
+    (n, h, w, c), (oh, ow), (kh, kw) = x.shape, size, kernel
+    cols = np.zeros((n, oh, ow, kh, kw, c), x.dtype)
+    for u, v, rows, columns, inside in _taps(h, w, size, kernel, stride, padding, dilation):
+        cols[:, *inside, u, v] = x[:, rows, columns]
+    return cols.reshape(n * oh * ow, kh * kw * c)
+
+
+def col2im(cols, shape, size, kernel, stride, padding, dilation):
+    """The adjoint of `im2col`: each pixel of the (n, h, w, c) result sums the column entries that were read from it."""
+    (n, h, w, c), (oh, ow), (kh, kw) = shape, size, kernel
+    cols, x = cols.reshape(n, oh, ow, kh, kw, c), np.zeros(shape, cols.dtype)
+    for u, v, rows, columns, inside in _taps(h, w, size, kernel, stride, padding, dilation):
+        x[:, rows, columns] += cols[:, *inside, u, v]
+    return x
+
+
+def _taps(h, w, size, kernel, stride, padding, dilation):
+    """For each tap (u, v): the slices of the image it reads, and the slices of the output positions that read there."""
+
+    def axis(extent, outputs, tap, stride, padding, dilation):
+        start = tap * dilation - padding  # output i reads pixel start + i*stride
+        first = max(0, -(start // stride))
+        last = min(outputs, (extent - 1 - start) // stride + 1)
+        pixels = slice(start + first * stride, start + (last - 1) * stride + 1, stride) if last > first else slice(0, 0)
+        return pixels, slice(first, max(first, last))
+
+    for u in range(kernel[0]):
+        rows, i = axis(h, size[0], u, stride[0], padding[0], dilation[0])
+        for v in range(kernel[1]):
+            columns, j = axis(w, size[1], v, stride[1], padding[1], dilation[1])
+            yield u, v, rows, columns, (i, j)
+
+
+def leaky_relu(x, slope):
+    """x where x > 0, slope * x elsewhere."""
+    return np.maximum(x, 0) if slope == 0 else np.where(x > 0, x, slope * x)
+
+
+def leaky_relu_grad(g, x, slope):
+    """g where x > 0, slope * g elsewhere."""
+    return np.where(x > 0, g, slope * g if slope else g.dtype.type(0))
+
+
+def moments(x):
+    """Mean and biased variance of the columns: (rows, c) -> (c,), (c,)."""
+    return x.mean(axis=0), x.var(axis=0)
+
+
+def affine(x, scale, shift):
+    """scale * x + shift, by column: (rows, c), (c,), (c,) -> (rows, c)."""
+    return scale * x + shift
+
+
+def norm_sums(g, x, mean, inv):
+    """Column sums of g, and of g times the normalised x: (rows, c) -> (c,), (c,). inv is 1 / standard deviation."""
+    return g.sum(axis=0), (g * ((x - mean) * inv)).sum(axis=0)
+
+
+def norm_grad(g, x, mean, inv, weight, sum_g, sum_gx):
+    """The gradient of weight * (x - mean) * inv through mean and inv as well (Ioffe & Szegedy 2015, section 3)."""
+    rows = max(len(x), 1)
+    return (weight * inv) * (g - sum_g / rows - (x - mean) * (inv * sum_gx / rows))
+
+
+def adam(p, g, m, v, lr, step, beta1, beta2, eps):
+    """One step of Adam in place on p, m, v (Kingma & Ba 2015, algorithm 1); `step`, already counted up, and `lr`: (1,)."""
+    m += (1 - beta1) * (g - m)
+    v += (1 - beta2) * (g * g - v)
+    t = int(step[0])
+    p -= float(lr[0]) / (1 - beta1**t) * m / (np.sqrt(v / (1 - beta2**t)) + eps)
+
+
+def lerp(p, q, weight):
+    """p += weight * (q - p), in place: the step of a moving average."""
+    p += weight * (q - p)
+
+
+def index_add(x, index, g):
+    """x[index] += g in place, where a repeated index adds repeatedly."""
+    np.add.at(x, index, g)
+
+
+def philox(counter, key):
+    """Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): four and two uint32 arrays."""
+    (c0, c1, c2, c3), (k0, k1) = (np.asarray(c, np.uint64) for c in counter), (int(k) for k in key)
+    low = np.uint64(0xFFFFFFFF)
+    for _ in range(10):
+        p, q = c0 * np.uint64(0xD2511F53), c2 * np.uint64(0xCD9E8D57)
+        c0, c1, c2, c3 = q >> np.uint64(32) ^ c1 ^ np.uint64(k0), q & low, p >> np.uint64(32) ^ c3 ^ np.uint64(k1), p & low
+        k0, k1 = k0 + 0x9E3779B9 & 0xFFFFFFFF, k1 + 0xBB67AE85 & 0xFFFFFFFF
+    return tuple(c.astype(np.uint32) for c in (c0, c1, c2, c3))
+
+
+def bits(n, key, draw, step):
+    """n uint32: element i is word i % 4 of counter (i // 4, draw, step's low and high word) under key (seed, stream)."""
+    blocks = np.arange((n + 3) // 4)
+    counter = blocks, np.full_like(blocks, draw), blocks * 0 + (int(step[0]) & 0xFFFFFFFF), blocks * 0 + (int(step[0]) >> 32)
+    return np.stack(philox(counter, key), axis=1).reshape(-1)[:n]
+
+
+def uniform(out, key, draw, step):
+    """Fill `out` with multiples of 2^-24 in [0, 1), one word each."""
+    fill_uniform(out, bits(out.size, key, draw, step))
+
+
+def fill_uniform(out, words):
+    out[...] = _unit(words).reshape(out.shape)
+
+
+def normal(out, key, draw, step):
+    """Fill `out` with standard normals, two from two words (Box & Muller 1958)."""
+    fill_normal(out, bits((out.size + 1) // 2 * 2, key, draw, step))
+
+
+def fill_normal(out, words):
+    u = _unit(words).reshape(-1, 2).T.astype(out.dtype)
+    radius, angle = np.sqrt(-2 * np.log(1 - u[0])), 2 * np.pi * u[1]
+    out[...] = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).reshape(-1)[: out.size].reshape(out.shape)
+
+
+def bernoulli(out, p, scale, key, draw, step):
+    """Fill `out` with `scale` with probability p, else 0: a dropout mask."""
+    out[...] = np.where(_unit(bits(out.size, key, draw, step)).reshape(out.shape) < np.float32(p), out.dtype.type(scale), 0)
+
+
+def _unit(words):
+    return (words >> np.uint32(8)).astype(np.float32) * np.float32(2**-24)

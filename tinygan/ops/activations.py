@@ -1,0 +1,67 @@
+"""Activation functions. At the kink of `relu` and `leaky_relu`, x = 0, the slope is the left one, as in PyTorch."""
+
+import numpy as np
+
+from .. import kernels
+from ..autograd import primitive
+from .arith import elementwise
+from .reduce import sum
+
+
+@primitive
+def leaky_relu(x, negative_slope=0.01):
+    """x where x > 0, negative_slope * x elsewhere (Maas, Hannun & Ng 2013)."""
+    return kernels.of(x).leaky_relu(x, negative_slope)
+
+
+@primitive
+def _leaky_relu_grad(g, x, slope):
+    return kernels.of(x).leaky_relu_grad(g, x, slope)
+
+
+leaky_relu.defvjp(lambda g, out, x, negative_slope=0.01: _leaky_relu_grad(g, x, negative_slope))
+_leaky_relu_grad.defvjp(lambda g, out, _, x, slope: _leaky_relu_grad(g, x, slope))
+
+
+def relu(x):
+    """max(x, 0)."""
+    return leaky_relu(x, 0.0)
+
+
+@elementwise(lambda g, out, x: g * (1 - out * out))
+def tanh(x):
+    """The hyperbolic tangent."""
+    return np.tanh(x)
+
+
+@elementwise(lambda g, out, x: g * out * (1 - out))
+def sigmoid(x):
+    """1 / (1 + exp(-x)), exact and without overflow on both sides."""
+    e = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1, e) / (1 + e)
+
+
+@elementwise(lambda g, out, x: g * sigmoid(x))
+def softplus(x):
+    """log(1 + exp(x)), without overflow."""
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+@primitive
+def softmax(x, axis=-1):
+    """exp(x) / sum(exp(x)) over `axis`."""
+    e = np.exp(x - x.max(axis=axis, keepdims=True))
+    return e / e.sum(axis=axis, keepdims=True)
+
+
+softmax.defvjp(lambda g, out, x, axis=-1: out * (g - sum(g * out, axis, keepdims=True)))
+
+
+@primitive
+def log_softmax(x, axis=-1):
+    """log(softmax(x)) over `axis`."""
+    x = x - x.max(axis=axis, keepdims=True)
+    return x - np.log(np.exp(x).sum(axis=axis, keepdims=True))
+
+
+log_softmax.defvjp(lambda g, out, x, axis=-1: g - softmax(x, axis) * sum(g, axis, keepdims=True))

@@ -1,0 +1,167 @@
+"""Arithmetic, element by element, with NumPy's broadcasting; read this room first.
+
+An operation is a function on raw arrays, and above it one rule per argument: g is the incoming gradient, out the result.
+An argument that was broadcast gets its gradient summed back to its own shape. NumPy's functions answer for CuPy arrays
+too. This room knows no layers and no kernels.
+
+Where a derivative does not exist: `abs` has 0 at 0, `sqrt` has inf at 0, ties of `maximum` and `minimum` give each side
+half, `clip` passes the gradient at its bounds.
+"""
+
+import numpy as np
+
+from ..autograd import Tensor, primitive
+
+
+@primitive
+def broadcast_to(x, shape):
+    """x repeated along new axes and axes of size 1: a read-only view."""
+    return np.broadcast_to(x, shape)
+
+
+@primitive
+def _sum_to(g, shape):
+    lead = g.ndim - len(shape)
+    axes = tuple(i for i in range(g.ndim) if i < lead or (shape[i - lead] == 1 and g.shape[i] != 1))
+    return g.sum(axis=axes, keepdims=True).reshape(shape)
+
+
+def sum_to(g, shape):
+    """The adjoint of `broadcast_to`: g summed over the axes along which `shape` was repeated."""
+    return g if g.shape == shape else _sum_to(g, shape)
+
+
+broadcast_to.defvjp(lambda g, out, x, shape: sum_to(g, x.shape))
+_sum_to.defvjp(lambda g, out, x, shape: broadcast_to(g, x.shape))
+
+
+def elementwise(*rules):
+    """Make a primitive of a function of one or two arrays that broadcast against each other; one rule for each."""
+
+    def decorate(f):
+        op = primitive(f)
+        op.defvjp(*rules)
+        if len(rules) == 2:
+            to_x, to_y = rules
+            op.defvjp(lambda g, out, x, y: sum_to(to_x(g, out, x, y), x.shape),
+                      lambda g, out, x, y: sum_to(to_y(g, out, x, y), y.shape))
+        return op
+
+    return decorate
+
+
+@elementwise(lambda g, out, x, y: g, lambda g, out, x, y: g)
+def add(x, y):
+    """x + y."""
+    return x + y
+
+
+@elementwise(lambda g, out, x, y: g, lambda g, out, x, y: -g)
+def subtract(x, y):
+    """x - y."""
+    return x - y
+
+
+@elementwise(lambda g, out, x, y: g * y, lambda g, out, x, y: g * x)
+def multiply(x, y):
+    """x * y."""
+    return x * y
+
+
+@elementwise(lambda g, out, x, y: g / y, lambda g, out, x, y: -g * out / y)
+def divide(x, y):
+    """x / y."""
+    return x / y
+
+
+@elementwise(lambda g, out, x: -g)
+def negative(x):
+    """-x."""
+    return -x
+
+
+def _power_x(g, out, x, y):
+    if isinstance(y, (int, float)):
+        return g * y * x ** (y - 1) if y else g * 0.0
+    return g * y * x ** where(raw(y) == 0, 1.0, y - 1)  # x**0 is 1 everywhere: slope 0, at x = 0 too
+
+
+def _power_y(g, out, x, y):
+    return g * out * log(where(raw(x) == 0, 1.0, x))  # 0**y is 0 for y > 0: slope 0
+
+
+@elementwise(_power_x, _power_y)
+def power(x, y):
+    """x ** y."""
+    return x**y
+
+
+@elementwise(lambda g, out, x: g * out)
+def exp(x):
+    """e ** x."""
+    return np.exp(x)
+
+
+@elementwise(lambda g, out, x: g / x)
+def log(x):
+    """The natural logarithm."""
+    return np.log(x)
+
+
+@elementwise(lambda g, out, x: g * 0.5 / out)
+def sqrt(x):
+    """The square root."""
+    return np.sqrt(x)
+
+
+@elementwise(lambda g, out, x: g * np.sign(raw(x)))
+def abs(x):
+    """The absolute value."""
+    return np.abs(x)
+
+
+@primitive
+def where(condition, x, y):
+    """x where `condition` (a raw array of booleans), else y. A NaN in the branch not taken harms no gradient."""
+    return np.where(condition, x, y)
+
+
+where.defvjp(
+    None,
+    lambda g, out, condition, x, y: sum_to(where(condition, g, 0.0), x.shape),
+    lambda g, out, condition, x, y: sum_to(where(condition, 0.0, g), y.shape),
+)
+
+
+def _share(g, x, y):
+    return g * (0.5 * (raw(x) > raw(y)).astype(g.dtype) + 0.5 * (raw(x) >= raw(y)).astype(g.dtype))
+
+
+@elementwise(lambda g, out, x, y: _share(g, x, y), lambda g, out, x, y: _share(g, y, x))
+def maximum(x, y):
+    """The larger of x and y, element by element."""
+    return np.maximum(x, y)
+
+
+def minimum(x, y):
+    """The smaller of x and y, element by element."""
+    return -maximum(-x, -y)
+
+
+@primitive
+def clip(x, min=None, max=None):
+    """x limited to [min, max], numbers or raw arrays that broadcast to x's shape; None is no limit."""
+    return np.clip(x, min, max)
+
+
+def _clip(g, out, x, min=None, max=None):
+    below = False if min is None else raw(x) < min
+    return where(below | (False if max is None else raw(x) > max), 0.0, g)
+
+
+clip.defvjp(_clip)
+
+
+def raw(x):
+    """The array of a Tensor, or x itself: what comparisons, which have no derivative, are made on."""
+    return x.data if isinstance(x, Tensor) else x

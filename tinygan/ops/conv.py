@@ -1,0 +1,153 @@
+"""Convolution and transposed convolution through one trilinear form.
+
+A convolution pairs an image x, a filter w and an output y:  <conv(x, w), y> = sum x[pixel] * w[tap] * y[position]  over all
+(pixel, tap, position) where that position's tap reads that pixel. Fixing two of the three gives a linear map to the third:
+
+    _conv(x, w) -> y       _transposed(y, w) -> x       _filter(x, y) -> w
+
+and the derivative of each is the other two: six one-line rules, closed under differentiation, whatever the stride, padding,
+dilation and groups (Dumoulin & Visin 2016 draw the pictures). Each is told the `size` of its result, because a stride that
+does not divide leaves it open. All three are im2col and a matrix product, a block of images at a time, on channels-last
+memory behind (n, c, h, w) views.
+"""
+
+import numpy as np
+
+from .. import kernels
+from ..autograd import describe, primitive
+from .shape import pad, reshape
+
+
+@primitive
+def _conv(x, w, *, size, groups, **geometry):  # (n, c, h, w), (o, c/groups, kh, kw) -> (n, o, *size)
+    if groups > 1:
+        return np.concatenate([_conv(x, w, size=size, groups=1, **geometry) for x, w in _split(groups, (x, 1), (w, 0))], 1)
+    k, x, filters = kernels.of(x), _last(x), _matrix(w)
+    out = k.empty((len(x), *size, len(w)), x.dtype)
+    for block in _blocks(x, size, w.shape[2:], k.COLUMNS):
+        cols = k.im2col(x[block], size, w.shape[2:], **geometry)
+        k.gemm(cols, filters, out=out[block].reshape(len(cols), len(w)))
+    return out.transpose(0, 3, 1, 2)
+
+
+@primitive
+def _transposed(y, w, *, size, groups, **geometry):  # (n, o, oh, ow), (o, c/groups, kh, kw) -> (n, c, *size)
+    if groups > 1:
+        return np.concatenate([_transposed(y, w, size=size, groups=1, **geometry) for y, w in _split(groups, (y, 1), (w, 0))], 1)
+    k, y, filters = kernels.of(y), _last(y), _matrix(w).T
+    out = k.empty((len(y), *size, w.shape[1]), y.dtype)
+    for block in _blocks(out, y.shape[1:3], w.shape[2:], k.COLUMNS):
+        cols = k.gemm(y[block].reshape(-1, len(w)), filters)
+        out[block] = k.col2im(cols, out[block].shape, y.shape[1:3], w.shape[2:], **geometry)
+    return out.transpose(0, 3, 1, 2)
+
+
+@primitive
+def _filter(x, y, *, size, groups, **geometry):  # (n, c, h, w), (n, o, oh, ow) -> (o, c/groups, *size)
+    if groups > 1:
+        return np.concatenate([_filter(x, y, size=size, groups=1, **geometry) for x, y in _split(groups, (x, 1), (y, 1))], 0)
+    k, x, y = kernels.of(x), _last(x), _last(y)
+    out = np.zeros_like(x, shape=(x.shape[3] * size[0] * size[1], y.shape[3]))
+    for block in _blocks(x, y.shape[1:3], size, max(k.COLUMNS, 4 * out.size)):  # large: adding up costs passes over out
+        cols = k.im2col(x[block], y.shape[1:3], size, **geometry)
+        out += k.gemm(cols.T, y[block].reshape(len(cols), -1))
+    return out.reshape(*size, x.shape[3], y.shape[3]).transpose(3, 2, 0, 1)
+
+
+_conv.defvjp(
+    lambda g, out, x, w, size, **geometry: _transposed(g, w, size=x.shape[2:], **geometry),
+    lambda g, out, x, w, size, **geometry: _filter(x, g, size=w.shape[2:], **geometry),
+)
+_transposed.defvjp(
+    lambda g, out, y, w, size, **geometry: _conv(g, w, size=y.shape[2:], **geometry),
+    lambda g, out, y, w, size, **geometry: _filter(g, y, size=w.shape[2:], **geometry),
+)
+_filter.defvjp(
+    lambda g, out, x, y, size, **geometry: _transposed(y, g, size=x.shape[2:], **geometry),
+    lambda g, out, x, y, size, **geometry: _conv(x, g, size=y.shape[2:], **geometry),
+)
+
+
+def _last(x):
+    """(n, c, h, w) as contiguous (n, h, w, c): no copy if that is how it lies in memory."""
+    return kernels.of(x).contiguous(x.transpose(0, 2, 3, 1))
+
+
+def _matrix(w):
+    """Filters (o, c, kh, kw) as a matrix (kh*kw*c, o), in the order of im2col's columns."""
+    return w.transpose(2, 3, 1, 0).reshape(-1, len(w))
+
+
+def _split(groups, *arrays):
+    return zip(*(np.split(a, groups, axis) for a, axis in arrays))
+
+
+def _blocks(x, size, kernel, numbers):
+    """Slices of the batch whose columns hold about so many numbers."""
+    step = max(1, numbers // max(1, x.shape[3] * size[0] * size[1] * kernel[0] * kernel[1]))
+    return (slice(i, i + step) for i in range(0, len(x), step))
+
+
+def pair(name, value, least):
+    """A size, stride, ... given as one number or as (height, width)."""
+    both = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    if len(both) != 2 or not all(isinstance(v, (int, np.integer)) and v >= least for v in both):
+        raise ValueError(f"{name} must be a whole number >= {least}, or a pair of them, got {value!r}")
+    return int(both[0]), int(both[1])
+
+
+def _check(name, x, weight, bias, groups, channels, biases):
+    both = f"(x: {describe(x)}, weight: {describe(weight)})"
+    if x.ndim != 4 or weight.ndim != 4:
+        raise ValueError(f"{name}: needs x (n, c, h, w) or (c, h, w), and weight with 4 axes {both}")
+    if groups < 1 or weight.shape[0] % groups:
+        raise ValueError(f"{name}: groups={groups} must be at least 1 and divide weight's first size {weight.shape[0]} {both}")
+    if x.shape[1] != channels:
+        raise ValueError(f"{name}: x has {x.shape[1]} channels but weight expects {channels} {both}")
+    if bias is not None and bias.shape != (biases,):
+        raise ValueError(f"{name}: bias must have shape ({biases},), got {describe(bias)} {both}")
+
+
+def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    """Cross-correlation, as `torch.nn.functional.conv2d`: (n, c, h, w), (o, c/groups, kh, kw), (o,) -> (n, o, oh, ow).
+
+    oh = (h + 2*padding - dilation*(kh - 1) - 1) // stride + 1. padding may also be "valid" (none) or "same" (oh = h, for
+    stride 1; an odd total puts the extra zeros below and right). A single image (c, h, w) gives (o, oh, ow).
+    """
+    if x.ndim == 3:
+        return conv2d(reshape(x, (1, *x.shape)), weight, bias, stride, padding, dilation, groups)[0]
+    _check("conv2d", x, weight, bias, groups, weight.shape[min(1, weight.ndim - 1)] * groups, len(weight))
+    stride, dilation = pair("conv2d: stride", stride, 1), pair("conv2d: dilation", dilation, 1)
+    kernel = weight.shape[2:]
+    if padding == "same":
+        if stride != (1, 1):
+            raise ValueError(f"conv2d: padding='same' needs stride 1, got {stride}")
+        total = [d * (k - 1) for d, k in zip(dilation, kernel)]
+        x, padding = pad(x, ((0, 0), (0, 0), *((0, t % 2) for t in total))), tuple(t // 2 for t in total)
+    padding = pair("conv2d: padding", 0 if padding == "valid" else padding, 0)
+    size = tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in zip(x.shape[2:], kernel, stride, padding, dilation))
+    if min(size) < 1 or min(kernel) < 1:
+        raise ValueError(f"conv2d: kernel {kernel}, dilation {dilation}, does not fit padding {padding} around x: {describe(x)}")
+    out = _conv(x, weight, size=size, groups=groups, stride=stride, padding=padding, dilation=dilation)
+    return out if bias is None else out + reshape(bias, (-1, 1, 1))
+
+
+def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
+    """The adjoint of conv2d, as `torch.nn.functional.conv_transpose2d`: (n, c, h, w), (c, o/groups, kh, kw) -> (n, o, oh, ow).
+
+    oh = (h - 1)*stride - 2*padding + dilation*(kh - 1) + output_padding + 1, where output_padding, smaller than stride or
+    dilation, chooses among the image sizes that conv2d would bring to h. A single image (c, h, w) gives (o, oh, ow).
+    """
+    if x.ndim == 3:
+        return conv_transpose2d(reshape(x, (1, *x.shape)), weight, bias, stride, padding, output_padding, groups, dilation)[0]
+    _check("conv_transpose2d", x, weight, bias, groups, len(weight), weight.shape[min(1, weight.ndim - 1)] * groups)
+    stride, dilation = pair("conv_transpose2d: stride", stride, 1), pair("conv_transpose2d: dilation", dilation, 1)
+    padding, extra = pair("conv_transpose2d: padding", padding, 0), pair("conv_transpose2d: output_padding", output_padding, 0)
+    if any(e >= max(s, d) for e, s, d in zip(extra, stride, dilation)):
+        raise ValueError(f"conv_transpose2d: output_padding {extra} must be smaller than stride {stride} or dilation {dilation}")
+    axes = zip(x.shape[2:], weight.shape[2:], stride, padding, dilation, extra)
+    size = tuple((n - 1) * s - 2 * p + d * (k - 1) + e + 1 for n, k, s, p, d, e in axes)
+    if min(size) < 1:
+        raise ValueError(f"conv_transpose2d: padding {padding} leaves a result of {size} from x: {describe(x)}")
+    out = _transposed(x, weight, size=size, groups=groups, stride=stride, padding=padding, dilation=dilation)
+    return out if bias is None else out + reshape(bias, (-1, 1, 1))

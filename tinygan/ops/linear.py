@@ -1,0 +1,51 @@
+"""Matrix products. Their rules are matrix products of the transposed; `kernels.gemm` is the one door to BLAS."""
+
+from .. import kernels
+from ..autograd import describe, primitive
+from .arith import sum_to
+from .shape import reshape, swapaxes
+
+
+@primitive
+def _matmul(x, y):
+    return kernels.of(x).gemm(x, y)
+
+
+_matmul.defvjp(
+    lambda g, out, x, y: sum_to(_matmul(g, swapaxes(y, -1, -2)), x.shape),
+    lambda g, out, x, y: sum_to(_matmul(swapaxes(x, -1, -2), g), y.shape),
+)
+
+
+def matmul(x, y):
+    """x @ y with NumPy's rules: (..., m, k) @ (..., k, n) -> (..., m, n), batches broadcast, 1-D is a row or a column."""
+    if not x.ndim or not y.ndim or x.shape[-1] != y.shape[-2 if y.ndim > 1 else 0]:
+        raise ValueError(f"matmul: x's last size must be y's last but one (x: {describe(x)}, y: {describe(y)})")
+    row = reshape(x, (1, -1)) if x.ndim == 1 else x
+    column = reshape(y, (-1, 1)) if y.ndim == 1 else y
+    out = _matmul(row, column)
+    if x.ndim > 1 and y.ndim > 1:
+        return out
+    batch, (m, n) = out.shape[:-2], out.shape[-2:]
+    return reshape(out, batch + (m,) * (x.ndim > 1) + (n,) * (y.ndim > 1))
+
+
+@primitive
+def _linear(x, w):
+    return kernels.of(x).gemm(x, w.T)
+
+
+_linear.defvjp(
+    lambda g, out, x, w: _matmul(g, w),
+    lambda g, out, x, w: _matmul(swapaxes(g, 0, 1), x),  # in w's own layout: no transposed copy on the way to the optimizer
+)
+
+
+def linear(x, weight, bias=None):
+    """x @ weight.T + bias: (..., in), (out, in), (out,) -> (..., out)."""
+    if x.ndim < 1 or x.shape[-1] != weight.shape[-1]:
+        raise ValueError(f"linear: x's last size must be {weight.shape[-1]} (x: {describe(x)}, weight: {describe(weight)})")
+    out = _linear(x if x.ndim == 2 else reshape(x, (-1, x.shape[-1])), weight)
+    if bias is not None:
+        out = out + bias
+    return out if x.ndim == 2 else reshape(out, x.shape[:-1] + weight.shape[:1])

@@ -1,0 +1,104 @@
+"""Normalisation: batch_norm with its own kernels for training, layer_norm composed of smaller operations.
+
+A rule that has a kernel uses it when nothing is to be differentiated further, and the same formula in primitives otherwise.
+"""
+
+import numpy as np
+
+from .. import kernels
+from ..autograd import Tensor, describe, primitive
+from .arith import raw, sqrt
+from .reduce import mean, sum
+from .shape import reshape
+
+
+def _rows(x):
+    """(n, c, ...) as a matrix (n*..., c): no copy if the channels lie last in memory."""
+    return x if x.ndim == 2 else x.transpose(0, *range(2, x.ndim), 1).reshape(-1, x.shape[1])
+
+
+def _image(rows, shape):
+    """The inverse of `_rows`."""
+    n, c, *rest = shape
+    return rows if not rest else rows.reshape(n, *rest, c).transpose(0, len(shape) - 1, *range(1, len(shape) - 1))
+
+
+@primitive
+def _batch_norm(x, weight, bias, *, center, inv, eps):  # center, inv (c,): x's own mean and 1 / standard deviation
+    scale = weight * inv
+    return _image(kernels.of(x).affine(_rows(x), scale, bias - center * scale), x.shape)
+
+
+def _to_x(g, out, x, weight, bias, *, center, inv, eps):
+    if not isinstance(g, Tensor):
+        k, rows, g = kernels.of(x), _rows(x), _rows(g)
+        return _image(k.norm_grad(g, rows, center, inv, weight, *k.norm_sums(g, rows, center, inv)), x.shape)
+    axes, normal, inv = _normalised(x, eps)
+    return reshape(weight, inv.shape[1:]) * inv * (g - mean(g, axes, True) - normal * mean(g * normal, axes, True))
+
+
+def _to_weight(g, out, x, weight, bias, *, center, inv, eps):
+    if not isinstance(g, Tensor):
+        return kernels.of(x).norm_sums(_rows(g), _rows(x), center, inv)[1]
+    axes, normal, _ = _normalised(x, eps)
+    return sum(g * normal, axes)
+
+
+def _normalised(x, eps):
+    """The axes of a channel's values, x normalised over them, and 1 / standard deviation: as functions of x."""
+    axes = (0, *range(2, x.ndim))
+    d = x - mean(x, axes, True)
+    inv = 1 / sqrt(mean(d * d, axes, True) + eps)
+    return axes, d * inv, inv
+
+
+_batch_norm.defvjp(_to_x, _to_weight, lambda g, out, x, weight, bias, **stats: sum(g, (0, *range(2, x.ndim))))
+
+
+def _rows(x):
+    """(n, c, ...) as a matrix (n*..., c): no copy if the channels lie last in memory."""
+    return x if x.ndim == 2 else x.transpose(0, *range(2, x.ndim), 1).reshape(-1, x.shape[1])
+
+
+def _image(rows, shape):
+    """The inverse of `_rows`."""
+    n, c, *rest = shape
+    return rows if not rest else rows.reshape(n, *rest, c).transpose(0, len(shape) - 1, *range(1, len(shape) - 1))
+
+
+def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
+    """weight * (x - mean) / sqrt(var + eps) + bias for each channel of x (n, c, ...) (Ioffe & Szegedy 2015).
+
+    training: mean and biased variance are x's own, and the running ones, raw arrays (c,) or None, move towards them by
+    `momentum` (the unbiased variance, as in PyTorch). Otherwise the running ones are used.
+    """
+    if x.ndim < 2 or (running_mean is not None and running_mean.shape != x.shape[1:2]):
+        channels = "c" if running_mean is None else len(running_mean)
+        raise ValueError(f"batch_norm: x must be (n, {channels}, ...), got {describe(x)}")
+    data, c = raw(x), x.shape[1]
+    weight = np.ones_like(data, shape=(c,)) if weight is None else weight
+    bias = np.zeros_like(data, shape=(c,)) if bias is None else bias
+    if not training:
+        scale = weight / np.sqrt(running_var + eps)
+        columns = (c,) + (1,) * (x.ndim - 2)
+        return x * reshape(scale, columns) + reshape(bias - running_mean * scale, columns)
+    count = x.size // max(c, 1)
+    if count < 2:
+        raise ValueError(f"batch_norm: needs more than one value per channel to train on, got {describe(x)}; use eval()")
+    center, variance = kernels.of(data).moments(_rows(data))
+    if running_mean is not None:
+        running_mean += momentum * (center - running_mean)
+        running_var += momentum * (variance * (count / (count - 1)) - running_var)
+    return _batch_norm(x, weight, bias, center=center, inv=1 / np.sqrt(variance + eps), eps=eps)
+
+
+def layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5):
+    """weight * (x - mean) / sqrt(var + eps) + bias over the last axes of x, whose sizes are `normalized_shape` (Ba 2016)."""
+    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    if x.shape[-len(shape) :] != shape:
+        raise ValueError(f"layer_norm: x must end in {shape}, got {describe(x)}")
+    axes = tuple(range(x.ndim - len(shape), x.ndim))
+    d = x - mean(x, axes, True)
+    out = d / sqrt(mean(d * d, axes, True) + eps)
+    out = out if weight is None else out * weight
+    return out if bias is None else out + bias

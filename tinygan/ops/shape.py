@@ -1,0 +1,107 @@
+"""Operations that move elements without changing them: reshape, transpose, index, pad, join.
+
+The rule of each is the move back. This room knows no layers and no kernels but `index_add`.
+"""
+
+import functools
+import itertools
+import math
+
+import numpy as np
+
+from .. import kernels
+from ..autograd import primitive
+
+
+@primitive
+def reshape(x, shape):
+    """x with another shape of as many elements; one size may be -1."""
+    return x.reshape(shape)
+
+
+reshape.defvjp(lambda g, out, x, shape: reshape(g, x.shape))
+
+
+@primitive
+def transpose(x, axes=None):
+    """x with its axes in another order (all of them given), reversed by default: a view."""
+    return x.transpose(axes)
+
+
+transpose.defvjp(lambda g, out, x, axes=None: transpose(g, axes and tuple(np.argsort([a % x.ndim for a in axes]).tolist())))
+
+
+def swapaxes(x, first, second):
+    """x with two axes exchanged: a view."""
+    axes = list(range(x.ndim))
+    axes[first], axes[second] = axes[second], axes[first]
+    return transpose(x, tuple(axes))
+
+
+@primitive
+def getitem(x, index):
+    """x[index], with NumPy's slices, integers, None, Ellipsis, integer arrays and boolean masks."""
+    return x[index]
+
+
+@primitive
+def _put(g, index, shape):
+    x = np.zeros_like(g, shape=shape)
+    if all(i is None or i is Ellipsis or isinstance(i, (int, slice)) for i in (index if isinstance(index, tuple) else (index,))):
+        x[index] = g
+    else:
+        kernels.of(g).index_add(x, index, g)
+    return x
+
+
+getitem.defvjp(lambda g, out, x, index: _put(g, index, x.shape))
+_put.defvjp(lambda g, out, x, index, shape: getitem(g, index))
+
+
+def pad(x, pad_width):
+    """x with zeros around it: `pad_width` is a (before, after) pair for each axis."""
+    if len(pad_width) != x.ndim or any(n < 0 for pair in pad_width for n in pair):
+        raise ValueError(f"pad: needs {x.ndim} pairs (before, after) of numbers >= 0, got {pad_width}")
+    inside = tuple(slice(before, before + n) for n, (before, _) in zip(x.shape, pad_width))
+    return _put(x, inside, tuple(before + n + after for n, (before, after) in zip(x.shape, pad_width)))
+
+
+class _Each:
+    """The rules of an operation with any number of arguments: `rule(i, g, out, ...)` for argument i."""
+
+    def __init__(self, rule):
+        self.rule = rule
+
+    def __iter__(self):
+        return (functools.partial(self.rule, i) for i in itertools.count())
+
+
+@primitive
+def _concatenate(*xs, axis):
+    return np.concatenate(xs, axis=axis)
+
+
+def _part(i, g, out, *xs, axis):
+    before, axis = sum(x.shape[axis] for x in xs[:i]), axis % g.ndim
+    return getitem(g, (slice(None),) * axis + (slice(before, before + xs[i].shape[axis]),))
+
+
+_concatenate.rules = _Each(_part)
+
+
+def concatenate(xs, axis=0):
+    """The arrays one after another along an axis that they have."""
+    return _concatenate(*xs, axis=axis)
+
+
+def stack(xs, axis=0):
+    """The arrays, all of one shape, along a new axis."""
+    xs = list(xs)
+    axis %= xs[0].ndim + 1
+    return concatenate([reshape(x, x.shape[:axis] + (1,) + x.shape[axis:]) for x in xs], axis)
+
+
+def flatten(x, start_dim=1, end_dim=-1):
+    """Axes `start_dim` to `end_dim` made one; (n, c, h, w) -> (n, c*h*w) by default."""
+    start, end = start_dim % x.ndim, end_dim % x.ndim + 1
+    return reshape(x, x.shape[:start] + (math.prod(x.shape[start:end]),) + x.shape[end:])

@@ -1,0 +1,72 @@
+"""Randomness as a counter, not a state: Philox4x32-10 on (seed, stream) at (element, draw, step).
+
+A draw is a pure function of five integers, the same under NumPy, Numba and CuPy; nothing is stored but `step` and `draw`.
+A trainer calls `next_step` after each step: so a run resumes from two integers, the seed and the step. `step` lives on the
+device, in an array of one integer, so that a captured GPU step can count. This room knows arrays and no Tensors.
+"""
+
+import numpy as np
+
+from . import kernels
+from .device import to
+
+SHUFFLE = 1  # the stream of `permutation`; generators use stream 0 unless told otherwise
+
+
+class Generator:
+    """A source of random arrays. seed: 0 <= seed < 2**32; stream: an independent sequence of the same seed."""
+
+    def __init__(self, seed=0, stream=0):
+        self.stream = stream
+        self.manual_seed(seed)
+
+    def manual_seed(self, seed):
+        """Start again from `seed`, at step 0."""
+        if not 0 <= seed < 2**32:
+            raise ValueError(f"seed must be a whole number from 0 to 2**32 - 1, got {seed}")
+        self.seed = int(seed)
+        self.seek(0)
+        return self
+
+    def seek(self, step):
+        """Go to the first draw of `step`."""
+        self.step, self.draw, self._steps = int(step), 0, {}
+
+    def next_step(self):
+        """Count one step up, and its draws from zero."""
+        self.step, self.draw = self.step + 1, 0
+        for on_device in self._steps.values():
+            on_device += 1
+
+    def normal(self, shape, dtype=np.float32, device="cpu"):
+        """Standard normal numbers."""
+        return self._fill("normal", shape, dtype, device)
+
+    def uniform(self, shape, dtype=np.float32, device="cpu"):
+        """Numbers from [0, 1), multiples of 2**-24."""
+        return self._fill("uniform", shape, dtype, device)
+
+    def bernoulli(self, p, shape, dtype=np.float32, device="cpu", scale=1.0):
+        """`scale` with probability p, else 0."""
+        return self._fill("bernoulli", shape, dtype, device, p, scale)
+
+    def _fill(self, name, shape, dtype, device, *options):
+        if device not in self._steps:
+            self._steps[device] = to(np.array([self.step], np.int64), device)
+        step = self._steps[device]
+        k = kernels.of(step)
+        out = k.empty(shape, dtype)
+        if out.size:
+            getattr(k, name)(out, *options, (self.seed, self.stream), self.draw, step)
+        self.draw += 1
+        return out
+
+
+default = Generator()
+manual_seed = default.manual_seed
+
+
+def permutation(n, seed, epoch):
+    """The numbers 0..n-1 in the random order that belongs to (seed, epoch), a NumPy array of int64."""
+    words = kernels.reference.bits(n, (seed, SHUFFLE), 0, (epoch,))
+    return np.argsort(words, kind="stable")
