@@ -1,0 +1,358 @@
+"""A strict stand-in for CuPy on the host: tests of the GPU path run on it, CUDA sources included, without a GPU.
+
+Arrays wrap NumPy's and refuse what CuPy refuses: silent copies to the host, operands from the host, missing functions.
+Kernels are compiled from their real source by g++ behind a shim that loops over blocks and threads; cuBLAS is a library
+that counts by columns and checks its arguments. `syncs` counts what CUDA graph capture would refuse: reading a value,
+sending one, masks, CuPy's own matrix products. It knows CuPy 14 and nothing of tinygan.
+"""
+
+import ctypes
+import functools
+import hashlib
+import importlib.machinery
+import itertools
+import re
+import subprocess
+import sys
+import tempfile
+import types
+
+import numpy as np
+
+FLAGS = ["-O1", "-ffp-contract=off"]
+syncs = 0
+
+
+def sync():
+    global syncs
+    syncs += 1
+
+
+class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
+    """`a` is the memory; everything that comes out is wrapped again, and a reduction is a 0-d array."""
+
+    __hash__ = None
+
+    def __init__(self, a):
+        self.a = a
+
+    def __array__(self, *args, **kwargs):
+        raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()`")
+
+    def __array_ufunc__(self, ufunc, method, *inputs, out=(None,), **kwargs):
+        if method != "__call__":
+            return wrap(getattr(ufunc, method)(*unwrap(inputs), **kwargs))
+        if kwargs.keys() - {"dtype", "casting"}:
+            raise TypeError(f"Wrong arguments {kwargs}")  # no `where`
+        if ufunc is np.matmul:
+            sync()
+        if out[0] is None:
+            return wrap(ufunc(*unwrap(inputs), order="C", **kwargs))  # CuPy does not keep its inputs' layout
+        ufunc(*unwrap(inputs), out=out[0].a, **kwargs)
+        return out[0]
+
+    def __array_function__(self, func, types, args, kwargs):
+        return getattr(sys.modules["cupy"], func.__name__)(*args, **kwargs)
+
+    def __getitem__(self, index):
+        index = index if isinstance(index, tuple) else (index,)
+        for i in index:
+            if isinstance(i, (list, np.ndarray)) or getattr(getattr(i, "dtype", None), "kind", "") == "b":
+                sync()
+        index = tuple(i.a if isinstance(i, ndarray) else i for i in index)
+        return ndarray(self.a[index if any(i is ... for i in index) else (*index, ...)])
+
+    def __setitem__(self, index, value):
+        if isinstance(value, (np.ndarray, list)):
+            raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
+        self.a[unwrap(index)] = unwrap(value)
+
+    def __len__(self):
+        return len(self.a)
+
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))
+
+    def __deepcopy__(self, memo):
+        return self.copy()
+
+    def get(self, **_):
+        sync()
+        return self.a.copy()
+
+    data = property(lambda self: types.SimpleNamespace(ptr=self.a.ctypes.data))
+
+
+def unwrap(x):
+    if isinstance(x, ndarray):
+        return x.a
+    if isinstance(x, np.ndarray):
+        raise TypeError(f"Unsupported type {type(x)}")
+    return type(x)(map(unwrap, x)) if isinstance(x, (tuple, list)) else x
+
+
+def wrap(x):
+    if isinstance(x, (tuple, list)):
+        return type(x)(map(wrap, x))
+    return ndarray(np.asarray(x)) if isinstance(x, (np.ndarray, np.generic)) else x
+
+
+def _forward(name):
+    return lambda self, *args, **kwargs: wrap(getattr(self.a, name)(*unwrap(args), **kwargs))
+
+
+def _read(name):
+    def read(self, *args):
+        sync()
+        return getattr(self.a, name)(*args)
+
+    return read
+
+
+for _name in "shape dtype ndim size strides itemsize nbytes flags".split():
+    setattr(ndarray, _name, property(lambda self, name=_name: getattr(self.a, name)))
+for _name in "reshape transpose swapaxes squeeze ravel astype copy view fill clip take sum mean var std prod".split():
+    setattr(ndarray, _name, _forward(_name))
+for _name in "max min any all argmax argmin argsort cumsum flatten repeat round".split():
+    setattr(ndarray, _name, _forward(_name))
+for _name in "item tolist __bool__ __int__ __float__ __index__ __complex__ __repr__ __str__".split():
+    setattr(ndarray, _name, _read(_name))
+ndarray.T = property(lambda self: ndarray(self.a.T))
+
+SYNCING = {"nonzero", "argwhere", "flatnonzero", "unique", "array_repr", "dot", "einsum", "tensordot", "inner", "vdot"}
+MISSING = {"block", "insert", "einsum_path", "geomspace", "vecdot", "matvec", "vecmat", "frompyfunc", "isnat", "memmap"}
+
+
+class Module(types.ModuleType):
+    """`cupy`: NumPy's functions, on and to its own arrays."""
+
+    ndarray, __version__ = ndarray, "14.2.0"
+
+    def __getattr__(self, name):
+        f = getattr(np, name) if name[0] != "_" and name not in MISSING else None
+        if f is None:
+            raise AttributeError(f"module 'cupy' has no attribute '{name}'")
+        if not callable(f) or isinstance(f, type):
+            return f
+
+        def call(*args, **kwargs):
+            if name in SYNCING or (name == "where" and len(args) == 1):
+                sync()
+            out = f(*unwrap(args), **{k: unwrap(v) for k, v in kwargs.items()})
+            return wrap(np.asarray(out, order="C") if name == "where" and len(args) == 3 else out)
+
+        return call
+
+    def array(self, x, dtype=None, copy=True, **_):
+        if not isinstance(x, ndarray):
+            sync()
+        return ndarray(np.array(x.a if isinstance(x, ndarray) else x, dtype, copy=copy or None))
+
+    def asarray(self, x, dtype=None, **_):
+        return self.array(x, dtype, copy=False) if isinstance(x, ndarray) else self.array(x, dtype)
+
+
+# Kernels
+
+SHIM = """
+#include <cmath>
+using std::sqrt; using std::log; using std::sin; using std::cos; using std::expm1; using std::exp;
+struct Index { unsigned x, y, z; };
+static Index threadIdx, blockIdx, blockDim, gridDim;
+"""
+DRIVER = """
+extern "C" void run_{name}(unsigned gx, unsigned bx, unsigned by, {parameters}) {{
+    gridDim = {{gx, 1, 1}}, blockDim = {{bx, by, 1}}, blockIdx = threadIdx = {{0, 0, 0}};
+    for (blockIdx.x = 0; blockIdx.x < gx; blockIdx.x++)
+        for (threadIdx.y = 0; threadIdx.y < by; threadIdx.y++)
+            for (threadIdx.x = 0; threadIdx.x < bx; threadIdx.x++) {name}({names});
+}}
+"""
+C_TYPES = {"int": "i4", "unsigned": "u4", "long long": "i8", "float": "f4", "double": "f8"}
+POINTER = ctypes.c_void_p
+
+
+@functools.cache
+def _folder():
+    return tempfile.TemporaryDirectory(prefix="tinygan-kernels-")
+
+
+@functools.cache
+def build(source):
+    """The path of a shared library made from C++ source."""
+    stem = f"{_folder().name}/{hashlib.sha256(source.encode()).hexdigest()[:16]}"
+    with open(stem + ".cpp", "w") as f:
+        f.write(source)
+    subprocess.run(["g++", "-shared", "-fPIC", *FLAGS, stem + ".cpp", "-o", stem + ".so"], check=True)
+    return stem + ".so"
+
+
+def _array(x, dtype, what):
+    if not isinstance(x, ndarray):
+        raise TypeError(f"{what}: unsupported type {type(x)}")
+    if x.dtype != dtype:
+        raise TypeError(f"{what}: the kernel says {np.dtype(dtype)}, the array is {x.dtype}")
+    return POINTER(x.data.ptr)
+
+
+class RawModule:
+    def __init__(self, code):
+        self.library, self.parameters = _compile(code)
+
+    def get_function(self, name):
+        run, parameters = getattr(self.library, "run_" + name), self.parameters[name]
+
+        def launch(grid, block, args):
+            if len(args) != len(parameters) or not 0 < block[0] * block[1] <= 1024 or not 0 < grid[0] < 2**31:
+                raise ValueError(f"{name}: {len(args)} arguments for {len(parameters)}, grid {grid}, block {block}")
+            values = []
+            for x, (what, pointer, dtype) in zip(args, parameters):
+                if pointer:
+                    values.append(_array(x, dtype, f"{name}({what})"))
+                elif np.asarray(x).dtype != dtype:  # RawKernel passes what it is given, bit for bit
+                    raise TypeError(f"{name}({what}): the kernel says {dtype}, got {np.asarray(x).dtype}")
+                else:
+                    values.append(np.ctypeslib.as_ctypes_type(dtype)(x.item()))
+            run(grid[0], *block, *values)
+
+        return launch
+
+
+@functools.cache
+def _compile(code):
+    expand = ["g++", "-x", "c++", "-E", "-P", "-D__global__=", "-D__device__=static", "-"]
+    code = subprocess.run(expand, input=code, capture_output=True, text=True, check=True).stdout
+    known, parameters, drivers = dict(C_TYPES), {}, ""
+    for old, new in re.findall(r"typedef (\w+) (\w+);", code):
+        known[new] = known[old]
+    for name, text in re.findall(r'extern "C"\s+void (\w+)\(([^)]*)\)\s*\{', code):
+        found = [re.fullmatch(r"(?:const )?([\w ]+?)\s*(\*?)\s*(\w+)", p.strip()).groups() for p in text.split(",")]
+        parameters[name] = [(what, bool(star), np.dtype(known[kind])) for kind, star, what in found]
+        drivers += DRIVER.format(name=name, parameters=text, names=", ".join(what for _, _, what in found))
+    return ctypes.CDLL(build(SHIM + code + drivers)), parameters
+
+
+class ElementwiseKernel:
+    def __init__(self, in_params, out_params, operation, name="kernel"):
+        self.nin, self.operation, self.name = in_params.count(",") + 1, operation, name
+        self.params = [("raw " in p, *p.split()[-2:]) for p in (in_params + "," + out_params).split(",")]
+
+    def __call__(self, *args):
+        if len(args) not in (self.nin, len(self.params)):
+            raise TypeError(f"Wrong number of arguments for {self.name}: {len(args)}")
+        letters = {}
+        for x, (_, letter, what) in zip(args, self.params):
+            if isinstance(x, ndarray):
+                _array(x, letters.setdefault(letter, x.dtype), f"{self.name}({what})")
+            elif not isinstance(x, (int, float, np.generic)):
+                raise TypeError(f"{self.name}({what}): unsupported type {type(x)}")
+        walked = [x.shape for x, p in zip(args, self.params) if isinstance(x, ndarray) and not p[0]]
+        shape = np.broadcast_shapes(*walked)
+        if len(args) == self.nin:
+            args += tuple(ndarray(np.empty(shape, letters[letter])) for _, letter, _ in self.params[self.nin :])
+        outs, buffers = args[self.nin :], []
+        for x, (raw, letter, what) in zip(args, self.params):
+            a = x.a if isinstance(x, ndarray) else np.asarray(x, letters[letter])
+            if any(x is o for o in outs) and a.shape != shape:
+                raise ValueError(f"{self.name}({what}): out shape is mismatched")
+            buffers.append(a if raw else np.array(np.broadcast_to(a, shape), order="C"))
+        run = _elementwise(tuple(self.params), self.nin, self.operation, tuple((k, d.char) for k, d in letters.items()))
+        run(ctypes.c_longlong(int(np.prod(shape))), *(POINTER(b.ctypes.data) for b in buffers))
+        for out, b in zip(outs, buffers[self.nin :]):
+            out.a[...] = b
+        return outs[0] if len(outs) == 1 else outs
+
+
+def elementwise_source(params, nin, operation, letters):
+    """The kernel as a C function over `size` elements: what NVRTC gets from CuPy, but for the indexing."""
+    names = {np.dtype(t).char: c for c, t in C_TYPES.items()} | {"l": "long long"}
+    constant = ["const " if i < nin else "" for i in range(len(params))]
+    arguments = ", ".join(f"{c}{t}* {'' if raw else '_'}{n}" for c, (raw, t, n) in zip(constant, params))
+    each = " ".join(f"{c}{t}& {n} = _{n}[i];" for c, (raw, t, n) in zip(constant, params) if not raw)
+    types = "".join(f"typedef {names[char]} {letter};\n" for letter, char in letters)
+    body = f"for (long long i = 0; i < size; i++) {{ {each} {operation}; }}"
+    return f'{types}extern "C" void run(long long size, {arguments}) {{ {body} }}\n'
+
+
+@functools.cache
+def _elementwise(*key):
+    return ctypes.CDLL(build(SHIM + elementwise_source(*key))).run
+
+
+# cuBLAS
+
+CUBLAS = """
+#include <cstddef>
+struct Handle { const void* workspace; };
+enum { OK, INVALID = 7 };
+
+extern "C" int cublasCreate_v2(Handle** handle) { static Handle made[8], *next = made; *handle = next++; return OK; }
+extern "C" int cublasSetStream_v2(Handle* handle, void*) { handle->workspace = 0; return OK; }
+extern "C" int cublasSetWorkspace_v2(Handle* handle, void* p, size_t size) {
+    handle->workspace = p;
+    return size == 32 << 20 ? OK : INVALID;
+}
+
+template <class T>
+void multiply(int ta, int tb, int m, int n, int k, T by, const T* a, long long lda, const T* b, long long ldb,
+              T* c, long long ldc) {
+    for (int j = 0; j < n; j++)
+        for (int i = 0; i < m; i++) {
+            T sum = 0;
+            for (int p = 0; p < k; p++) sum += a[ta ? i * lda + p : p * lda + i] * b[tb ? p * ldb + j : j * ldb + p];
+            c[j * ldc + i] = by * sum;
+        }
+}
+
+extern "C" int cublasGemmStridedBatchedEx(
+        Handle* handle, int ta, int tb, int m, int n, int k, const void* alpha, const void* A, int kind, int lda,
+        long long sa, const void* B, int kind_b, int ldb, long long sb, const void* beta, void* C, int kind_c, int ldc,
+        long long sc, int count, int compute, int algorithm) {
+    bool types = kind == kind_b && kind == kind_c && (kind == 0 || kind == 1) && compute == (kind ? 70 : 68);
+    bool sizes = m > 0 && n > 0 && k > 0 && count > 0 && lda >= (ta ? k : m) && ldb >= (tb ? n : k) && ldc >= m;
+    if (!handle->workspace || !types || !sizes || algorithm != -1 || (ta | tb) & ~1) return INVALID;
+    if (kind ? *(double*)beta != 0 : *(float*)beta != 0) return INVALID;
+    for (long long i = 0; i < count; i++)
+        if (kind) multiply(ta, tb, m, n, k, *(double*)alpha, (double*)A + i * sa, lda, (double*)B + i * sb, ldb,
+                           (double*)C + i * sc, ldc);
+        else multiply(ta, tb, m, n, k, *(float*)alpha, (float*)A + i * sa, lda, (float*)B + i * sb, ldb,
+                      (float*)C + i * sc, ldc);
+    return OK;
+}
+
+extern "C" int cublasGemmEx(
+        Handle* handle, int ta, int tb, int m, int n, int k, const void* alpha, const void* A, int kind, int lda,
+        const void* B, int kind_b, int ldb, const void* beta, void* C, int kind_c, int ldc,
+        int compute, int algorithm) {
+    return cublasGemmStridedBatchedEx(handle, ta, tb, m, n, k, alpha, A, kind, lda, 0, B, kind_b, ldb, 0, beta,
+                                      C, kind_c, ldc, 0, 1, compute, algorithm);
+}
+"""
+
+
+class Memory:
+    def __init__(self, size):
+        self.kept = np.empty(size, np.uint8)
+        self.ptr = self.kept.ctypes.data
+
+
+def make():
+    """The modules to put in sys.modules, by name."""
+    cupy, cuda, pathfinder = Module("cupy"), types.ModuleType("cuda"), types.ModuleType("cuda.pathfinder")
+    cupy.__spec__ = importlib.machinery.ModuleSpec("cupy", None)
+    cupy.RawModule, cupy.ElementwiseKernel = RawModule, ElementwiseKernel
+    runtime = types.SimpleNamespace(
+        CUDARuntimeError=type("CUDARuntimeError", (RuntimeError,), {}),
+        driverGetVersion=lambda: 13000,
+        runtimeGetVersion=lambda: 13020,
+        getDeviceCount=lambda: 1,
+        getDevice=lambda: 0,
+        getDeviceProperties=lambda device: {"name": b"NVIDIA Stand-in"},
+    )
+    stream = types.SimpleNamespace(ptr=next(_streams))
+    cupy.cuda = types.SimpleNamespace(runtime=runtime, Memory=Memory, get_current_stream=lambda: stream)
+    pathfinder.load_nvidia_dynamic_lib = lambda name: types.SimpleNamespace(abs_path=build(CUBLAS))
+    return {"cupy": cupy, "cuda": cuda, "cuda.pathfinder": pathfinder}
+
+
+_streams = itertools.count(1)

@@ -1,0 +1,117 @@
+"""Cases for the raw functions of the GPU, run by `test_gpu_host.py` on the stand-in and by `test_gpu.py` on a device.
+
+A case calls one function of `kernels/gpu.py` and of `kernels/reference.py` with the same arrays and compares what they
+return and what they changed in place.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from tinygan.kernels import reference
+
+rng = np.random.default_rng(0)
+
+
+@dataclasses.dataclass
+class Case:
+    name: str
+    args: tuple
+    rtol: float = 0  # 0: equal to the last bit
+    dtype: str = ""
+
+    def __str__(self):
+        return f"{self.name}-{self.dtype}" if self.dtype else self.name
+
+    def check(self, gpu, to_gpu, to_host):
+        """to_gpu copies an array to the device, with its layout; to_host copies one back."""
+        ours, theirs = _copied(self.args, lambda a: a.copy("K")), _copied(self.args, to_gpu)
+        expected, result = getattr(reference, self.name)(*ours), to_host(getattr(gpu, self.name)(*theirs))
+        if expected is not None:
+            self.compare(result, expected)
+        for a, b in zip(ours, theirs):
+            if isinstance(a, np.ndarray):
+                self.compare(to_host(b), a)
+
+    def compare(self, result, expected):
+        if isinstance(expected, tuple):
+            for r, e in zip(result, expected, strict=True):
+                self.compare(r, e)
+        else:
+            assert result.shape == expected.shape and result.dtype == expected.dtype
+            np.testing.assert_allclose(result, expected, rtol=self.rtol, atol=self.rtol)
+
+
+def _copied(x, copy):
+    return tuple(_copied(i, copy) for i in x) if isinstance(x, tuple) else copy(x) if isinstance(x, np.ndarray) else x
+
+
+def _cases(dtype):
+    def real(*shape):
+        return rng.standard_normal(shape).astype(dtype)
+
+    def whole(*shape):
+        return rng.integers(-8, 9, shape).astype(dtype)
+
+    def case(name, *args, rtol=0.0):
+        return Case(name, args, rtol, dtype)
+
+    near = 2e-6 if dtype == "float32" else 1e-13
+    strided = ((3, 4), (3, 2), (2, 1), (1, 0), (1, 2))  # size, kernel, stride, padding, dilation
+    last = np.moveaxis(whole(2, 5, 6, 5), 1, 3)  # an NCHW array seen as NHWC
+    c = [real(5), abs(real(5)) + 1]
+    step = np.array([3 << 32 | 7], np.int64)
+    key = (0xDEADBEEF, 3), 5, step
+    image = np.moveaxis(real(2, 4, 4, 3), 3, 1)  # channels-last memory behind NCHW
+    edge = np.array([[-np.inf, -1.0, -0.0, 0.0, 1.0, np.inf, np.nan]], dtype)
+    yield from (case("gemm", whole(5, 7), whole(7, 3)), case("gemm", whole(2, 1, 5, 7), whole(3, 7, 2)))
+    yield from (case("contiguous", last), case("contiguous", whole(3, 2)))
+    yield from (case("gemm", whole(2, 0), whole(0, 3)), case("gemm", real(40, 70), real(70, 30), rtol=20 * near))
+    yield case("im2col", last, *strided)
+    yield case("im2col", real(1, 9, 9, 300), (4, 4), (2, 2), (2, 2), (0, 0), (1, 1))  # more columns than threads
+    yield case("im2col", real(0, 6, 5, 5), *strided)
+    yield case("col2im", whole(2 * 12, 30), (2, 6, 5, 5), *strided)
+    yield case("col2im", real(16, 4 * 300), (1, 9, 9, 300), (4, 4), (2, 2), (2, 2), (0, 0), (1, 1))
+    yield case("col2im", real(0, 30), (0, 6, 5, 5), *strided)
+    for slope in (0.0, 0.2):
+        yield from (case("leaky_relu", a, slope) for a in (image, edge, real(0, 3)))
+        yield from (case("leaky_relu_grad", real(*a.shape), a, slope) for a in (image, edge, real(3)))
+    for rows in (1, 50, 3000):
+        x, g = real(rows, 5) + 3, real(rows, 5)
+        yield from (case("affine", x, *c, rtol=near), case("norm_sums", g, x, *c, rtol=60 * near))
+        yield from (case("moments", x, rtol=20 * near), case("norm_grad", g, x, *c, *c, c[1], rtol=9 * near))
+    yield case("moments", whole(16, 300))
+    for beta1 in (0.0, 0.5):
+        p, g = image, np.ascontiguousarray(image[::-1])  # g lies otherwise than p, m and v
+        state = np.moveaxis(real(2, 4, 4, 3), 3, 1), abs(np.moveaxis(real(2, 4, 4, 3), 3, 1))
+        yield case("adam", p, g, *state, np.array([1e-3]), np.array([10]), beta1, 0.999, 1e-8, rtol=near)
+    first = np.zeros(3, dtype), np.zeros(3, dtype), np.array([1e-3]), np.array([1])
+    yield case("adam", real(3), real(3), *first, 0.9, 0.999, 1e-8, rtol=near)
+    yield from (case("lerp", image, real(*image.shape), 0.25, rtol=near), case("lerp", whole(4), whole(4), 0.5))
+    yield case("index_add", np.zeros((4, 3), dtype), np.array([1, 3, 1]), whole(3, 3))
+    yield case("index_add", np.zeros((4, 3), dtype), (slice(None), np.array([2, 2])), whole(4, 2))
+    for shape in ((1,), (3, 2, 5), (1030,), (0,)):
+        out = np.full(shape, 9, dtype)
+        yield from (case("uniform", out, *key), case("normal", out, *key, rtol=10 * near))
+        yield case("bernoulli", out, 0.3, 1 / 0.7, *key)
+    yield case("uniform", np.zeros((4, 3), dtype).T, *key)
+    if dtype == "float32":
+        yield from (case("bits", n, *key) for n in (0, 1, 7, 5000))
+
+
+CASES = [case for dtype in ("float32", "float64") for case in _cases(dtype)]
+
+ONES, PI = 0xFFFFFFFF, (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344, 0xA4093822, 0x299F31D0)
+VECTORS = [  # counter, key, output: the known answers published with Random123
+    ((0, 0, 0, 0), (0, 0), [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]),
+    ((ONES,) * 4, (ONES,) * 2, [0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD]),
+    (PI[:4], PI[4:], [0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1]),
+]
+
+
+def known_answer(gpu, to_gpu, counter, key):
+    """Four words from the device function itself, for a counter that no array is large enough to reach."""
+    once = 'extern "C" __global__ void once(unsigned* words, unsigned k0, unsigned k1) { philox(words, k0, k1); }'
+    words = to_gpu(np.array(counter, np.uint32))
+    gpu._kernel(gpu.RANDOM + once, "once", "f")((1,), (1, 1), (words, *map(np.uint32, key)))
+    return words

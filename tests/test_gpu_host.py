@@ -1,0 +1,205 @@
+"""The GPU path without a GPU: `kernels/gpu.py` runs on the stand-in for CuPy, its CUDA sources compiled by g++.
+
+What is checked here is everything but the device: index arithmetic, bounds, the arguments of launches and of cuBLAS,
+and that nothing waits for the device. `test_gpu.py` runs the same cases where there is one.
+"""
+
+import functools
+import importlib
+import inspect
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cupy_standin as standin
+import numpy as np
+import pytest
+from gpu_cases import CASES, VECTORS, known_answer
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tinygan.kernels import reference
+
+pytestmark = pytest.mark.skipif(not shutil.which("g++"), reason="g++ is missing: it compiles the kernels for the host")
+
+
+@pytest.fixture(scope="module")
+def gpu():
+    """`tinygan.kernels.gpu`, imported on the stand-in."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, module in standin.make().items():
+            patch.setitem(sys.modules, name, module)
+        patch.delitem(sys.modules, "tinygan.kernels.gpu", raising=False)
+        yield importlib.import_module("tinygan.kernels.gpu")
+        sys.modules.pop("tinygan.kernels.gpu")
+
+
+def to_gpu(x):
+    """A NumPy array as the stand-in's, its layout kept."""
+    return standin.ndarray(x.copy("K"))
+
+
+def to_host(x):
+    return tuple(map(to_host, x)) if isinstance(x, tuple) else getattr(x, "a", x)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_raw_function_equals_reference_and_never_waits(gpu, case):
+    before = standin.syncs
+    case.check(gpu, to_gpu, to_host)
+    assert standin.syncs == before
+
+
+def test_same_names_and_arguments(gpu):
+    for name, f in inspect.getmembers(reference, callable):
+        if name[0] != "_" and name != "philox":
+            ours = getattr(gpu, name)
+            if getattr(ours, "__module__", None) == gpu.__name__:  # the others are CuPy's
+                assert inspect.signature(ours) == inspect.signature(f), name
+    assert gpu.affine.nin == 3 and gpu.COLUMNS < 2**31  # the kernels count columns in 32 bits
+
+
+@pytest.mark.parametrize("counter, key, words", VECTORS)
+def test_philox_known_answers(gpu, counter, key, words):
+    assert known_answer(gpu, to_gpu, counter, key).a.tolist() == words
+    assert [int(w) for w in reference.philox(counter, key)] == words
+
+
+pairs = functools.partial(st.tuples, *[st.integers(1, 3)] * 2)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(0, 2), st.integers(1, 4), pairs(), pairs(), st.tuples(*[st.integers(0, 3)] * 2), pairs(), st.data())
+def test_patches_of_any_geometry(gpu, n, c, kernel, stride, padding, dilation, data):
+    size = data.draw(pairs())
+    least = [(o - 1) * s + d * (k - 1) + 1 - 2 * p for o, s, d, k, p in zip(size, stride, dilation, kernel, padding)]
+    h, w = (max(1, m) + data.draw(st.integers(0, 2)) for m in least)
+    geometry = size, kernel, stride, padding, dilation
+    x = np.random.default_rng(0).standard_normal((n, c, h, w)).astype(np.float32).transpose(0, 2, 3, 1)
+    cols = reference.im2col(x, *geometry)
+    assert np.array_equal(to_host(gpu.im2col(to_gpu(x), *geometry)), cols)
+    back = gpu.col2im(to_gpu(cols), x.shape, *geometry)
+    assert np.array_equal(to_host(back), reference.col2im(cols, x.shape, *geometry))  # the same order of additions
+
+
+batches = st.sampled_from([(), (1,), (3,), (2, 3), (2, 1), (0,)])
+views = st.sampled_from(["rows", "columns", "apart", "skewed", "crossed"])
+
+
+def _view(shape, how):
+    """Whole numbers of that shape, lying in memory in some way, and all of the memory they lie in."""
+    *batch, m, n = shape
+    a = np.random.default_rng(0).integers(-4, 5, (*batch, m, 2 * n + 3)).astype(np.float32)
+    if how == "apart":
+        return a[..., 2 : n + 2], a
+    if how == "skewed":
+        return a[..., 1 : 2 * n + 1 : 2], a
+    if how == "repeated":
+        return np.broadcast_to(a[..., :1, :n], shape), a
+    axes = {"rows": (0, 1, 2, 3), "columns": (0, 1, 3, 2), "crossed": (1, 0, 2, 3)}[how]
+    whole = np.ascontiguousarray(a[..., :n].reshape((1,) * (2 - len(batch)) + shape).transpose(axes))
+    return whole.transpose(axes).reshape(shape), whole
+
+
+@settings(max_examples=80, deadline=None)
+@example((2, 3, 2), (2, 3), (2, 3), ("rows", "columns", "crossed"))
+@given(st.tuples(*[st.integers(0, 4)] * 3), batches, batches, st.tuples(*[views | st.just("repeated")] * 2, views))
+def test_gemm_of_any_view(gpu, sizes, batch_a, batch_b, how):
+    try:
+        batch = np.broadcast_shapes(batch_a, batch_b)
+    except ValueError:
+        batch = batch_b = batch_a
+    m, k, n = sizes
+    shapes = (*batch_a, m, k), (*batch_b, k, n), (*batch, m, n)
+    (a, _), (b, _), (out, whole) = map(_view, shapes, how)
+    a, b, out, expected, before = standin.ndarray(a), standin.ndarray(b), standin.ndarray(out), a @ b, whole.copy()
+    assert np.array_equal(to_host(gpu.gemm(a, b)), expected)
+    assert gpu.gemm(a, b, out=out) is out and np.array_equal(out.a, expected)
+    out.a[...] = 0
+    changed = whole != before
+    out.a[...] = 1
+    assert not changed[whole != 1].any()  # nothing was written beside `out`
+
+
+@pytest.mark.parametrize("shapes", [((2, 3), (2, 3)), ((3,), (3, 2)), ((2, 3, 4), (3, 4, 2))])
+def test_gemm_names_what_clashes(gpu, shapes):
+    with pytest.raises(ValueError, match="gemm: cannot multiply|broadcast"):
+        gpu.gemm(*(standin.ndarray(np.ones(s)) for s in shapes))
+    with pytest.raises(ValueError, match="gemm: out is"):
+        gpu.gemm(*(standin.ndarray(np.ones((2, 2))),) * 2, out=standin.ndarray(np.ones((2, 3))))
+
+
+def test_mixed_devices_are_refused(gpu):
+    x, step = np.ones((2, 3), np.float32), np.zeros(1, np.int64)
+    for call in (
+        lambda: gpu.affine(to_gpu(x), x[0], x[0]),
+        lambda: gpu.normal(to_gpu(x), (0, 0), 0, step),
+        lambda: gpu.uniform(to_gpu(x), (0, 0), 0, to_gpu(step.astype(np.int32))),
+        lambda: np.add(to_gpu(x), x),
+        lambda: np.asarray(to_gpu(x)),
+    ):
+        with pytest.raises(TypeError):
+            call()
+
+
+def test_a_training_step_never_waits_and_gives_the_cpus_weights(gpu):
+    from tinygan import device, random
+    from tinygan.models import dcgan
+
+    def train(where, steps=3):
+        random.manual_seed(0)
+        model = dcgan(width=2, latent=3, device=where)
+        for optimizer in model.optimizers:
+            optimizer.eps = 1e-3  # a bias before batch normalisation has gradient 0: do not blow up its rounding
+        random.default.seek(1)
+        real = np.random.default_rng(0).uniform(-1, 1, (4, 1, 28, 28)).astype(np.float32)
+        real, waits = device.to(real, where), []
+        for _ in range(steps):
+            before = standin.syncs
+            losses = model.step(real)
+            random.default.next_step()
+            waits.append(standin.syncs - before)
+        assert all(x.shape == () for x in losses.values())
+        return model, waits
+
+    (cpu, _), (on_gpu, waits) = train("cpu"), train("gpu")
+    assert waits[1:] == [0, 0]  # the first step sends the random generator's counter
+    for part in ("generator", "discriminator", "average"):
+        ours, theirs = getattr(cpu, part).state_dict(), getattr(on_gpu, part).state_dict()
+        for name in ours:
+            assert ours[name].dtype == theirs[name].dtype
+            np.testing.assert_allclose(theirs[name].a, ours[name], rtol=1e-4, atol=1e-5, err_msg=f"{part}.{name}")
+
+
+def test_kernels_under_sanitizers():
+    asan = subprocess.run(["g++", "-print-file-name=libasan.so"], capture_output=True, text=True).stdout.strip()
+    if not os.path.isabs(asan):
+        pytest.skip("g++ has no libasan")
+    here = Path(__file__).parent
+    script = f"""
+import os, sys, pytest
+del os.environ["LD_PRELOAD"]  # the compiler does without
+sys.path[:0] = [{str(here)!r}, {str(here.parent)!r}]
+import cupy_standin
+cupy_standin.FLAGS += ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "-k", "float32 or geometry or any_view", {__file__!r}]))
+"""
+    env = os.environ | {"LD_PRELOAD": asan, "ASAN_OPTIONS": "detect_leaks=0", "OMP_NUM_THREADS": "1"}
+    run = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+
+
+@pytest.mark.skipif(not shutil.which("nvcc"), reason="nvcc, the CUDA compiler, is missing")
+@pytest.mark.parametrize("real", ["float", "double"])
+def test_nvcc_compiles_the_kernels(gpu, tmp_path, real):
+    code = f"typedef {real} real;\n" + gpu.IMAGES + gpu.RANDOM
+    for k in vars(gpu).values():
+        if isinstance(k, standin.ElementwiseKernel):
+            letters = ("T", real[0]), ("R", "d"), ("S", "l")
+            source = standin.elementwise_source(tuple(k.params), k.nin, k.operation, letters)
+            code += f"namespace {k.name}_ {{\n" + source.replace('extern "C"', "__global__") + "}\n"
+    (tmp_path / "kernels.cu").write_text(code)
+    run = subprocess.run(["nvcc", "-arch=sm_90", "-cubin", "kernels.cu"], cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
