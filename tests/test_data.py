@@ -1,0 +1,219 @@
+"""The data room: IDX files good and hostile, the bundled digits, folders, the download without a network, batches.
+
+Hostile input has one contract, checked by `refused`: a DataError of one line that names the file.
+"""
+
+import contextlib
+import gzip
+import hashlib
+import io
+import tracemalloc
+from itertools import product
+from unittest.mock import Mock
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from tinygan.data import Batches, DataError, load, mnist, read_idx
+
+
+def header(code, *sizes):
+    return bytes((0, 0, code, len(sizes))) + np.array(sizes, ">u4").tobytes()
+
+
+def idx(array):
+    return header(CODES[array.dtype.name], *array.shape) + array.astype(array.dtype.newbyteorder(">")).tobytes()
+
+
+def refused(call, *parts):
+    with pytest.raises(DataError) as caught:
+        call()
+    message = str(caught.value)
+    assert "\n" not in message and all(str(part) in message for part in parts), message
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory):
+    return tmp_path_factory.mktemp("idx") / "file"  # one for all examples of a property: each overwrites it
+
+
+CODES = {"uint8": 0x08, "int8": 0x09, "int16": 0x0B, "int32": 0x0C, "float32": 0x0D, "float64": 0x0E}
+ARRAYS = hnp.arrays(st.sampled_from(sorted(CODES)), hnp.array_shapes(max_dims=5, min_side=0, max_side=5))
+PLAIN = idx(np.arange(24, dtype=np.int16).reshape(2, 3, 4))
+PACKED, SHA256 = gzip.compress(PLAIN), hashlib.sha256(PLAIN).hexdigest()
+IMAGES = np.arange(3 * 28 * 28).astype(np.uint8).reshape(3, 28, 28)
+LABELS, MIRRORS = np.array([9, 0, 5], np.uint8), ("one/", "two/", "three/")
+HOSTILE = [
+    (b"PK" + PLAIN[2:], "not an IDX file"),
+    (b"\0\0\x0a" + PLAIN[3:], "element type 0x0a"),
+    (header(8) + b"x", "0 dimensions"),
+    (header(8, *[1] * 255) + b"x", "255 dimensions"),
+    (PLAIN[:-1], "only 47 follow"),
+    (PLAIN + b"x", "bytes follow the 48"),
+    (header(8, 1 << 15, (1 << 15) + 1), "promises (32768, 32769)"),
+    (header(8, 0, *[0xFFFFFFFF] * 30), "promises (0, "),  # overflows an int64, behind a zero
+    (header(8, 1 << 30), "only 0 follow"),
+    (gzip.compress(PLAIN + b"x"), "follow the 48"),
+    (PACKED[:-8] + bytes(4) + PACKED[-4:], "CRC"),
+    (PACKED[:10] + b"\xff" * 20 + PACKED[30:], "decompressing"),
+    (PACKED + b"rubbish", "damaged gzip"),
+]
+
+
+@given(ARRAYS, st.sampled_from([bytes, gzip.compress]))
+def test_idx_round_trip(scratch, array, pack):
+    scratch.write_bytes(pack(idx(array)))
+    read = read_idx(scratch)
+    assert read.dtype == array.dtype and read.dtype.isnative and read.flags.writeable
+    np.testing.assert_array_equal(read, array, strict=True)
+
+
+@pytest.mark.parametrize(("data", "reason"), HOSTILE, ids=[reason for _, reason in HOSTILE])
+def test_hostile_idx_is_refused(tmp_path, data, reason):
+    refused(lambda: read_idx(tmp_path / "file"), tmp_path / "file", "No such file")
+    (tmp_path / "file").write_bytes(data)
+    refused(lambda: read_idx(tmp_path / "file"), tmp_path / "file", reason, ";")
+
+
+@pytest.mark.parametrize("data", [PLAIN, PACKED], ids=["plain", "gzip"])
+def test_every_truncation_is_refused(scratch, data):
+    for end in range(len(data)):
+        scratch.write_bytes(data[:end])
+        refused(lambda: read_idx(scratch), scratch)
+
+
+@given(st.sampled_from([PLAIN, PACKED]), st.lists(st.tuples(st.integers(0, 99), st.integers(1, 255)), max_size=4))
+def test_flipped_bytes_give_an_array_or_a_data_error(scratch, data, flips):
+    data = bytearray(data)
+    for at, mask in flips:
+        data[at % len(data)] ^= mask
+    scratch.write_bytes(data)
+    with contextlib.suppress(DataError):
+        assert isinstance(read_idx(scratch), np.ndarray)
+
+
+@pytest.mark.parametrize("size", [3, 1 << 20])
+def test_gzip_bomb_is_not_inflated(tmp_path, size):
+    (tmp_path / "bomb").write_bytes(gzip.compress(header(8, size) + bytes(20 << 20), 1) * 10)  # 200 MiB inflated
+    tracemalloc.start()
+    refused(lambda: read_idx(tmp_path / "bomb"), "bytes follow")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 << 20
+
+
+def test_bundled_digits_are_the_mnist_test_set():
+    images, labels = load()
+    assert images.shape == (10_000, 28, 28) and images.dtype == labels.dtype == np.uint8
+    assert np.bincount(labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert labels[:5].tolist() == [7, 2, 1, 0, 4] and images.max() == 255
+
+
+def fill(folder, images=IMAGES, labels=LABELS, names=("train-images-idx3-ubyte", "train-labels-idx1-ubyte")):
+    for name, array in zip(names, (images, labels), strict=True):
+        (folder / name).write_bytes(gzip.compress(idx(array)) if name.endswith(".gz") else idx(array))
+
+
+@pytest.mark.parametrize(("part", "joint", "packed"), [*product(["train", "t10k"], "-.", ["", ".gz"])])
+def test_folder_of_idx_files(tmp_path, part, joint, packed):
+    fill(tmp_path, names=[f"{part}-images{joint}idx3-ubyte{packed}", f"{part}-labels{joint}idx1-ubyte{packed}"])
+    digits = load(str(tmp_path))
+    assert np.array_equal(digits.images, IMAGES) and np.array_equal(digits.labels, LABELS)
+
+
+def test_folder_prefers_the_training_set_and_its_own_labels(tmp_path):
+    fill(tmp_path, IMAGES[:1], LABELS[:1], ["t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"])
+    fill(tmp_path)
+    assert len(load(tmp_path).images) == 3
+    (tmp_path / "train-labels-idx1-ubyte").unlink()
+    refused(lambda: load(tmp_path), "train-images-idx3-ubyte", "labels are missing")
+
+
+WRONG = [
+    (LABELS, LABELS, "images-idx3-ubyte: should hold images"),
+    (IMAGES, IMAGES, "labels-idx1-ubyte: should hold labels"),
+    (IMAGES[:, 1:], LABELS, "(3, 27, 28) uint8"),
+    (IMAGES.astype(np.float32), LABELS, "float32"),
+    (IMAGES, LABELS.astype(np.int32), "int32"),
+    (IMAGES, LABELS[:2], "2 labels for 3 images"),
+    (IMAGES[:0], LABELS[:0], "no images"),
+    (IMAGES, LABELS + np.uint8(1), "the label 10"),
+]
+
+
+@pytest.mark.parametrize(("images", "labels", "reason"), WRONG)
+def test_wrong_sources_are_refused(tmp_path, images, labels, reason):
+    refused(lambda: load(tmp_path / "fulll"), "fulll", '"bundled", "full" or', "folder")
+    refused(lambda: load(tmp_path), tmp_path, "holds no digits")
+    fill(tmp_path, images, labels)
+    refused(lambda: load(tmp_path), tmp_path, reason)
+
+
+class Reply(io.BytesIO):  # what urlopen returns
+    length = None
+
+
+class Broken(Reply):
+    def read(self, n=-1):
+        if piece := super().read(10):
+            return piece
+        raise ConnectionResetError("connection reset")
+
+
+def fetch(folder, *replies):
+    """Fetch "f.gz" from mirrors that answer with these replies in turn; the path and the urls that were opened."""
+    opener = Mock(side_effect=replies)
+    return mnist.fetch("f.gz", SHA256, folder, MIRRORS, opener), [call.args[0] for call in opener.mock_calls]
+
+
+def test_download_is_kept_and_repaired(tmp_path):
+    folder = tmp_path / "new" / "cache"
+    path, urls = fetch(folder, Reply(PACKED))
+    assert path == folder / "f.gz" and path.read_bytes() == PACKED and urls == ["one/f.gz"]
+    assert fetch(folder) == (path, [])  # cached: no network
+    path.write_bytes(PACKED[:-1])
+    _, urls = fetch(folder, Reply(gzip.compress(PLAIN + b"x")), Broken(PACKED), Reply(PACKED))
+    assert path.read_bytes() == PACKED and urls == ["one/f.gz", "two/f.gz", "three/f.gz"]
+    assert list(folder.iterdir()) == [path]
+
+
+def test_failing_download_says_why_and_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(mnist, "MAX_DOWNLOAD", 100)
+    replies = Broken(PACKED), Reply(b"<html>"), Reply(bytes(101))
+    named = (*MIRRORS, "connection reset", "SHA-256 differs", "more than 100 bytes", tmp_path, *mnist.FULL, "--data")
+    refused(lambda: fetch(tmp_path, *replies), "f.gz", *named)
+    with pytest.raises(KeyboardInterrupt):
+        fetch(tmp_path, KeyboardInterrupt)
+    assert not list(tmp_path.iterdir())
+
+
+def test_full_reads_the_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(mnist.sys, "platform", "linux")
+    (tmp_path / "tinygan").mkdir()
+    fill(tmp_path / "tinygan", names=mnist.FULL)
+    sums = [hashlib.sha256(idx(array)).hexdigest() for array in (IMAGES, LABELS)]
+    monkeypatch.setattr(mnist, "FULL", dict(zip(mnist.FULL, sums, strict=True)))
+    assert np.array_equal(load("full").images, IMAGES)
+
+
+def test_batches_cover_an_epoch_repeat_it_and_refuse_what_does_not_exist():
+    images = np.arange(50, dtype=np.uint8).repeat(28 * 28).reshape(50, 28, 28)
+    batches, resumed = Batches(images, 8, seed=3), Batches(images, 8, seed=3)
+    epochs = [np.concatenate([batches.batch(epoch, i) for i in range(len(batches))]) for epoch in range(2)]
+    assert len(batches) == 6 and epochs[0].shape == (48, 1, 28, 28) and epochs[0].dtype == np.float32
+    drawn = [np.rint((epoch[:, 0, 0, 0] + 1) * 127.5).astype(int).tolist() for epoch in epochs]
+    assert all(len(set(order)) == 48 for order in drawn) and drawn[0] != drawn[1]
+    assert np.array_equal(resumed.batch(1, 2), epochs[1][16:24])
+    assert np.array_equal(batches.batch(0, 5), epochs[0][40:])  # back to an earlier epoch
+    assert not np.array_equal(Batches(images, 8, seed=4).batch(0, 0), epochs[0][:8])
+    assert Batches(np.array([[[0, 255]]], np.uint8), 1).batch(0, 0).tolist() == [[[[-1, 1]]]]  # the range of tanh
+    for size in (0, -1, 4):
+        with pytest.raises(ValueError, match=rf"batch_size is {size} .* 3 images"):
+            Batches(IMAGES, size)
+    for i in (-1, 1):
+        with pytest.raises(IndexError, match=f"batch {i} "):
+            Batches(IMAGES, 2).batch(0, i)

@@ -1,0 +1,11 @@
+"""Where training images come from: IDX files, the MNIST digits that ship with the package, a checked download, batches.
+
+`load` finds digits, `Batches` feeds them to a training loop, `read_idx` reads any other file in MNIST's format.
+This room works on raw arrays and knows no Tensor, no layer and no model.
+"""
+
+from .batches import Batches
+from .idx import DataError, read_idx
+from .mnist import Digits, load
+
+__all__ = ["Batches", "DataError", "Digits", "load", "read_idx"]

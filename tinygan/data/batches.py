@@ -1,0 +1,36 @@
+"""Images into training batches: shuffled by a pure function of seed and epoch, scaled to the range of a tanh.
+
+There is no iterator state: batch i of epoch e is the same whenever it is asked for, so a resumed run continues the
+order it left. Images stay where the caller put them and batches are made there. This file does not know what they show.
+"""
+
+from .. import random
+from ..device import to_device_of
+from .idx import DataError
+
+
+class Batches:
+    """The full batches of an image set; the remainder of N / batch_size sits an epoch out, another one every epoch.
+
+    images: (N, h, w) uint8, NumPy or CuPy. DataError unless 1 <= batch_size <= N.
+    """
+
+    def __init__(self, images, batch_size: int, seed: int = 0):
+        if not 1 <= batch_size <= len(images):
+            raise DataError(f"Batches: batch_size is {batch_size} but there are {len(images)} images; choose 1 to {len(images)}")
+        self.images, self.batch_size, self.seed = images, batch_size, seed
+        self._epoch = self._order = None
+
+    def __len__(self) -> int:
+        """The number of batches in an epoch."""
+        return len(self.images) // self.batch_size
+
+    def batch(self, epoch: int, i: int):
+        """Batch i of an epoch: (batch_size, 1, h, w) float32 in [-1, 1]; IndexError unless 0 <= i < len(self)."""
+        if not 0 <= i < len(self):
+            raise IndexError(f"Batches: batch {i} does not exist, an epoch has {len(self)}; count from 0")
+        if epoch != self._epoch:  # one draw and one transfer an epoch
+            self._order = to_device_of(random.permutation(len(self.images), self.seed, epoch), self.images)
+            self._epoch = epoch
+        chosen = self.images[self._order[i * self.batch_size : (i + 1) * self.batch_size]]  # (batch, h, w)
+        return (chosen.astype("float32") / 127.5 - 1)[:, None]
