@@ -1,0 +1,84 @@
+"""Train a GAN on handwritten digits: the first page of tinygan.
+
+    python examples/mnist_gan.py                        # the digits that ship with the package, any CPU, under 3 minutes
+    python examples/mnist_gan.py --device gpu --data full
+
+A generator G turns random points z into images; a discriminator D scores images, high for real and low for G's. They play
+against each other, one move each a step, until G's digits pass. Read `adversarial_step` below first: it is the whole idea.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from tinygan import data, device, grad, plot, random
+from tinygan.cli import Parser, number, run
+from tinygan.models import MODELS
+from tinygan.nn.losses import binary_cross_entropy_with_logits as cross_entropy
+from tinygan.train import train
+
+
+def adversarial_step(gan, real):
+    """One move of each player on a batch of real images (n, 1, 28, 28); this is `gan.step`, spelled out."""
+    G, D = gan.generator, gan.discriminator
+    fake = G(gan.noise(len(real)))
+
+    # D learns to say 1 to real images and 0 to fake ones. fake.data is a plain array, a constant: G stays out of it.
+    d_loss = cross_entropy(D(fake.data), 0.0) + cross_entropy(D(real), 1.0)
+    gan.d_optimizer.step(grad(d_loss, D.parameters()))
+
+    # G learns to make D say 1. Its gradient flows through D, but only G's parameters are asked for, and only G moves.
+    g_loss = cross_entropy(D(fake), 1.0)
+    gan.g_optimizer.step(grad(g_loss, G.parameters()))
+
+    gan.ema.update()  # samples are drawn from a moving average of G, steadier than G itself
+    return {"d_loss": d_loss.data, "g_loss": g_loss.data}
+
+
+def main():
+    args = arguments()
+    where = device.resolve(args.device)
+    digits = data.load(args.data)
+    print(f"{len(digits.images)} digits, {args.model} on the {device.describe() if where == 'gpu' else 'CPU'}")
+
+    random.manual_seed(args.seed)
+    options = {"lr": args.lr} if args.lr else {}
+    if args.width:
+        options["width"] = args.width
+    gan = MODELS[args.model](device=where, **options)
+    batches = data.Batches(device.to(digits.images, where), args.batch_size, args.seed)
+
+    config = {name: getattr(args, name) for name in ("model", "data", "batch_size", "lr", "width", "seed")}
+    step = lambda real: adversarial_step(gan, real)
+    picture = train(gan, batches, args.epochs, args.out, step, resume=args.resume, config=config)
+
+    if args.samples:
+        images = plot.to_uint8(device.to_host(gan.sample(args.samples)))
+        np.savez_compressed(args.out / "samples.npz", images=images)
+        print(f"{args.samples} digits: {args.out / 'samples.npz'}")
+    print(picture)
+
+
+def arguments():
+    """The command line."""
+    parser = Parser("Train a GAN on handwritten digits.")
+    add = parser.add_argument
+    add("--model", choices=MODELS, default="dcgan", help="the two networks")
+    add("--device", choices=["auto", "cpu", "gpu"], default="auto", help="auto: the GPU if one is usable")
+    add("--data", default="bundled", metavar="SET", help="bundled (10,000 digits), full (60,000, fetched once) or a folder of IDX files")
+    add("--epochs", type=number(int, 1), default=20, help="passes over the digits")
+    add("--batch-size", type=number(int, 2), default=32, help="images a step")
+    add("--lr", type=number(float, 0), help="Adam's learning rate; None: the model's own")
+    add("--seed", type=number(int, 0), default=0, help="of all randomness")
+    add("--width", type=number(int, 1), help="channels of dcgan's narrowest layer; None: 32")
+    add("--out", type=Path, default=Path("runs/mnist_gan"), metavar="DIR", help="where everything is written")
+    add("--resume", action="store_true", help="go on from the checkpoint in --out")
+    add("--samples", type=number(int, 0), default=0, metavar="N", help="digits to write to OUT/samples.npz at the end")
+    args = parser.parse_args()
+    if args.width and args.model != "dcgan":
+        parser.error(f"--width is for --model dcgan, not {args.model}")
+    return args
+
+
+if __name__ == "__main__":
+    run(main)

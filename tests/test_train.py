@@ -1,0 +1,228 @@
+"""Training: the three models step, a run resumes bit by bit, and what goes wrong is said and loses nothing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tinygan import checkpoint, data, models, plot, random, train
+from tinygan.checkpoint import CheckpointError
+from tinygan.nn import losses
+
+ROOT = Path(__file__).parent.parent
+DIGITS = data.load("bundled").images
+
+
+def tiny(seed=0):
+    random.manual_seed(seed)
+    return models.dcgan(width=2, latent=5), data.Batches(DIGITS[:160], 32, seed)
+
+
+def weights(model):
+    return {f"{p}/{k}": a.copy() for p, thing in model.parts().items() for k, a in thing.state_dict().items()}
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
+
+
+@pytest.mark.parametrize("name", models.MODELS)
+def test_every_model_steps_and_samples(name):
+    random.manual_seed(0)
+    gan = models.MODELS[name]()
+    before = weights(gan)
+    result = gan.step(DIGITS[:4, None] / np.float32(127.5) - np.float32(1))
+    assert set(result) == {"d_loss", "g_loss"} and all(np.isfinite(v) and v.dtype == np.float32 for v in result.values())
+    moved = [k for k, v in weights(gan).items() if not np.array_equal(v, before[k])]
+    parameters = [f"{n}/{k}" for n in ("generator", "discriminator") for k, _ in getattr(gan, n).named_parameters()]
+    assert set(parameters) <= set(moved)
+    images = gan.sample(3)
+    assert images.shape == (3, 1, 28, 28) and images.dtype == np.float32 and np.abs(images).max() <= 1
+    z = gan.noise(300)
+    np.testing.assert_allclose(gan.sample(300, z)[270:], gan.sample(30, z[270:]), atol=1e-5)  # one sample, whatever its batch
+
+
+def test_the_discriminators_update_leaves_the_generator_alone_and_the_other_way_round():
+    gan, batches = tiny()
+    generator, discriminator = gan.generator.state_dict(), gan.discriminator.state_dict()
+    seen = []
+
+    def watch(optimizer, others):
+        plain = optimizer.step
+
+        def step(grads):
+            before = {k: v.copy() for k, v in others.items()}
+            plain(grads)
+            seen.append(same(before, others))
+
+        optimizer.step = step
+
+    watch(gan.d_optimizer, generator), watch(gan.g_optimizer, discriminator)
+    gan.step(batches.batch(0, 0))
+    assert seen == [True, True]
+
+
+@pytest.mark.parametrize("objective", [losses.non_saturating, losses.hinge, losses.wasserstein])
+def test_objectives_train(objective):
+    random.manual_seed(0)
+    gan = models.dcgan(width=2, latent=5, objective=objective)
+    assert np.isfinite(gan.step(np.zeros((4, 1, 28, 28), np.float32))["d_loss"])
+
+
+def test_a_resumed_run_ends_with_the_same_weights(tmp_path):
+    gan, batches = tiny()
+    train.train(gan, batches, 3, tmp_path / "whole")
+    expected, log = weights(gan), (tmp_path / "whole/log.jsonl").read_text().splitlines()
+
+    gan, batches = tiny()
+    calls = []
+
+    def step(real):  # Ctrl-C in the middle of the second epoch
+        calls.append(1)
+        if len(calls) == 8:
+            signal.raise_signal(signal.SIGINT)
+        return gan.step(real)
+
+    with pytest.raises(KeyboardInterrupt, match="stopped after step 8 of 15; .*--resume"):
+        train.train(gan, batches, 3, tmp_path / "cut", step)
+    assert len(calls) == 8
+    gan, batches = tiny()
+    random.default.seek(3)  # the state of the process does not matter
+    train.train(gan, batches, 3, tmp_path / "cut", resume=True)
+    assert same(weights(gan), expected)
+    resumed = (tmp_path / "cut/log.jsonl").read_text().splitlines()
+    strip = lambda lines: [{k: v for k, v in json.loads(r).items() if k != "seconds"} for r in lines]
+    assert strip(resumed) == strip(log) and len(log) == 15
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    pictures = [p.name for p in sorted((tmp_path / "cut/samples").iterdir())]
+    assert pictures == ["epoch-001.png", "epoch-002.png", "epoch-003.png"]
+    assert all((tmp_path / "cut" / name).stat().st_size for name in ("samples.gif", "losses.png"))
+
+
+def test_resume_refuses_another_run_and_changes_nothing(tmp_path):
+    gan, batches = tiny()
+    train.train(gan, batches, 1, tmp_path, config={"seed": 0})
+    path, before = tmp_path / "checkpoint.npz", weights(gan)
+    with pytest.raises(CheckpointError, match="seed was 0, is 1"):
+        train.train(gan, batches, 2, tmp_path, resume=True, config={"seed": 1})
+    other = models.dcgan(width=3, latent=5)
+    untouched = weights(other)
+    with pytest.raises(CheckpointError, match="belongs to another model .* the first is"):
+        checkpoint.load(path, other.parts())
+    assert same(weights(other), untouched)
+    for damage in (path.read_bytes()[:-200], b"", b"PK\x03\x04 no"):
+        path.write_bytes(damage)
+        with pytest.raises(CheckpointError, match=f"{path}: not a whole tinygan checkpoint"):
+            checkpoint.load(path, gan.parts())
+    assert same(weights(gan), before)
+    with pytest.raises(CheckpointError, match="run without --resume first"):
+        checkpoint.load(tmp_path / "none.npz", gan.parts())
+
+
+def test_a_failed_save_leaves_the_old_checkpoint(tmp_path, monkeypatch):
+    gan, _ = tiny()
+    path = tmp_path / "checkpoint.npz"
+    checkpoint.save(path, gan.parts(), {"step": 1})
+
+    def full(fd):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="no space"):
+        checkpoint.save(path, gan.parts(), {"step": 2})
+    assert checkpoint.load(path, gan.parts()) == {"step": 1} and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_path):
+    gan, batches = tiny()
+    calls = []
+
+    def step(real):
+        calls.append(1)
+        return {"d_loss": np.float32(np.nan if len(calls) == 7 else 1), "g_loss": np.float32(1)}
+
+    with pytest.raises(train.TrainingError, match=r"step 7: .*d_loss nan.*--lr.*checkpoint\.npz"):
+        train.train(gan, batches, 3, tmp_path, step)
+    assert checkpoint.load(tmp_path / "checkpoint.npz", gan.parts())["step"] == 5
+
+
+def test_learning_rate_falls_over_the_second_half(tmp_path):
+    gan, batches = tiny()
+    rates = []
+
+    def step(real):
+        rates.append(gan.g_optimizer.lr)
+        return {"d_loss": 1.0, "g_loss": 1.0}
+
+    train.train(gan, batches, 2, tmp_path, step)
+    np.testing.assert_allclose(rates, 1e-3 * np.minimum(1, 2 * (1 - np.arange(10) / 10)))
+
+
+def test_to_uint8_and_grid(tmp_path):
+    from PIL import Image
+
+    images = np.stack([np.full((1, 2, 3), v, np.float32) for v in (-1, 0, 1)])
+    assert [i[0, 0] for i in plot.to_uint8(images)] == [0, 128, 255]
+    plot.grid(plot.to_uint8(images), tmp_path / "g.png", columns=2, zoom=1)
+    picture = np.asarray(Image.open(tmp_path / "g.png"))
+    assert picture.shape == (4, 6) and (picture[2:, :3] == 255).all()
+    assert not picture[:2, :3].any() and not picture[2:, 3:].any()
+
+
+def example(*args, **kwargs):
+    command = [sys.executable, str(ROOT / "examples/mnist_gan.py"), *map(str, args)]
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=120, **kwargs)
+
+
+def test_the_example_makes_digits(tmp_path):
+    out = tmp_path / "run"
+    done = example("--epochs", 1, "--width", 4, "--samples", 64, "--out", out, "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == str(out / "samples/epoch-001.png")
+    images = np.load(out / "samples.npz")["images"]
+    assert images.shape == (64, 28, 28) and images.dtype == np.uint8
+    assert images.max() > 150 and images.mean() < 128 and len(np.unique(images.reshape(64, -1), axis=0)) == 64
+    center, edge = images[:, 8:20, 8:20].mean(), images[:, :, [0, 1, 26, 27]].mean()
+    assert center > 2 * edge  # ink in the middle, as digits have it
+
+
+def test_the_examples_step_is_the_models_step():
+    sys.path.insert(0, str(ROOT / "examples"))
+    from mnist_gan import adversarial_step
+
+    results = []
+    for step in (lambda gan, x: gan.step(x), adversarial_step):
+        gan, batches = tiny()
+        for i in range(3):
+            step(gan, batches.batch(0, i))
+            random.default.next_step()
+        results.append(weights(gan))
+    assert same(*results)
+
+
+@pytest.mark.parametrize(
+    "args, words",
+    [
+        (["--device", "gpu"], "CuPy"),
+        (["--data", "nowhere"], "nowhere"),
+        (["--epochs", "0"], "must be at least 1"),
+        (["--epochs", "many"], "invalid"),
+        (["--model", "mlp", "--width", "8"], "--width is for"),
+        (["--batch-size", "20000"], "20000"),
+        (["--resume"], "run without --resume first"),
+        (["--lr", "nan"], "must be"),
+        (["--seed", "-1"], "must be"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_exit_code_2(args, words, tmp_path):
+    if args == ["--device", "gpu"] and __import__("importlib").util.find_spec("cupy"):
+        pytest.skip("CuPy is installed: the sentence depends on the machine")
+    done = example(*args, "--out", tmp_path / "run", "--device", "cpu" if "gpu" not in args else "gpu")
+    lines = done.stderr.strip().splitlines()
+    assert done.returncode == 2 and len(lines) == 1 and words in lines[0] and lines[0].startswith("mnist_gan.py: ")

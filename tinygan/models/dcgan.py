@@ -1,0 +1,58 @@
+"""Convolutional GANs for 28x28 images: DCGAN (Radford, Metz & Chintala 2016) and the 5x5 variant of the Keras tutorial."""
+
+from .. import nn
+from .gan import GAN
+
+
+def dcgan(width=32, latent=64, lr=1e-3, **options):
+    """DCGAN with its 4x4 kernels, scaled to 28x28: 7 -> 14 -> 28 and back, width to 4*width channels."""
+    w = width
+    generator = nn.Sequential(
+        nn.Linear(latent, 4 * w * 7 * 7),
+        nn.BatchNorm1d(4 * w * 7 * 7),
+        nn.ReLU(),
+        nn.Unflatten(1, (4 * w, 7, 7)),
+        nn.ConvTranspose2d(4 * w, 2 * w, 4, stride=2, padding=1),
+        nn.BatchNorm2d(2 * w),
+        nn.ReLU(),
+        nn.ConvTranspose2d(2 * w, 1, 4, stride=2, padding=1),
+        nn.Tanh(),
+    )
+    discriminator = nn.Sequential(
+        nn.Conv2d(1, w, 4, stride=2, padding=1),
+        nn.LeakyReLU(0.2),
+        nn.Conv2d(w, 2 * w, 4, stride=2, padding=1),
+        nn.LeakyReLU(0.2),
+        nn.Flatten(),
+        nn.Linear(2 * w * 7 * 7, 1),
+    )
+    return GAN(generator, discriminator, latent, lr, **options)
+
+
+def dcgan5x5(latent=100, lr=2e-4, **options):
+    """The architecture of the TensorFlow tutorial "Deep Convolutional Generative Adversarial Network"."""
+    generator = nn.Sequential(
+        nn.Linear(latent, 7 * 7 * 256, bias=False),
+        nn.BatchNorm1d(7 * 7 * 256),
+        nn.LeakyReLU(0.3),
+        nn.Unflatten(1, (256, 7, 7)),
+        nn.ConvTranspose2d(256, 128, 5, stride=1, padding=2, bias=False),
+        nn.BatchNorm2d(128),
+        nn.LeakyReLU(0.3),
+        nn.ConvTranspose2d(128, 64, 5, stride=2, padding=2, output_padding=1, bias=False),
+        nn.BatchNorm2d(64),
+        nn.LeakyReLU(0.3),
+        nn.ConvTranspose2d(64, 1, 5, stride=2, padding=2, output_padding=1, bias=False),
+        nn.Tanh(),
+    )
+    discriminator = nn.Sequential(
+        nn.Conv2d(1, 64, 5, stride=2, padding=2),
+        nn.LeakyReLU(0.3),
+        nn.Dropout(0.3),
+        nn.Conv2d(64, 128, 5, stride=2, padding=2),
+        nn.LeakyReLU(0.3),
+        nn.Dropout(0.3),
+        nn.Flatten(),
+        nn.Linear(128 * 7 * 7, 1),
+    )
+    return GAN(generator, discriminator, latent, lr, **options)

@@ -1,0 +1,77 @@
+"""The generative adversarial network (Goodfellow et al. 2014): two networks, an objective, `step` and `sample`.
+
+This room knows layers, losses and optimizers; it knows nothing of files, progress bars or data sets.
+"""
+
+import copy
+
+import numpy as np
+
+from .. import nn, optim, random
+from ..autograd import grad, no_grad
+from ..nn.losses import non_saturating
+
+
+class GAN:
+    """A generator G that turns noise into samples, and a discriminator D that tries to tell them from real ones.
+
+    generator: (n, latent) -> samples; discriminator: samples -> logits (n, 1); objective: see `nn.losses`. Both learn by
+    Adam with the same lr and betas. Samples are drawn from `average`, a moving average of G's weights (Yazici 2019).
+    """
+
+    def __init__(
+        self, generator, discriminator, latent, lr=2e-4, betas=(0.5, 0.999), decay=0.999, objective=non_saturating, device="cpu"
+    ):
+        self.generator, self.discriminator = generator.to(device), discriminator.to(device)
+        self.latent, self.objective, self.device = latent, objective, device
+        self.average = copy.deepcopy(generator).eval()
+        self.ema = optim.EMA(self.average, generator, decay)
+        self.g_optimizer = optim.Adam(generator.parameters(), lr, betas)
+        self.d_optimizer = optim.Adam(discriminator.parameters(), lr, betas)
+
+    def noise(self, n, source=None):
+        """n latent points from N(0, 1), (n, latent)."""
+        return (source or random.default).normal((n, self.latent), device=self.device)
+
+    def step(self, real):
+        """One update of D on `real` (n, ...) and as many fakes, then one of G; the two losses as raw scalars."""
+        fake = self.generator(self.noise(len(real)))
+        d_loss = self.objective(self.discriminator(fake.data), self.discriminator(real))  # fake.data: a constant, G stays
+        self.d_optimizer.step(grad(d_loss, self.d_optimizer.params))
+        g_loss = self.objective(self.discriminator(fake))
+        self.g_optimizer.step(grad(g_loss, self.g_optimizer.params))
+        self.ema.update()
+        return {"d_loss": d_loss.data, "g_loss": g_loss.data}
+
+    def sample(self, n, noise=None):
+        """n samples as a raw array, from fresh noise or from the `noise` (n, latent) given."""
+        noise = self.noise(n) if noise is None else noise
+        with no_grad():
+            return np.concatenate([self.average(noise[i : i + 250]).data for i in range(0, n, 250)])
+
+    def parts(self):
+        """Everything that training changes, by name: what a checkpoint holds."""
+        names = ("generator", "discriminator", "average", "ema", "g_optimizer", "d_optimizer")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def optimizers(self):
+        """For a trainer that schedules the learning rate."""
+        return [self.g_optimizer, self.d_optimizer]
+
+
+def mlp(latent=100, lr=2e-4, **options):
+    """The GAN of dense layers: G latent-256-512-1024-784, D 784-1024-512-256-1."""
+
+    def hidden(*sizes, dropout):
+        return [
+            layer
+            for i, o in zip(sizes, sizes[1:])
+            for layer in (nn.Linear(i, o), nn.LeakyReLU(0.2), *([nn.Dropout(dropout)] if dropout else []))
+        ]
+
+    generator = nn.Sequential(
+        *hidden(latent, 256, 512, 1024, dropout=0), nn.Linear(1024, 784), nn.Tanh(), nn.Unflatten(1, (1, 28, 28))
+    )
+    discriminator = nn.Sequential(nn.Flatten(), *hidden(784, 1024, 512, 256, dropout=0.3), nn.Linear(256, 1))
+    return GAN(generator, discriminator, latent, lr, **options)

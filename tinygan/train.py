@@ -1,0 +1,121 @@
+"""The training loop: progress, log, pictures, checkpoints, Ctrl-C. It knows no algorithm: a model has `step(batch)`, which
+returns losses, `sample(n, noise)`, `noise(n, source)`, `parts()` and `optimizers`.
+"""
+
+import contextlib
+import json
+import math
+import signal
+import time
+from pathlib import Path
+
+from . import checkpoint, device, plot, random
+from .checkpoint import CheckpointError
+
+PICTURES = 2  # the random stream of the latent points that every epoch's picture shows
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message says at which step, why, and where the last good checkpoint is."""
+
+
+def second_half(progress):
+    """The learning rate's factor: 1 for the first half of a run, then linearly down to 0."""
+    return min(1.0, 2 * (1 - progress))
+
+
+def train(model, batches, epochs, out, step=None, schedule=second_half, resume=False, config=None):
+    """Train for `epochs` passes over `batches`, writing into the folder `out`; returns the path of the last picture.
+
+    step: model.step unless given. schedule: factor of the learning rates by progress in [0, 1). config: what a run must share
+    with the one it resumes (seed included): a resumed run ends with the very weights of one never interrupted. On Ctrl-C the
+    step is finished and saved, then KeyboardInterrupt says where. A loss that is not finite raises TrainingError.
+    """
+    out, step, config = Path(out), step or model.step, config or {}
+    (out / "samples").mkdir(parents=True, exist_ok=True)
+    path, log_path = out / "checkpoint.npz", out / "log.jsonl"
+    rates, total, done, records = [o.lr for o in model.optimizers], epochs * len(batches), 0, []
+    if resume:
+        meta = checkpoint.load(path, model.parts())
+        differ = [f"{k} was {meta['config'].get(k)}, is {v}" for k, v in config.items() if meta["config"].get(k) != v]
+        if differ:
+            raise CheckpointError(f"{path}: was made by another run: {'; '.join(differ)}")
+        done = meta["step"]
+        if log_path.exists():
+            records = [r for r in map(json.loads, log_path.read_text().splitlines()) if r["step"] <= done]
+    else:
+        for old in (out / "samples").glob("epoch-*.png"):
+            old.unlink()
+    log_path.write_text("".join(json.dumps(r) + "\n" for r in records))
+    latent = model.noise(64, random.Generator(random.default.seed, PICTURES))
+    random.default.seek(done) if done else None
+
+    def save():
+        meta = {"step": done, "epoch": done // len(batches), "seed": random.default.seed, "config": config}
+        checkpoint.save(path, model.parts(), meta)
+
+    def picture():
+        name = out / "samples" / f"epoch-{done // len(batches):03}.png"
+        plot.grid(plot.to_uint8(device.to_host(model.sample(len(latent), latent))), name)
+
+    start, first = time.perf_counter(), done
+    with open(log_path, "a") as log, _interruptible() as interrupted, _bar(total, done) as bar:
+        while done < total:
+            epoch, i = divmod(done, len(batches))
+            for optimizer, rate in zip(model.optimizers, rates):
+                optimizer.lr = rate * schedule(done / total)
+            losses = {name: float(value) for name, value in step(batches.batch(epoch, i)).items()}
+            done += 1
+            if not all(map(math.isfinite, losses.values())):
+                saved = f"the last good checkpoint is {path}" if path.exists() else "there is no checkpoint yet"
+                raise TrainingError(f"step {done}: the loss is not finite ({_words(losses)}); try a lower --lr; {saved}")
+            random.default.next_step()
+            records.append({"step": done, "epoch": epoch + 1, **losses, "seconds": round(time.perf_counter() - start, 3)})
+            log.write(json.dumps(records[-1]) + "\n")
+            bar.set_postfix_str(f"epoch {epoch + 1}/{epochs} {_words(losses)}", refresh=False)
+            bar.update()
+            if i + 1 == len(batches) or interrupted:
+                log.flush()
+                save()
+            if interrupted:
+                raise KeyboardInterrupt(f"stopped after step {done} of {total}; {path} goes on with --resume")
+            if i + 1 == len(batches):
+                picture()
+                if bar.disable:
+                    passed = time.perf_counter() - start
+                    left = passed / (done - first) * (total - done)
+                    print(f"epoch {epoch + 1}/{epochs}  {_words(losses)}  {passed:.0f} s, {left:.0f} s left", flush=True)
+    pictures = sorted((out / "samples").glob("epoch-*.png"))
+    plot.animate(pictures, out / "samples.gif")
+    plot.curves(records, out / "losses.png")
+    return pictures[-1]
+
+
+def _words(losses):
+    return " ".join(f"{name} {value:.3f}" for name, value in losses.items())
+
+
+def _bar(total, done):
+    from tqdm import tqdm
+
+    return tqdm(total=total, initial=done, disable=None, unit="step", dynamic_ncols=True)  # None: only on a terminal
+
+
+@contextlib.contextmanager
+def _interruptible():
+    """A list that the first Ctrl-C fills; the second one interrupts at once."""
+    caught = []
+
+    def handler(number, frame):
+        caught.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    try:
+        before = signal.signal(signal.SIGINT, handler)
+    except ValueError:  # not the main thread: there is no Ctrl-C to catch
+        yield caught
+        return
+    try:
+        yield caught
+    finally:
+        signal.signal(signal.SIGINT, before)
