@@ -15,8 +15,9 @@ setup(
     packages=find_packages(include=["tinygan", "tinygan.*"]),
     package_data={"tinygan.data": ["digits/*"]},
     zip_safe=False,
-    # NumPy and Numba do the work; the others draw the progress bar and the pictures, and are imported only for that
-    install_requires=["numpy>=2.0", "numba>=0.61", "matplotlib", "pillow", "tqdm"],
+    # NumPy and Numba do the work, and threadpoolctl keeps BLAS out of Numba's way; the others draw pictures and the progress
+    # bar, and are imported only for that
+    install_requires=["numpy>=2.0", "numba>=0.61", "threadpoolctl", "matplotlib", "pillow", "tqdm"],
     extras_require={
         "gpu": ["cupy-cuda13x[ctk]>=14"],
         "cuda12x": ["cupy-cuda12x[ctk]>=14"],

@@ -2,7 +2,7 @@
 
 Each loop is a plain function of (start, stop, ...), compiled on the line below it and kept on disk (`cache=True`), above the
 raw function that hands each core a part of it. Parts write to separate places and sums are made in fixed blocks: a result
-does not depend on the number of cores. Matrix products stay with NumPy's BLAS.
+does not depend on the number of cores. Matrix products are NumPy's BLAS on one thread, shared out in the same way.
 """
 
 import math
@@ -11,7 +11,7 @@ import numba
 import numpy as np
 
 from . import reference
-from .host import contiguous, empty, empty_like, like, split
+from .host import contiguous, dense, empty, empty_like, flat, gemm, like, split  # noqa: F401
 from .reference import index_add  # noqa: F401  (as good as a loop)
 
 COLUMNS = 1 << 20  # 4 MB of float32: a block of columns stays in the cache between im2col and the product
@@ -19,12 +19,6 @@ SMALL = 1 << 12  # below so many elements a NumPy expression is as fast
 
 word = np.uintp  # an index that cannot be negative: Numba need not wrap it around, and the loop becomes vector code
 jit = numba.njit(cache=True, nogil=True, error_model="numpy")
-
-
-def gemm(a, b, out=None):
-    if out is None and a.ndim == b.ndim == 2:
-        out = empty((a.shape[0], b.shape[1]), a.dtype)
-    return np.matmul(a, b, out=out)
 
 
 def _im2col(start, stop, x, cols, c, size, outputs, kernel, stride, padding, dilation):
@@ -112,6 +106,7 @@ _leaky_relu = jit(_leaky_relu)
 def leaky_relu(x, slope):
     if x.size < SMALL or slope == 0:
         return reference.leaky_relu(x, slope)
+    x = x if dense(x) else contiguous(x)
     out = empty_like(x)
     split(_leaky_relu, x.size, x.size, flat(x), x.dtype.type(slope), flat(out))
     return out
@@ -129,6 +124,7 @@ _leaky_relu_grad = jit(_leaky_relu_grad)
 def leaky_relu_grad(g, x, slope):
     if x.size < SMALL:
         return reference.leaky_relu_grad(g, x, slope)
+    x = x if dense(x) else contiguous(x)
     out = empty_like(x)
     split(_leaky_relu_grad, x.size, x.size, flat(like(g, x)), flat(x), x.dtype.type(slope), flat(out))
     return out
@@ -228,6 +224,8 @@ _adam = jit(_adam)
 
 
 def adam(p, g, m, v, lr, step, beta1, beta2, eps):
+    if not (dense(p) and p.strides == m.strides == v.strides):
+        return reference.adam(p, g, m, v, lr, step, beta1, beta2, eps)
     t, number = int(step[0]), p.dtype.type
     rate, root = float(lr[0]) / (1 - beta1**t), (1 - beta2**t) ** -0.5
     numbers = (number(n) for n in (rate, beta1, beta2, root, eps))
@@ -244,25 +242,27 @@ _lerp = jit(_lerp)
 
 
 def lerp(p, q, weight):
+    if not dense(p):
+        return reference.lerp(p, q, weight)
     split(_lerp, p.size, p.size, flat(p), flat(like(q, p)), p.dtype.type(weight))
 
 
-def _philox(c0, c1, c2, c3, k0, k1):
-    for _ in range(10):
-        p, q = np.uint64(c0) * np.uint64(0xD2511F53), np.uint64(c2) * np.uint64(0xCD9E8D57)
-        c0, c1 = np.uint32(q >> np.uint64(32)) ^ c1 ^ k0, np.uint32(q)
-        c2, c3 = np.uint32(p >> np.uint64(32)) ^ c3 ^ k1, np.uint32(p)
-        k0, k1 = np.uint32(k0 + np.uint32(0x9E3779B9)), np.uint32(k1 + np.uint32(0xBB67AE85))
-    return c0, c1, c2, c3
-
-
-_philox = numba.njit(cache=True)(_philox)
-
-
 def _bits(start, stop, out, draw, low, high, k0, k1):
-    for b in range(start, stop):
-        a = word(4 * b)
-        out[a], out[a + word(1)], out[a + word(2)], out[a + word(3)] = _philox(np.uint32(b), draw, low, high, k0, k1)
+    lanes = np.empty((4, 64), np.uint32)  # so many counters side by side: each inner loop is vector code
+    c0, c1, c2, c3 = lanes[0], lanes[1], lanes[2], lanes[3]
+    for first in range(start, stop, 64):
+        n, x, y = min(64, stop - first), k0, k1
+        for i in range(n):
+            c0[i], c1[i], c2[i], c3[i] = np.uint32(first + i), draw, low, high
+        for _ in range(10):
+            for i in range(n):
+                p, q = np.uint64(c0[i]) * np.uint64(0xD2511F53), np.uint64(c2[i]) * np.uint64(0xCD9E8D57)
+                c0[i], c1[i] = np.uint32(q >> np.uint64(32)) ^ c1[i] ^ x, np.uint32(q)
+                c2[i], c3[i] = np.uint32(p >> np.uint64(32)) ^ c3[i] ^ y, np.uint32(p)
+            x, y = np.uint32(x + np.uint32(0x9E3779B9)), np.uint32(y + np.uint32(0xBB67AE85))
+        for i in range(n):
+            a = word(4 * (first + i))
+            out[a], out[a + word(1)], out[a + word(2)], out[a + word(3)] = c0[i], c1[i], c2[i], c3[i]
 
 
 _bits = jit(_bits)
@@ -292,9 +292,6 @@ _bernoulli = jit(_bernoulli)
 
 
 def bernoulli(out, p, scale, key, draw, step):
+    if not out.flags.c_contiguous:
+        return reference.bernoulli(out, p, scale, key, draw, step)
     split(_bernoulli, out.size, out.size, bits(out.size, key, draw, step), out.reshape(-1), np.float32(p), out.dtype.type(scale))
-
-
-def flat(x):
-    """A 1-D view of x in the order of its memory."""
-    return x.ravel(order="K")

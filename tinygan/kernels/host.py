@@ -1,9 +1,10 @@
-"""The host under the Numba kernels: a team of threads that shares out a loop, and memory that is used again.
+"""The host under the Numba kernels: a team of threads that shares out loops and matrix products, and memory used again.
 
-Both are there because a training step runs the same loops on arrays of the same sizes each time. This room knows threads
-and bytes, and no kernel.
+Both are there because a training step does the same work on arrays of the same sizes each time. This file knows threads,
+BLAS and bytes, and no loop of its own.
 """
 
+import functools
 import math
 import os
 import queue
@@ -41,7 +42,8 @@ def _work():
     while True:
         done, kernel, start, stop, args = _tasks.get()
         try:
-            done.put(kernel(start, stop, *args))
+            kernel(start, stop, *args)
+            done.put(None)
         except BaseException as e:
             done.put(e)
         del args  # idle threads hold no arrays
@@ -49,6 +51,31 @@ def _work():
 
 if hasattr(os, "register_at_fork"):  # threads do not survive a fork: the child starts its own
     os.register_at_fork(after_in_child=_workers.clear)
+
+
+class one_blas_thread:
+    """Inside it NumPy's BLAS stays on the thread that calls it: `split` shares a product out among the team instead.
+
+    BLAS's own threads wait for each other, and for more work, by spinning: beside our loops, or any other busy program, a
+    step is up to five times slower.
+    """
+
+    def __enter__(self):
+        self.before = [(blas, blas.get_num_threads()) for blas in _blas()]
+        for blas, _ in self.before:
+            blas.set_num_threads(1)
+
+    def __exit__(self, *exc):
+        for blas, n in self.before:
+            blas.set_num_threads(n)
+
+
+@functools.cache
+def _blas():
+    from threadpoolctl import ThreadpoolController
+
+    return [c for c in ThreadpoolController().lib_controllers if c.user_api == "blas"]
+
 
 _buffers, _lock = {}, threading.Lock()
 
@@ -77,14 +104,28 @@ def _references(arrays):
 _ALONE = _references([np.empty(0)])[0]  # the count of an array that only a list holds
 
 
+def _memory_order(x):
+    return sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
+
+
+def dense(x):
+    """Whether x fills its memory forwards and without gaps, in some order of its axes."""
+    return x.transpose(_memory_order(x)).flags.c_contiguous
+
+
+def flat(x):
+    """A dense x as one axis, in the order of its memory: a view."""
+    return x.transpose(_memory_order(x)).reshape(-1)
+
+
 def empty_like(x):
     """`empty` with x's shape, and its axes in x's order in memory."""
-    order = sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
+    order = _memory_order(x)
     return empty(tuple(x.shape[i] for i in order), x.dtype).transpose(sorted(range(x.ndim), key=order.__getitem__))
 
 
 def like(g, x):
-    """g with its axes in x's order in memory."""
+    """g laid out in memory as the dense x is."""
     if g.strides == x.strides:
         return g
     out = empty_like(x)
@@ -99,3 +140,20 @@ def contiguous(x):
     out = empty(x.shape, x.dtype)
     out[...] = x
     return out
+
+
+def gemm(a, b, out=None):
+    if a.ndim > 2 or b.ndim > 2:
+        return np.matmul(a, b, out=out)
+    (m, k), n = a.shape, b.shape[1]
+    out = empty((m, n), a.dtype) if out is None else out
+    with one_blas_thread():
+        split(_gemm, max(m, n), m * n * k >> 6, a, b, out, m >= n)
+    return out
+
+
+def _gemm(start, stop, a, b, out, by_rows):
+    if by_rows:
+        np.matmul(a[start:stop], b, out=out[start:stop])
+    else:
+        np.matmul(a, b[:, start:stop], out=out[:, start:stop])
