@@ -109,17 +109,18 @@ def primitive(f):
 
     @functools.wraps(f)
     def op(*args, **kwargs):
-        raw, tracked = [], False
+        raw, tracked, scalar = [], False, False
         for a in args:
             if isinstance(a, Tensor):
                 tracked = True
                 raw.append(a.data)
-            elif isinstance(a, _generic):  # a NumPy scalar would promote float32: it counts as the Python number it holds
-                raw.append(a.item())
             else:
+                scalar = scalar or isinstance(a, _generic)
                 raw.append(a)
         if not tracked:
             return f(*args, **kwargs)
+        if scalar or kwargs and any(isinstance(v, _generic) for v in kwargs.values()):
+            return op(*map(_plain, args), **{k: _plain(v) for k, v in kwargs.items()})
         try:
             data = f(*raw, **kwargs)
         except Exception as e:
@@ -139,6 +140,11 @@ def primitive(f):
 
     op.rules, op.defvjp = (), defvjp
     return op
+
+
+def _plain(a):
+    """A NumPy scalar, which would promote float32, counts as the Python number it holds."""
+    return a.item() if isinstance(a, _generic) else a
 
 
 def grad(outputs, inputs, grad_outputs=None, *, create_graph=False, allow_unused=False):
@@ -231,12 +237,12 @@ def _cotangent(y, g, create_graph):
 
 
 def _unshared(arrays, others):
-    """The arrays, copied where they share memory with `others`, with one another, or with themselves."""
+    """The arrays, copied where they share memory with `others`, with one another, or with themselves, or are scalars."""
     kept = list(others)
     for i, a in enumerate(arrays):
         if a is not None:
-            if a.size and (0 in a.strides or any(np.may_share_memory(a, b) for b in kept)):
-                arrays[i] = a = a.copy()
+            if isinstance(a, _generic) or a.size and (0 in a.strides or any(np.may_share_memory(a, b) for b in kept)):
+                arrays[i] = a = np.array(a) if isinstance(a, _generic) else a.copy()
             kept.append(a)
     return arrays
 

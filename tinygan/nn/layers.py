@@ -127,7 +127,9 @@ class Dropout(Module):
         if not self.training or self.p == 0:
             return x
         scale = 1 / (1 - self.p) if self.p < 1 else 0.0
-        return x * random.default.bernoulli(1 - self.p, x.shape, x.dtype, device.of(ops.raw(x)), scale)
+        shape = (*x.shape[:1], *x.shape[2:], *x.shape[1:2])  # channels last, as convolutions leave images in memory
+        mask = random.default.bernoulli(1 - self.p, shape, x.dtype, device.of(ops.raw(x)), scale)
+        return x * (np.moveaxis(mask, -1, 1) if x.ndim > 2 else mask)
 
     def extra_repr(self):
         return f"p={self.p}"

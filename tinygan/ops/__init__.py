@@ -19,7 +19,7 @@ __all__ = [name for name, thing in globals().copy().items() if callable(thing) a
 
 def _sizes(op):
     """x.reshape(2, 3) as well as x.reshape((2, 3))."""
-    return lambda self, *sizes: op(self, sizes if sizes and isinstance(sizes[0], int) else sizes[0] if sizes else None)
+    return lambda self, *sizes: op(self, sizes if sizes and hasattr(sizes[0], "__index__") else sizes[0] if sizes else None)
 
 
 for _name, _op in {"add": add, "sub": subtract, "mul": multiply, "truediv": divide, "pow": power, "matmul": matmul}.items():

@@ -8,6 +8,8 @@ Where a derivative does not exist: `abs` has 0 at 0, `sqrt` has inf at 0, ties o
 half, `clip` passes the gradient at its bounds.
 """
 
+import math
+
 import numpy as np
 
 from ..autograd import Tensor, primitive
@@ -87,6 +89,8 @@ def _power_x(g, out, x, y):
 
 
 def _power_y(g, out, x, y):
+    if isinstance(x, (int, float)):
+        return g * out * (math.log(x) if x > 0 else 0.0 if x == 0 else math.nan)
     return g * out * log(where(raw(x) == 0, 1.0, x))  # 0**y is 0 for y > 0: slope 0
 
 
@@ -122,7 +126,7 @@ def abs(x):
 
 @primitive
 def where(condition, x, y):
-    """x where `condition` (a raw array of booleans), else y. A NaN in the branch not taken harms no gradient."""
+    """x where `condition` (a raw array of booleans), else y. The branch not taken gets exactly 0, even where it is NaN."""
     return np.where(condition, x, y)
 
 

@@ -12,17 +12,6 @@ from .reduce import mean, sum
 from .shape import reshape
 
 
-def _rows(x):
-    """(n, c, ...) as a matrix (n*..., c): no copy if the channels lie last in memory."""
-    return x if x.ndim == 2 else x.transpose(0, *range(2, x.ndim), 1).reshape(-1, x.shape[1])
-
-
-def _image(rows, shape):
-    """The inverse of `_rows`."""
-    n, c, *rest = shape
-    return rows if not rest else rows.reshape(n, *rest, c).transpose(0, len(shape) - 1, *range(1, len(shape) - 1))
-
-
 @primitive
 def _batch_norm(x, weight, bias, *, center, inv, eps):  # center, inv (c,): x's own mean and 1 / standard deviation
     scale = weight * inv
@@ -33,23 +22,23 @@ def _to_x(g, out, x, weight, bias, *, center, inv, eps):
     if not isinstance(g, Tensor):
         k, rows, g = kernels.of(x), _rows(x), _rows(g)
         return _image(k.norm_grad(g, rows, center, inv, weight, *k.norm_sums(g, rows, center, inv)), x.shape)
-    axes, normal, inv = _normalised(x, eps)
+    axes = (0, *range(2, x.ndim))
+    normal, inv = _normalised(x, axes, eps)
     return reshape(weight, inv.shape[1:]) * inv * (g - mean(g, axes, True) - normal * mean(g * normal, axes, True))
 
 
 def _to_weight(g, out, x, weight, bias, *, center, inv, eps):
     if not isinstance(g, Tensor):
         return kernels.of(x).norm_sums(_rows(g), _rows(x), center, inv)[1]
-    axes, normal, _ = _normalised(x, eps)
-    return sum(g * normal, axes)
-
-
-def _normalised(x, eps):
-    """The axes of a channel's values, x normalised over them, and 1 / standard deviation: as functions of x."""
     axes = (0, *range(2, x.ndim))
+    return sum(g * _normalised(x, axes, eps)[0], axes)
+
+
+def _normalised(x, axes, eps):
+    """x normalised over some axes, and 1 / standard deviation, as functions of x."""
     d = x - mean(x, axes, True)
     inv = 1 / sqrt(mean(d * d, axes, True) + eps)
-    return axes, d * inv, inv
+    return d * inv, inv
 
 
 _batch_norm.defvjp(_to_x, _to_weight, lambda g, out, x, weight, bias, **stats: sum(g, (0, *range(2, x.ndim))))
@@ -97,8 +86,6 @@ def layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5):
     shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
     if x.shape[-len(shape) :] != shape:
         raise ValueError(f"layer_norm: x must end in {shape}, got {describe(x)}")
-    axes = tuple(range(x.ndim - len(shape), x.ndim))
-    d = x - mean(x, axes, True)
-    out = d / sqrt(mean(d * d, axes, True) + eps)
+    out, _ = _normalised(x, tuple(range(x.ndim - len(shape), x.ndim)), eps)
     out = out if weight is None else out * weight
     return out if bias is None else out + bias

@@ -103,5 +103,5 @@ def stack(xs, axis=0):
 
 def flatten(x, start_dim=1, end_dim=-1):
     """Axes `start_dim` to `end_dim` made one; (n, c, h, w) -> (n, c*h*w) by default."""
-    start, end = start_dim % x.ndim, end_dim % x.ndim + 1
+    start, end = start_dim % max(x.ndim, 1), end_dim % max(x.ndim, 1) + 1
     return reshape(x, x.shape[:start] + (math.prod(x.shape[start:end]),) + x.shape[end:])

@@ -1,0 +1,208 @@
+"""Gradients checked against numbers: `check(f, x, y, ...)` compares `grad` with differences of f, then f's slope likewise.
+
+`CASES` calls every operation, on arrays away from kinks and ties; `LAYOUTS` are the ways an array may lie in memory.
+
+The differences are central, at two steps, extrapolated (Richardson 1911): their error is the fourth power of the step, so
+that the tolerance can be tight enough to see a wrong term that is a millionth of the gradient.
+"""
+
+import math
+
+import numpy as np
+
+from tinygan import Tensor, grad, ops
+from tinygan.nn import losses
+from tinygan.ops import conv
+
+
+data = np.random.default_rng(0)
+
+
+def real(*shape):
+    """Numbers of both signs from 0.4 to 2, no two alike: away from kinks and ties."""
+    n = math.prod(shape)
+    x = (data.permutation(n) + 0.5) / max(n, 1) * 3.2 - 1.6 + 0.01 * data.uniform()
+    return (x + np.where(x < 0, -0.4, 0.4)).reshape(shape)
+
+
+def positive(*shape):
+    return np.asarray(np.abs(real(*shape)))
+
+
+def signed(rng, shape):
+    """Numbers from 0.5 to 1.5, half of them negative: a cotangent under which nothing cancels by chance."""
+    return rng.uniform(0.5, 1.5, shape) * rng.choice([-1.0, 1.0], shape)
+
+
+def sliced(a):
+    """Every second element of a larger array."""
+    wide, odd = np.full([2 * n + 1 for n in a.shape], np.nan, a.dtype), (..., *[slice(1, None, 2)] * a.ndim)
+    wide[odd] = a
+    return wide[odd]
+
+
+def read_only(a):
+    a = a.copy()
+    a.flags.writeable = False
+    return a
+
+
+LAYOUTS = {  # the same numbers, except for zero strides, elsewhere in memory
+    "fortran": lambda a: np.array(a, order="F"),
+    "reversed": lambda a: np.asarray(np.flip(np.flip(a).copy())),
+    "first axis last": lambda a: np.moveaxis(np.moveaxis(a, 0, -1).copy(), -1, 0) if a.ndim else a.copy(),
+    "sliced": sliced,
+    "read-only": read_only,
+    "zero strides": lambda a: np.broadcast_to(a[..., :1], a.shape) if a.ndim and a.shape[-1] else a.copy(),
+}
+
+
+def check(f, *arrays, order=2, rtol=1e-7, step=1e-3, seed=0):
+    """Compare the gradients of f, a function of Tensors, in all arrays with differences; then those of its gradients.
+
+    Order n differentiates sum(v * gradients), v fixed, with respect to the arrays and the cotangent, as order n - 1.
+    """
+    rng, arrays = np.random.default_rng(seed), [np.array(a, np.float64) for a in arrays]
+    tensors = [Tensor(a.copy()) for a in arrays]
+    out = f(*tensors)
+    c = signed(rng, out.shape)
+    found = grad(out, tensors, c, allow_unused=True)
+    found = [np.zeros_like(a) if g is None else g for g, a in zip(found, arrays)]
+    numeric = [_differences(f, arrays, i, c, step) for i in range(len(arrays))]
+    compare(found, numeric, rtol)
+    for t, a in zip(tensors, arrays):
+        np.testing.assert_array_equal(t.data, a, err_msg="f or its gradient changed an argument in place")
+    if order < 2:
+        return
+    again = grad(f(*tensors), tensors, c, create_graph=True, allow_unused=True)
+    compare([np.zeros_like(a) if g is None else g.data for g, a in zip(again, arrays)], found, 1e-10)
+    weights = [signed(rng, a.shape) for a in arrays]
+
+    def slope(*tensors):
+        *xs, c = tensors
+        gradients = grad(f(*xs), xs, c, create_graph=True, allow_unused=True)
+        return ops.sum(ops.stack([ops.sum(g * v) for g, v in zip(gradients, weights) if g is not None]))
+
+    check(slope, *arrays, c, order=order - 1, rtol=rtol, step=step, seed=seed + 1)
+
+
+def _differences(f, arrays, i, c, step):
+    """The gradient of sum(c * f) in arrays[i], element by element."""
+
+    def value(at, by):
+        moved = arrays[i].copy()
+        moved[at] += by
+        return f(*(Tensor(moved if j == i else a.copy()) for j, a in enumerate(arrays))).data
+
+    def central(at, h):
+        return np.sum(c * (value(at, h) - value(at, -h))) / (2 * h)
+
+    g = np.zeros_like(arrays[i])
+    for at in np.ndindex(g.shape):
+        g[at] = (4 * central(at, step / 2) - central(at, step)) / 3
+    return g
+
+
+def compare(found, expected, rtol):
+    """Each element to `rtol` of itself, or to 1e-10 of the largest in all the arrays."""
+    scale = max((np.abs(e).max() for e in expected if e.size), default=0.0)
+    for i, (a, b) in enumerate(zip(found, expected, strict=True)):
+        assert a.shape == b.shape and a.dtype == b.dtype, f"argument {i}: {a.shape} {a.dtype}, not {b.shape} {b.dtype}"
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-10 * scale, err_msg=f"argument {i}")
+
+
+mask, rows = np.array([[True, False, True], [False, False, True]]), np.array([2, 0, 2])
+PAIRS = [((2, 3), (2, 3)), ((2, 3), (3,)), ((3,), (2, 3)), ((2, 1), (1, 3)), ((), (2, 3)), ((2, 3), ()), ((), ())]
+PAIRS += [((0, 3), (1, 3))]
+AXES = [((2, 3), {}), ((2, 3), {"axis": 1}), ((2, 3, 2), {"axis": (0, -1), "keepdims": True}), ((), {})]
+AXES += [((2, 3, 2), {"axis": (2, 0)}), ((2, 3), {"axis": -2, "keepdims": True}), ((1, 3), {"axis": 0})]
+EMPTY = [((0, 3), {"axis": 0}), ((0, 3), {})]
+
+
+def pairs(f, make=real, shapes=PAIRS):
+    return [(f, make(*a), np.asarray(real(*b) * 1.07)) for a, b in shapes]
+
+
+def each(f, make=real, shapes=((2, 3), (), (0, 2))):
+    return [(f, make(*shape)) for shape in shapes]
+
+
+def along(op, extra=()):
+    return [(lambda x, options=options: op(x, **options), shape) for shape, options in (*AXES, *extra)]
+
+
+def indexed(*indices):
+    return [(lambda x, i=i: x[i], (2, 3)) for i in indices]
+
+
+def normalised(x, weight=None, bias=None, eps=1e-5):
+    return ops.batch_norm(x, None, None, weight, bias, True, eps=eps)
+
+
+def normalised_by_running(x, weight=None, bias=None):
+    return ops.batch_norm(x, np.ones(2, x.dtype), np.full(2, 3, x.dtype), weight, bias)
+
+
+geometry = {"size": (2, 2), "groups": 1, "stride": (2, 1), "padding": (1, 0), "dilation": (1, 2)}
+CASES = {  # a function and its arguments: arrays, or the shapes of arrays
+    "add": pairs(ops.add) + [(lambda x: 2 + x, (3,)), (lambda x: x + x, (3,))],
+    "subtract": pairs(ops.subtract) + [(lambda x: 2 - x, (3,))],
+    "multiply": pairs(ops.multiply) + [(lambda x: x * 3, (3,)), (lambda x: x * x * x, (3,))],
+    "divide": pairs(ops.divide) + [(lambda x: 1 / x, (3,)), (lambda x: x / 3, (3,))],
+    "negative": each(ops.negative),
+    "power": pairs(ops.power, positive) + [(lambda x, n=n: x**n, (2, 3)) for n in (-1, 0, 1, 2, 3)]
+    + [(lambda x, n=n: x**n, positive(3)) for n in (-1.5, 2.5)],
+    "exp": each(ops.exp),
+    "log": each(ops.log, positive),
+    "sqrt": each(ops.sqrt, positive),
+    "abs": each(ops.abs),
+    "maximum": pairs(ops.maximum) + [(lambda x: ops.maximum(x, 0.3), (3,))],
+    "minimum": pairs(ops.minimum) + [(lambda x: ops.minimum(0.3, x), (3,))],
+    "where": pairs(lambda x, y: ops.where(mask, x, y), shapes=PAIRS[:-1]) + [(lambda x: ops.where(mask[0], x, 1.0), (2, 3))],
+    "clip": [(lambda x: ops.clip(x, -1.1, 0.93), (2, 3)), (lambda x: ops.clip(x, max=0.9), ()), (lambda x: ops.clip(x, 0), (0,))],
+    "broadcast_to": [(lambda x: ops.broadcast_to(x, (2, 3)), shape) for shape in ((3,), (2, 1), (), (2, 3))],
+    "sum": along(ops.sum, EMPTY),
+    "mean": along(ops.mean),
+    "var": along(ops.var) + [(lambda x: ops.var(x, 1, correction=1), (2, 3))],
+    "max": along(ops.max),
+    "min": along(ops.min),
+    "logsumexp": along(ops.logsumexp),
+    "reshape": [(lambda x: ops.reshape(x, (3, -1)), (2, 3)), (lambda x: ops.reshape(x, (1, 1)), ())],
+    "transpose": [(lambda x, axes=axes: ops.transpose(x, axes), (2, 3, 2)) for axes in (None, (1, 2, 0), (-1, 0, 1))],
+    "swapaxes": [(lambda x: ops.swapaxes(x, 0, -1), (2, 3, 2))],
+    "getitem": indexed(0, (1, 2), slice(None, None, -2), (..., 1), (None, slice(1)), ..., None, slice(0, 0), mask, mask & False)
+    + indexed((slice(None), rows), (..., None, rows), (0, rows), ([0, 1, 1], [2, 2, 2]), ([0, 0], slice(1, 3)))
+    + indexed(np.array([[1, 1], [0, 1]])),
+    "pad": [(lambda x: ops.pad(x, ((1, 0), (0, 2))), (2, 3)), (lambda x: ops.pad(x, ()), ())],
+    "concatenate": [(lambda x, y, i=i: ops.concatenate([x, y, x], i), a, b) for a, b, i in
+                    (((2, 3), (1, 3), 0), ((2, 1), (2, 3), -1), ((2, 0), (2, 2), 1))],
+    "stack": [(lambda x, y, i=i: ops.stack([x, y, x], i), (2, 3), (2, 3)) for i in (0, 1, -1)]
+    + [(lambda x: ops.stack([x, x]), ())],
+    "flatten": [(ops.flatten, (2, 3, 2)), (lambda x: ops.flatten(x, 0, 1), (2, 3, 2)), (lambda x: ops.flatten(x, -2), (2, 3))],
+    "matmul": [(ops.matmul, a, b) for a, b in (
+        ((2, 3), (3, 2)), ((3,), (3,)), ((3,), (3, 2)), ((2, 3), (3,)), ((2, 2, 3), (3, 2)), ((2, 3), (2, 3, 2)),
+        ((3,), (2, 3, 2)), ((2, 2, 3), (3,)),
+        ((2, 1, 2, 3), (3, 3, 1)), ((0, 3), (3, 2)), ((2, 0), (0, 2)), ((2, 2, 2), (1, 2, 2)))],
+    "linear": [(ops.linear, *shapes) for shapes in
+               (((2, 3), (4, 3), (4,)), ((2, 2, 3), (2, 3)), ((3,), (2, 3), (2,)), ((0, 3), (2, 3), (2,)))],
+    "leaky_relu": each(ops.leaky_relu) + each(lambda x: ops.leaky_relu(x, 0.2))
+    + each(lambda x: ops.leaky_relu(x**3, negative_slope=0.3)),
+    "relu": each(ops.relu) + each(lambda x: ops.relu(x) ** 2),
+    "tanh": each(ops.tanh),
+    "sigmoid": each(ops.sigmoid),
+    "softplus": each(ops.softplus),
+    "softmax": [(lambda x, i=i: ops.softmax(x, i), (2, 3)) for i in (0, -1)] + [(ops.softmax, (0, 3))],
+    "log_softmax": [(lambda x, i=i: ops.log_softmax(x, i), (2, 3)) for i in (0, -1)] + [(ops.log_softmax, (0, 3))],
+    "conv2d": [(lambda x, w, b: ops.conv2d(x, w, b, 2, 1, groups=2), (1, 2, 3, 4), (4, 1, 2, 3), (4,))],
+    "conv_transpose2d": [(lambda x, w, b: ops.conv_transpose2d(x, w, b, (2, 1), 1, (1, 0), 2), (1, 2, 2, 2), (2, 1, 2, 3), (2,))],
+    "_filter": [(lambda x, y: conv._filter(x, y, **geometry), (2, 1, 3, 4), (2, 2, 2, 2))],
+    "batch_norm": [(normalised, shape, (2,), (2,)) for shape in ((4, 2), (2, 2, 3), (2, 2, 2, 1))]
+    + [(lambda x: normalised(x, eps=0.5), (3, 2))]
+    + [(normalised_by_running, (2, 2, 2), (2,), (2,)), (normalised_by_running, (3, 2))],
+    "layer_norm": [(lambda x, w, b: ops.layer_norm(x, 3, w, b), (2, 3), (3,), (3,))]
+    + [(lambda x: ops.layer_norm(x, (2, 2)), (2, 2, 2))],
+    "losses": [(lambda x, t: losses.binary_cross_entropy_with_logits(x, t, "none"), (2, 3), positive(2, 3)),
+               (lambda x: losses.cross_entropy(x, rows), (3, 3)), (losses.gaussian_kl, (2, 3), (2, 3))],
+}
+ALL = {f"{name}-{i}": (f, [real(*a) if isinstance(a, tuple) else a for a in arguments])
+       for name, cases in CASES.items() for i, (f, *arguments) in enumerate(cases)}

@@ -1,0 +1,298 @@
+"""The raw functions under Numba against the reference, and what they stand on: random bits, threads and recycled memory.
+
+The cases of the GPU serve here too; those below are large enough for compiled loops and for threads. A result may not
+depend on how many threads share the work, nor on where in memory an array lies.
+"""
+
+import os
+import signal
+import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from gpu_cases import CASES, VECTORS, Case
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinygan import Tensor, grad, kernels, ops, random
+from tinygan.kernels import cpu, host, reference
+
+rng = np.random.default_rng(1)
+real = lambda *shape: rng.standard_normal(shape)
+whole = lambda *shape: rng.integers(-8, 9, shape).astype(float)
+channels_last = lambda a: np.moveaxis(a, 3, 1)  # (n, h, w, c) in memory behind (n, c, h, w)
+KEY = (0xDEADBEEF, 3), 5, np.array([3 << 32 | 7], np.int64)
+STRIDED = (9, 8), (3, 2), (2, 1), (1, 0), (1, 2)  # size, kernel, stride, padding, dilation
+SIDEWAYS = (6, 9), (2, 3), (1, 1), (3, 2), (2, 1)  # padding larger than the reach of a tap: whole taps outside
+OUTSIDE = (8, 17), (2, 2), (1, 1), (3, 4), (1, 1)  # whole kernels outside
+APART = (5, 4), (1, 2), (3, 3), (0, 0), (1, 1)
+
+
+def large(dtype):
+    """Arrays on both sides of 1 << 12 and 1 << 15 elements, none of a size that divides evenly."""
+    near = 2e-6 if dtype == "float32" else 2e-13
+
+    def case(name, *args, rtol=0.0):
+        args = (a.astype(dtype) if isinstance(a, np.ndarray) and a.size > 1 else a for a in args)
+        return Case(name, tuple(args), rtol, dtype)
+
+    for n in (1, 37):
+        image = whole(n, 17, 9, 13)
+        yield from (case("im2col", x, *STRIDED) for x in (image, channels_last(whole(n, 9, 13, 17)), image[:, ::-1]))
+        yield case("col2im", whole(n * 72, 78), (n, 17, 9, 13), *STRIDED)
+        yield from (case("im2col", whole(n, 4, 9, 13), *SIDEWAYS), case("col2im", whole(n * 54, 78), (n, 4, 9, 13), *SIDEWAYS))
+        yield from (case("im2col", whole(n, 3, 10, 9), *OUTSIDE), case("col2im", whole(n * 136, 36), (n, 3, 10, 9), *OUTSIDE))
+        yield from (case("im2col", image, *APART), case("col2im", whole(26, n * 20).T, (n, 17, 9, 13), *APART))
+    for shape in ((3, 5), (3, 7, 11, 19), (5, 7, 31, 33)):
+        x, g = whole(*shape), whole(*shape)
+        for slope in (0.0, 0.5):
+            yield from (case("leaky_relu", a, slope) for a in (x, x.T, x[::-1, ::2], channels_last(x) if x.ndim == 4 else x))
+            yield from (case("leaky_relu_grad", a, b, slope) for a, b in ((g, x), (g.T, x.T), (np.asfortranarray(g), x)))
+    for rows in (2, 433, 433 * 9):
+        x, g, c = real(rows, 11) + 3, real(rows, 11), [real(11), abs(real(11)) + 1]
+        for a, b in ((x, g), (np.asfortranarray(x), g[::-1]), (np.repeat(x, 2, 1)[:, ::2], np.asfortranarray(g))):
+            yield from (case("affine", a, *c, rtol=near), case("norm_sums", b, a, *c, rtol=60 * near))
+            yield from (case("moments", a, rtol=20 * near), case("norm_grad", b, a, *c, *c, c[1], rtol=9 * near))
+        x, g, a, b = whole(rows, 11), whole(rows, 11), whole(11), whole(11)
+        yield from (case("affine", x, a, b), case("norm_sums", g, x, a, np.exp2(b)))
+    yield from (case("moments", a, rtol=20 * near) for a in (np.zeros((5000, 1)), real(4096, 2) * [1, 1e-3] + [0, 10]))
+    for shape in ((5,), (3, 7, 11, 19), (5, 7, 31, 33)):
+        state = [channels_last(a) if a.ndim == 4 else a for a in (real(*shape), real(*shape), abs(real(*shape)))]
+        for t, g in ((1, state[0][::-1]), (1000, np.ascontiguousarray(state[1] * 2))):
+            yield case("adam", state[0], g, *state[1:], np.array([1e-3]), np.array([t]), 0.5, 0.999, 1e-8, rtol=near)
+        yield from (case("lerp", state[0], state[1], 0.25, rtol=near), case("lerp", whole(*shape), whole(*shape)[::-1], 0.5))
+    yield from (case("gemm", whole(60, 70), whole(70, 50)), case("gemm", whole(70, 300).T, whole(200, 70).T))
+    for shape in ((33,), (111, 5, 7), (300, 301)):
+        out = np.full(shape, 9, dtype)
+        yield from (case("uniform", out, *KEY), case("normal", out, *KEY, rtol=10 * near))
+        yield case("bernoulli", out, 0.3, 1 / 0.7, *KEY)
+
+
+LARGE = [case for dtype in ("float32", "float64") for case in large(dtype)]
+LARGE += [Case("bits", (n, *KEY)) for n in (0, 1, 5, 1030, 32769)]
+
+
+@pytest.mark.parametrize("case", CASES + LARGE, ids=str)
+def test_equals_reference(case):
+    case.check(cpu, lambda a: a.copy("K"), lambda result: result)
+
+
+ROW, EVERY, STEP, RATE = np.broadcast_to(whole(1, 100), (100, 100)), (slice(None), slice(None, None, 2)), KEY[2], np.array([0.1])
+SPARSE = [  # a function and its arguments, of which some do not fill their memory, or share it among their elements
+    ("leaky_relu", lambda x: (ROW, 0.5)),
+    ("leaky_relu_grad", lambda x: (x, ROW, 0.5)),
+    ("lerp", lambda x: (x.repeat(2, 1)[EVERY], x[::-1], 0.5)),
+    ("adam", lambda x: (x.repeat(2, 1)[EVERY], x[::-1], x * 0, x * 0, RATE, STEP, 0.5, 0.9, 1e-8)),
+    ("bernoulli", lambda x: (x.T, 0.5, 2, *KEY)),
+]
+
+
+@pytest.mark.parametrize("name, make", SPARSE, ids=[name for name, _ in SPARSE])
+def test_layouts_that_do_not_fill_their_memory(name, make):
+    (x, *ours), (y, *theirs) = make(np.eye(100) * 3 - 1), make(np.eye(100) * 3 - 1)
+    a, b = getattr(cpu, name)(x, *ours), getattr(reference, name)(y, *theirs)
+    np.testing.assert_allclose(x if a is None else a, y if b is None else b, rtol=1e-12)
+
+
+def run(case):  # everything that it returns and changes, as bytes
+    args = [a.copy("K") if isinstance(a, np.ndarray) else a for a in case.args]
+    result = getattr(cpu, case.name)(*args)
+    arrays = [*(result if isinstance(result, tuple) else [result]), *args]
+    return [a.tobytes() for a in arrays if isinstance(a, np.ndarray)]
+
+
+def test_results_do_not_depend_on_the_number_of_cores(monkeypatch):
+    before = [run(case) for case in LARGE]
+    for cores in (1, 2, 5):
+        monkeypatch.setattr(host, "CORES", cores)
+        assert [run(case) for case in LARGE] == before
+
+
+@pytest.mark.parametrize("f, shapes", [
+    (lambda x: ops.leaky_relu(x, 0.2), [(70, 500)]),
+    (lambda x, w, b: ops.batch_norm(x, None, None, w, b, True), [(32, 5, 17, 13), (5,), (5,)]),
+    (lambda x, w, b: ops.conv2d(x, w, b, 2, 1), [(9, 3, 33, 31), (7, 3, 4, 4), (7,)]),
+    (lambda x, w, b: ops.conv_transpose2d(x, w, b, 2, 1), [(9, 3, 16, 15), (3, 7, 4, 4), (7,)]),
+], ids=["leaky_relu", "batch_norm", "conv2d", "conv_transpose2d"])
+def test_large_gradients_equal_those_of_the_reference_and_of_the_formula(f, shapes, monkeypatch):
+    xs = [Tensor(real(*s)) for s in shapes]
+    out = f(*xs)
+    g = real(*out.shape)
+    found = [out.data, *grad(out, xs, g)], [out.data, *(a.data for a in grad(out, xs, g, create_graph=True))]
+    monkeypatch.setattr(kernels, "_cpu", lambda: reference)
+    out = f(*xs)
+    for results in found:
+        for a, b in zip(results, (out.data, *grad(out, xs, g)), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("counter, key, words", VECTORS)
+def test_philox_known_answers(counter, key, words):
+    assert [int(c) for c in reference.philox(counter, key)] == words
+    if counter[0] == 0:  # compiled code gets there only from element 0 on
+        step = np.array([counter[2] | counter[3] << 32], np.int64)
+        assert cpu.bits(4, key, counter[1], step).tolist() == reference.bits(4, key, counter[1], step).tolist() == words
+
+
+@given(st.integers(0, 99), *[st.integers(0, 2**32 - 1)] * 3, st.integers(0, 2**63 - 1))
+def test_bits_follow_their_definition(n, seed, stream, draw, step):
+    step = np.array([step], np.int64)
+    words = cpu.bits(n, (seed, stream), draw, step)
+    assert words.dtype == np.uint32 and words.tolist() == reference.bits(n, (seed, stream), draw, step).tolist()
+    low, high = int(step[0]) & 0xFFFFFFFF, int(step[0]) >> 32
+    for i in {0, n - 1} & set(range(n)):
+        assert words[i] == reference.philox((i // 4, draw, low, high), (seed, stream))[i % 4]
+
+
+@pytest.mark.parametrize("name, mean, variance", [("normal", 0, 1), ("uniform", 0.5, 1 / 12), ("bernoulli", 1, 0.7 / 0.3)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_generator(name, mean, variance, dtype):
+    def fill(g, shape):
+        return g.bernoulli(0.3, shape, dtype, scale=1 / 0.3) if name == "bernoulli" else getattr(g, name)(shape, dtype)
+
+    g, n = random.Generator(7), 1 << 17
+    x, y = fill(g, (n,)), fill(g, (n,))
+    g.next_step()
+    z = fill(g, (n,))
+    others = [x, y, z, *(fill(random.Generator(*key), (n,)) for key in ((7, 1), (8, 0)))]
+    for i, a in enumerate(others):  # 5 standard errors
+        assert a.dtype == dtype and abs(a.mean() - mean) < 5 * (variance / n) ** 0.5 and abs(a.var() / variance - 1) < 0.02
+        assert abs(np.corrcoef(a[:-1], a[1:])[0, 1]) < 5 / n**0.5
+        assert all(abs(np.corrcoef(a, b)[0, 1]) < 5 / n**0.5 for b in others[:i])
+    for step, expected in ((1, z), (0, x)):
+        g.seek(step)
+        assert fill(g, (n,)).tobytes() == expected.tobytes()
+    assert fill(g, (n // 2, 2)).tobytes() == y.tobytes()
+    g = random.Generator(7)
+    assert fill(g, (0, 3)).shape == (0, 3) and fill(g, (n,)).tobytes() == y.tobytes()
+    assert fill(random.Generator(7), (101,)).tolist() == x[:101].tolist()  # element i does not depend on the size
+    assert g.manual_seed(7) is g and fill(g, (n,)).tobytes() == x.tobytes()
+
+
+def test_what_a_generator_gives_stays_inside_its_range():
+    g = random.Generator(3)
+    u, b = g.uniform((1 << 17,)), g.bernoulli(0.5, (999,), scale=2)
+    assert 0 <= u.min() and u.max() < 1 and (u * 2**24 % 1 == 0).all() and set(b.tolist()) == {0, 2}
+    assert not g.bernoulli(0, (999,)).any() and g.bernoulli(1, (999,)).all()
+    for k in cpu, reference:  # an element equal to p does not count
+        k.bernoulli(b, float(u[3]), 1, (3, 0), 0, np.zeros(1, np.int64))
+        assert (b == (u[:999] < u[3])).all()
+    assert np.isfinite(g.normal((1 << 17,))).all() and abs((g.normal((1 << 17,)) ** 4).mean() - 3) < 0.2
+    with pytest.raises(ValueError, match="seed must be"):
+        random.Generator(2**32)
+
+
+@given(st.integers(0, 300), st.integers(0, 2**32 - 1), st.integers(0, 2**40))
+def test_permutation_is_one_and_a_pure_function(n, seed, epoch):
+    p = random.permutation(n, seed, epoch)
+    assert p.dtype == np.int64 and sorted(p) == list(range(n))
+    assert (p == random.permutation(n, seed, epoch)).all()
+    assert n < 20 or not (p == random.permutation(n, seed, epoch + 1)).all()
+
+
+kinds, shapes = st.sampled_from(["array", "view", "free"]), st.sampled_from([(256, 256), (65536,), (128, 3, 256)])
+
+
+@given(st.lists(st.tuples(kinds, st.integers(0, 9), shapes, st.sampled_from(["f4", "f8"])), max_size=16))
+def test_memory_in_use_is_never_given_out(steps):
+    held = {}
+    for i, (what, which, shape, dtype) in enumerate(steps):
+        if what == "array":
+            held[i] = host.empty(shape, dtype)
+            assert held[i].shape == shape and held[i].dtype == dtype
+            held[i][...] = i
+        elif held:
+            key = sorted(held)[which % len(held)]
+            a = held.pop(key)
+            if what == "view":  # the array itself is let go
+                a = np.asarray(a)
+                held[key] = a[-1:].T[::-1] if which % 2 else memoryview(a)
+            del a
+        for value, a in held.items():
+            assert np.asarray(a).ravel()[0] == value == np.asarray(a).ravel()[-1]
+
+
+def test_memory_let_go_is_used_again():
+    a, b = host.empty((1 << 18,), "f4"), host.empty((1 << 18,), "f4")
+    here = a.ctypes.data
+    assert here != b.ctypes.data
+    del a
+    assert host.empty((512, 256), "f8").ctypes.data == here
+
+
+def fill(start, stop, out):
+    out[start:stop] += np.arange(start, stop)
+
+
+@given(st.integers(0, 50), st.sampled_from([0, (1 << 15) - 1, 1 << 15]), st.integers(1, 7))
+def test_split_covers_each_index_once(n, size, cores):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(host, "CORES", cores)
+        calls, out = [], np.zeros(n)
+
+        def kernel(*part):
+            calls.append(part)
+            fill(*part)
+
+        host.split(kernel, n, size, out)
+    np.testing.assert_array_equal(out, np.arange(n))
+    assert len(calls) == (cores if size >= 1 << 15 else 1)
+
+
+@pytest.mark.parametrize("where", [0, 2])
+def test_an_error_in_any_part_reaches_the_caller_and_the_team_goes_on(where, monkeypatch):
+    monkeypatch.setattr(host, "CORES", 3)
+
+    def fail(start, stop):
+        if start == where:
+            raise OverflowError(f"part {start}")
+
+    for _ in range(3):
+        with pytest.raises(OverflowError, match=f"part {where}"):
+            host.split(fail, 3, 1 << 15)
+        out = np.zeros(100)
+        host.split(fill, 100, 1 << 15, out)
+        np.testing.assert_array_equal(out, np.arange(100))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_after_a_fork_the_child_has_its_own_team(monkeypatch):
+    monkeypatch.setattr(host, "CORES", 3)
+    x = whole(100, 400)
+    expected = cpu.leaky_relu(x, 0.5)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        os._exit(0 if all((cpu.leaky_relu(x, 0.5) == expected).all() for _ in range(20)) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert (cpu.leaky_relu(x, 0.5) == expected).all()
+
+
+def test_threads_may_call_at_once(monkeypatch):
+    monkeypatch.setattr(host, "CORES", 3)
+
+    def right(seed):
+        x = np.random.default_rng(seed).integers(-9, 9, (300, 500)).astype(np.float32)
+        expected = reference.leaky_relu(x, 0.25), reference.affine(x, x[0], x[1])
+        results = ((cpu.leaky_relu(x, 0.25), cpu.affine(x, x[0], x[1])) for _ in range(40))
+        return all((a == b).all() for result in results for a, b in zip(result, expected))
+
+    with ThreadPoolExecutor(3) as pool:
+        assert all(pool.map(right, range(3)))
+
+
+def test_without_numba_the_reference_does_the_work_and_says_so_once(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tinygan.kernels.cpu", None)  # its import fails
+    kernels._cpu.cache_clear()
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            assert kernels.of(np.ones(1)) is kernels.of(np.float32(1)) is reference
+            assert ops.conv2d(np.ones((1, 1, 3, 3)), np.ones((1, 1, 2, 2))).tolist() == [[[[4, 4], [4, 4]]]]
+        assert [str(w.message)[:30] for w in caught] == ["tinygan: Numba cannot be used "]
+    finally:
+        kernels._cpu.cache_clear()
+    monkeypatch.undo()
+    assert kernels.of(np.ones(1)) is cpu

@@ -1,0 +1,263 @@
+"""Every operation: values, derivatives to second order, every layout, float32; the table of cases is in `grads.py`.
+
+Then the conventions where a derivative does not exist, and what the operators and methods of Tensors accept.
+"""
+
+import functools
+import operator
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from grads import ALL, CASES, LAYOUTS, check, compare, mask, positive, real
+
+from tinygan import Tensor, grad, ops, primitive
+from tinygan.nn import losses
+
+every_case = pytest.mark.parametrize("f, arrays", ALL.values(), ids=ALL)
+
+
+@every_case
+def test_gradients_to_second_order(f, arrays):
+    check(f, *arrays)
+
+
+def normal(x, axes, eps=1e-5):
+    return (x - x.mean(axes, keepdims=True)) / np.sqrt(x.var(axes, keepdims=True) + eps)
+
+
+def logsumexp(x, axis, keepdims=False):
+    return np.log(np.exp(x).sum(axis, keepdims=keepdims))
+
+
+U, V, P, Q = real(2, 3, 4), real(3, 1), positive(3, 4), real(4)
+v = V[:, 0]
+EXPECTED = [(getattr(ops, f.__name__), f, (U, V)) for f in (np.add, np.subtract, np.multiply, np.divide, np.maximum, np.minimum)]
+EXPECTED += [(getattr(ops, f.__name__), f, (P,)) for f in (np.negative, np.exp, np.log, np.sqrt, np.tanh, np.transpose)]
+for f in np.sum, np.mean, np.var, np.max, np.min, logsumexp:
+    for options in {"axis": (0, 2)}, {"axis": (0, 2), "keepdims": True}, {"axis": 1}:
+        EXPECTED.append((functools.partial(getattr(ops, f.__name__), **options), functools.partial(f, **options), (U,)))
+EXPECTED += [
+    (ops.power, np.power, (P, Q)),
+    (ops.abs, np.abs, (U,)),
+    (lambda x: ops.clip(x, -1, 0.5), lambda x: np.clip(x, -1, 0.5), (U,)),
+    (lambda x: ops.where(x > 0, x, 3.0), lambda x: np.where(x > 0, x, 3), (U,)),
+    (ops.relu, lambda x: np.where(x > 0, x, 0), (U,)),
+    (ops.leaky_relu, lambda x: np.where(x > 0, x, 0.01 * x), (U,)),
+    (ops.sigmoid, lambda x: 1 / (1 + np.exp(-x)), (U,)),
+    (ops.softplus, lambda x: np.log(1 + np.exp(x)), (U,)),
+    (lambda x: ops.softmax(x, 1), lambda x: np.exp(x - logsumexp(x, 1, True)), (U,)),
+    (lambda x: ops.log_softmax(x, 1), lambda x: x - logsumexp(x, 1, True), (U,)),
+    (lambda x: ops.swapaxes(x, 0, -1), lambda x: np.swapaxes(x, 0, -1), (U,)),
+    (lambda x: ops.pad(x, ((1, 2), (0, 3))), lambda x: np.pad(x, ((1, 2), (0, 3))), (P,)),
+    (lambda x, y: ops.concatenate([x, y, x], -1), lambda x, y: np.concatenate([x, y, x], -1), (P, V)),
+    (lambda x: ops.stack([x, -x, x], -2), lambda x: np.stack([x, -x, x], -2), (P,)),
+    (lambda x: ops.flatten(x, 0, 1), lambda x: x.reshape(6, 4), (U,)),
+    *((ops.matmul, np.matmul, (real(*a), real(*b))) for _, a, b in CASES["matmul"]),
+    (ops.linear, lambda x, w, b: np.einsum("abi,oi->abo", x, w) + b, (U, P, v)),
+    (lambda x, w: ops.layer_norm(x, (3, 4), w, w), lambda x, w: normal(x, (1, 2)) * w + w, (U, P)),
+    (lambda x: ops.batch_norm(x, None, None, v, -v, True, eps=0.1), lambda x: (normal(x, (0, 2), 0.1) - 1) * V, (U,)),
+    (lambda x: ops.batch_norm(x, v, v * v, v, v, eps=0.1), lambda x: ((x - V) / np.sqrt(V * V + 0.1) + 1) * V, (U,)),
+]
+
+
+@pytest.mark.parametrize("f, expected, arrays", EXPECTED)
+def test_values(f, expected, arrays):
+    out, value = f(*map(Tensor, arrays)), expected(*arrays)
+    assert out.shape == np.shape(value)
+    np.testing.assert_allclose(out.data, value, rtol=1e-13, atol=1e-14)
+
+
+def test_running_statistics():
+    mean, var = np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 3.0])
+    ops.batch_norm(Tensor(U), mean, var, training=True, momentum=0.25)
+    np.testing.assert_allclose(mean, 0.75 * np.array([1, 2, 3]) + 0.25 * U.mean((0, 2)), rtol=1e-14)
+    np.testing.assert_allclose(var, 0.75 * np.array([1, 2, 3]) + 0.25 * U.var((0, 2)) * 8 / 7, rtol=1e-14)
+
+
+def test_the_table_names_every_operation_and_reaches_every_primitive():
+    assert set(ops.__all__) - {"raw"} <= set(CASES)
+    rooms = [room for name, room in sys.modules.items() if name.startswith("tinygan.ops.")]
+    missing = {op for room in rooms for op in vars(room).values() if hasattr(op, "defvjp")}
+    assert len(missing) > 30
+    for f, arrays in ALL.values():
+        xs = [Tensor(a) for a in arrays]
+        out = f(*xs)
+        todo = [out, *grad(ops.sum(out), xs, create_graph=True, allow_unused=True)]
+        while todo:
+            t = todo.pop()
+            if isinstance(t, Tensor) and t.op:
+                missing.discard(t.op)
+                todo += t.args
+    assert not missing, sorted(op.__name__ for op in missing)
+
+
+@every_case
+def test_layout_changes_nothing(f, arrays):
+    for name, lay in LAYOUTS.items():
+        results = []
+        for xs in ([np.array(lay(a), order="C") for a in arrays], [lay(a) for a in arrays]):
+            before, tensors = [x.copy() for x in xs], [Tensor(x) for x in xs]
+            out = f(*tensors)
+            results.append([out.data, *(g for g in grad(ops.sum(out * out), tensors, allow_unused=True) if g is not None)])
+            for x, b, t in zip(xs, before, tensors):
+                np.testing.assert_array_equal(x, b)
+                assert t.data is x
+        for a, b in zip(*results, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12, err_msg=name)
+
+
+@every_case
+def test_float32_stays_float32_and_raw_stays_raw(f, arrays):
+    raw = [np.asarray(a, np.float32) for a in arrays]
+    xs = [Tensor(a) for a in raw]
+    out = f(*xs)
+    assert out.dtype == np.float32 and isinstance(out.data, np.ndarray)
+    for g in grad(ops.sum(out), xs, allow_unused=True):
+        assert g is None or g.dtype == np.float32
+    assert all(g is None or g.dtype == np.float32 for g in grad(ops.sum(out), xs, create_graph=True, allow_unused=True))
+    plain = f(*raw)
+    assert not isinstance(plain, Tensor)
+    np.testing.assert_array_equal(plain, out.data)
+
+
+SCALARS = [2, 2.0, True, np.sqrt(2), np.float64(3), np.float32(3), np.int64(2), np.array(2.0, np.float32)]
+BINARY = [operator.add, operator.sub, operator.mul, operator.truediv, operator.pow, ops.maximum, ops.minimum]
+WITH_SCALAR = {f"x {f.__name__} s": f for f in BINARY} | {f"s {f.__name__} x": lambda x, s, f=f: f(s, x) for f in BINARY}
+WITH_SCALAR |= {
+    "where(_, x, s)": lambda x, s: ops.where(mask, x, s),
+    "where(_, s, x)": lambda x, s: ops.where(mask, s, x),
+    "clip(x, s)": ops.clip,
+    "clip(x, max=s)": lambda x, s: ops.clip(x, max=s),
+    "leaky_relu(x, s)": ops.leaky_relu,
+    "leaky_relu(x, negative_slope=s)": lambda x, s: ops.leaky_relu(x, negative_slope=s),
+}
+
+
+@pytest.mark.parametrize("scalar", SCALARS, ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize("name", WITH_SCALAR)
+def test_scalars_do_not_promote(name, scalar):
+    f, value = WITH_SCALAR[name], positive(2, 3)
+    for dtype in (np.float32, np.float64)[: 1 if isinstance(scalar, np.ndarray) else 2]:
+        x = Tensor(value.astype(dtype))
+        out = f(x, scalar)
+        assert isinstance(out, Tensor) and out.dtype == dtype
+        np.testing.assert_allclose(out.data, f(value, float(scalar)), rtol=1e-6)
+        assert grad(ops.sum(out), x).dtype == grad(ops.sum(out), x, create_graph=True).dtype == dtype
+
+
+INF, one, tie = np.inf, np.ones(1), [0.0, 1.0, 2.0]
+some, far = np.array([True, False, False]), [-1000.0, 0.0, 1000.0]
+CONVENTIONS = {  # a function, its argument, its value (None: of no interest), the gradient of its sum
+    "relu at 0": (ops.relu, [0.0, -0.0, -1.0, 1.0], [0, 0, 0, 1], [0, 0, 0, 1]),
+    "relu of NaN": (lambda x: ops.relu(x)[1:], [np.nan, 1.0], [1], [0, 1]),
+    "leaky_relu at 0": (lambda x: ops.leaky_relu(x, 0.2), [0.0, -1.0, 1.0], [0, -0.2, 1], [0.2, 0.2, 1]),
+    "abs at 0": (ops.abs, [0.0, -2.0, 2.0], [0, 2, 2], [0, -1, 1]),
+    "clip at its bounds": (lambda x: ops.clip(x, -1, 1), [-1.0, 1.0, 0.0, -1.5, 1.5], [-1, 1, 0, -1, 1], [1, 1, 1, 0, 0]),
+    "clip to one bound": (lambda x: ops.clip(x, min=1), tie, [1, 1, 2], [0, 1, 1]),
+    "max of ties": (ops.max, [1.0, 3.0, 3.0, 3.0], 3, [0, *[1 / 3] * 3]),
+    "min of ties": (ops.min, [1.0, 1.0, 3.0], 1, [0.5, 0.5, 0]),
+    "max by row": (lambda x: ops.max(x, axis=1), [[1.0, 1.0], [0.0, 2.0]], [1, 2], [[0.5, 0.5], [0, 1]]),
+    "maximum of a tie, first": (lambda x: ops.maximum(x, one), tie, [1, 1, 2], [0, 0.5, 1]),
+    "maximum of a tie, second": (lambda x: ops.maximum(one, x), tie, [1, 1, 2], [0, 0.5, 1]),
+    "minimum of a tie, first": (lambda x: ops.minimum(x, one), tie, [0, 1, 1], [1, 0.5, 0]),
+    "minimum of a tie, second": (lambda x: ops.minimum(1.0, x), tie, [0, 1, 1], [1, 0.5, 0]),
+    "0 ** 0": (lambda x: x**0, [0.0, 2.0], [1, 1], [0, 0]),
+    "0 ** 1": (lambda x: x**1, [0.0, 2.0], [0, 2], [1, 1]),
+    "0 ** 2": (lambda x: x**2, [0.0, -3.0], [0, 9], [0, -6]),
+    "0 ** array": (lambda x: x ** np.array(tie), [0.0, 0.0, 0.0], [1, 0, 0], [0, 1, 0]),
+    "base 0": (lambda y: ops.power(np.array([0.0, 0.0]), y), [0.0, 2.0], [1, 0], [0, 0]),
+    "sigmoid far out": (ops.sigmoid, far, [0, 0.5, 1], [0, 0.25, 0]),
+    "softplus far out": (ops.softplus, far, [0, np.log(2), 1000], [0, 0.5, 1]),
+    "tanh far out": (ops.tanh, far, [-1, 0, 1], [0, 1, 0]),
+    "bce far out": (lambda x: losses.binary_cross_entropy_with_logits(x, 1.0, "none"), far, [1000, np.log(2), 0], [-1, -0.5, 0]),
+    "softmax far out": (lambda x: ops.softmax(x)[0], far, 0, [0, 0, 0]),
+    "log_softmax far out": (lambda x: ops.log_softmax(x)[1], far, -1000, [0, 1, -1]),
+    "logsumexp far out": (ops.logsumexp, [1000.0, -1000.0, 1000.0], 1000 + np.log(2), [0.5, 0, 0.5]),
+    "logsumexp of some -inf": (ops.logsumexp, [-INF, 0.0, 0.0], np.log(2), [0, 0.5, 0.5]),
+    "logsumexp of only -inf": (ops.logsumexp, [-INF, -INF], -INF, [0, 0]),
+    "NaN in the first branch not taken": (lambda x: ops.where(some, np.nan, x)[1:], tie, [1, 2], [0, 1, 1]),
+    "NaN in the second branch not taken": (lambda x: ops.where(some, x, np.nan)[:1], tie, [0], [1, 0, 0]),
+    "NaN from behind the first branch": (lambda x: ops.where(some, x, 0.0) * np.where(some, 1, np.nan), tie, None, [1, 0, 0]),
+    "NaN from behind the second branch": (lambda x: ops.where(some, 0.0, x) * np.where(some, np.nan, 1), tie, None, [0, 1, 1]),
+    "repeated index": (lambda x: x[[0, 0, 2]] * np.array([1.0, 2.0, 4.0]), tie, [0, 0, 8], [3, 0, 4]),
+    "unbiased variance": (lambda x: ops.var(x, correction=1), [1.0, 3.0], 2, [-2, 2]),
+    "2 - x": (lambda x: 2 - x, [3.0], [-1], [-1]),
+    "1 / x": (lambda x: 1 / x, [4.0], [0.25], [-1 / 16]),
+    "2 ** x": (lambda x: 2.0**x, [3.0], [8], [8 * np.log(2)]),
+    "array * x": (lambda x: np.array([1.0, 2.0]) * x, [3.0, 4.0], [3, 8], [1, 2]),
+    "array @ x": (lambda x: np.array([[1.0, 2.0]]) @ x, [3.0, 4.0], [11], [1, 2]),
+    "abs(-x)": (lambda x: abs(-x), [-1.0, 2.0], [1, 2], [-1, 1]),
+}
+
+
+@pytest.mark.parametrize("f, at, value, slope", CONVENTIONS.values(), ids=CONVENTIONS)
+def test_conventions(f, at, value, slope):
+    x = Tensor(np.array(at))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        out = f(x)
+        gradients = grad(ops.sum(out), x), grad(ops.sum(f(x)), x, create_graph=True).data
+    if value is not None:
+        np.testing.assert_allclose(out.data, value, rtol=1e-15)
+    for g in gradients:
+        np.testing.assert_allclose(g, slope, rtol=1e-12, atol=0)
+
+
+def test_tensor_methods():
+    x = Tensor(np.arange(6, dtype=np.float32).reshape(2, 3))
+    for y in x.reshape(3, 2), x.reshape((3, 2)), x.reshape(-1, 2), x.reshape([3, 2]):
+        np.testing.assert_array_equal(y.data, x.data.reshape(3, 2))
+    for y in x.T, x.transpose(), x.transpose(1, 0), x.transpose((1, 0)), x.transpose(-1, -2):
+        np.testing.assert_array_equal(y.data, x.data.T)
+    for name in ("__lt__", "__le__", "__gt__", "__ge__"):
+        for other in (2, np.float32(2), x.data[::-1], x[::-1]):
+            answer, expected = getattr(x, name)(other), getattr(x.data, name)(ops.raw(other))
+            assert type(answer) is np.ndarray and answer.dtype == bool and (answer == expected).all()
+    for name in ("exp", "log", "sqrt", "tanh", "sigmoid", "abs", "sum", "mean", "max", "var", "flatten"):
+        with np.errstate(divide="ignore"):
+            np.testing.assert_array_equal(getattr(x, name)().data, getattr(ops, name)(x.data))
+    assert len(x) == 2 and x.ndim == 2 and x.size == 6 and x[1, 2].item() == 5 and x.sum(axis=1, keepdims=True).shape == (2, 1)
+
+
+def test_sizes_may_be_numpy_integers():
+    assert Tensor(np.ones((2, 3))).reshape(np.int64(3), np.int64(2)).shape == (3, 2)
+
+
+def test_gradients_of_0d_tensors_are_arrays():
+    for f in ops.relu, ops.sum, ops.exp, ops.abs, ops.max, lambda x: x * x, lambda x: x / 3, lambda x: x**2:
+        x = Tensor(1.5)
+        f(x).backward()
+        assert isinstance(x.grad, np.ndarray) and x.grad.shape == () and x.grad.dtype == np.float32
+
+
+def test_rules_of_arguments_that_nobody_asked_for_are_not_called():
+    f = primitive(lambda x, y: x * y)
+    f.defvjp(lambda g, out, x, y: g * y, lambda g, out, x, y: pytest.fail("called"))
+    x, y = Tensor(np.ones(3)), Tensor(np.ones(3))
+    assert grad(ops.sum(f(x, y)), x).tolist() == [1, 1, 1]
+
+
+X = Tensor(np.ones((2, 3)))
+BAD = [
+    (lambda: ops.matmul(X, np.ones((2, 3))), r"matmul.*\(2, 3\) float64"),
+    (lambda: ops.matmul(Tensor(1.0), np.ones(3)), "matmul"),
+    (lambda: ops.linear(X, np.ones((4, 2))), r"linear.*2.*\(2, 3\).*\(4, 2\)"),
+    (lambda: ops.pad(X, ((-1, 0), (0, 0))), "pad: needs 2 pairs"),
+    (lambda: ops.pad(X, ()), "pad: needs 2 pairs"),
+    (lambda: ops.layer_norm(X, 4), r"layer_norm: x must end in \(4,\)"),
+    (lambda: ops.batch_norm(X, np.ones(2), np.ones(2)), r"batch_norm.*2.*\(2, 3\)"),
+    (lambda: ops.batch_norm(X[:1], None, None, training=True), "more than one value per channel"),
+]
+
+
+@pytest.mark.parametrize("call, message", BAD, ids=[message for _, message in BAD])
+def test_errors_name_the_operation_and_the_shapes(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_compare_sees_a_wrong_millionth():
+    with pytest.raises(AssertionError):
+        compare([np.array([1.0, 1e-5])], [np.array([1.0, 1e-5 + 1e-9])], 1e-7)

@@ -1,0 +1,229 @@
+"""Conformance with PyTorch, where it is installed: values, first and second derivatives, state dicts, optimizers.
+
+Everything is float64 and agrees to 1e-10 or better; trajectories of the optimizers to 1e-12. Where PyTorch's conventions
+differ from ours on purpose (kinks, ties), `test_ops.py` says what ours are.
+"""
+
+import functools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_conv import configs
+
+from tinygan import Tensor, grad, nn, ops, optim
+from tinygan.nn import losses
+
+torch = pytest.importorskip("torch")
+torch.set_num_threads(1)  # the arrays are tiny
+F = torch.nn.functional
+rng = np.random.default_rng(2)
+
+
+def real(*shape):
+    return rng.standard_normal(shape)
+
+
+def positive(*shape):
+    return rng.uniform(0.3, 2, shape)
+
+
+def agree(ours, theirs, *arrays, rtol=1e-10):
+    """Two functions of the same arrays: values, gradients, and the gradients of a fixed combination of the gradients."""
+    xs, ts = [Tensor(a) for a in arrays], [torch.tensor(a, requires_grad=True) for a in arrays]
+    y, z = ours(*xs), theirs(*ts)
+    close(y, z, rtol)
+    g = np.random.default_rng(0).standard_normal(y.shape)
+    c, d = Tensor(g), torch.tensor(g, requires_grad=True)
+    first, expected = grad(y, xs, c, create_graph=True), torch.autograd.grad(z, ts, d, create_graph=True)
+    for found in first, grad(y, xs, g):
+        for a, b in zip(found, expected, strict=True):
+            close(a, b, rtol)
+    v = [np.random.default_rng(i).standard_normal(a.shape) for i, a in enumerate(arrays)]
+    slope = sum((ops.sum(a * w) for a, w in zip(first, v)), Tensor(np.zeros(())))
+    other = sum((b * torch.tensor(w)).sum() for b, w in zip(expected, v))
+    second = torch.autograd.grad(other, (*ts, d), allow_unused=True)
+    for a, b, t in zip(grad(slope, [*xs, c], allow_unused=True), second, (*ts, d), strict=True):
+        close(np.zeros(t.shape) if a is None else a, torch.zeros_like(t) if b is None else b, rtol)
+
+
+def close(ours, theirs, rtol=1e-10):
+    a, b = np.asarray(ops.raw(ours)), theirs.detach().numpy(force=True)
+    assert a.shape == b.shape and a.dtype == b.dtype
+    np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * max(1, np.abs(b).max(initial=0)))
+
+
+def both(name, *arrays):
+    return pytest.param(getattr(ops, name), getattr(torch, name), arrays, id=name)
+
+
+def dim(name, *shape, axis, keepdims=False, torch_name):
+    theirs = getattr(torch, torch_name)
+    return pytest.param(lambda x: getattr(ops, name)(x, axis, keepdims=keepdims), lambda x: theirs(x, axis, keepdim=keepdims),
+                        (real(*shape),), id=f"{name} over {axis}")
+
+
+def case(name, ours, theirs, *arrays):
+    return pytest.param(ours, theirs, arrays, id=name)
+
+
+index, mask = np.array([[0, 2], [2, 1]]), np.array([[True, False, True, True], [False, False, True, False], [True] * 4])
+TABLE = [
+    *(both(name, real(3, 4)) for name in ("abs", "exp", "negative", "tanh", "sigmoid", "relu", "sum", "mean", "max", "min")),
+    *(both(name, positive(3, 4)) for name in ("log", "sqrt")),
+    *(both(name, real(3, 4), real(4)) for name in ("add", "subtract", "multiply", "maximum", "minimum")),
+    *(both(name, real(3, 1), positive(2, 1, 4)) for name in ("divide", "add", "multiply")),
+    case("power", ops.power, torch.pow, positive(3, 4), real(4)),
+    *(both("matmul", real(*a), real(*b)) for a, b in (((3, 4), (4, 2)), ((4,), (4,)), ((2, 1, 3, 4), (5, 4, 2)))),
+    *(both("matmul", real(*a), real(*b)) for a, b in (((4,), (2, 4, 3)), ((2, 3, 4), (4,)))),
+    *(dim(name, 3, 4, 2, axis=axis, keepdims=k, torch_name={"max": "amax", "min": "amin"}.get(name, name))
+      for name in ("sum", "mean", "max", "min", "logsumexp") for axis, k in ((1, False), ((0, 2), True), (-1, True))),
+    case("var", lambda x: ops.var(x, (0, 2), 1), lambda x: torch.var(x, (0, 2)), real(3, 4, 2)),
+    case("x ** 3", lambda x: x**3, lambda x: x**3, real(3, 4)),
+    case("2 ** x", lambda x: 2.0**x, lambda x: 2.0**x, real(3, 4)),
+    case("leaky_relu", lambda x: ops.leaky_relu(x, 0.2), lambda x: F.leaky_relu(x, 0.2), real(3, 4)),
+    case("softplus", ops.softplus, F.softplus, real(3, 4)),
+    case("clip", lambda x: ops.clip(x, -0.5, 0.7), lambda x: torch.clip(x, -0.5, 0.7), real(3, 4)),
+    case("where", lambda x, y: ops.where(mask, x, y), lambda x, y: torch.where(torch.tensor(mask), x, y), real(3, 4), real(4)),
+    case("softmax", lambda x: ops.softmax(x, 0), lambda x: torch.softmax(x, 0), real(3, 4)),
+    case("log_softmax", ops.log_softmax, lambda x: torch.log_softmax(x, -1), real(3, 4)),
+    case("transpose", lambda x: x.transpose(2, 0, 1), lambda x: x.permute(2, 0, 1), real(3, 4, 2)),
+    case("getitem", lambda x: x[index, 1], lambda x: x[torch.tensor(index), 1], real(3, 4)),
+    case("boolean mask", lambda x: x[mask], lambda x: x[torch.tensor(mask)], real(3, 4)),
+    case("concatenate", lambda x, y: ops.concatenate([x, y, x], 1), lambda x, y: torch.cat([x, y, x], 1), real(3, 4), real(3, 2)),
+    case("stack", lambda x, y: ops.stack([x, y], -1), lambda x, y: torch.stack([x, y], -1), real(3, 4), real(3, 4)),
+    case("pad", lambda x: ops.pad(x, ((1, 2), (0, 3))), lambda x: F.pad(x, (0, 3, 1, 2)), real(3, 4)),
+    case("flatten", lambda x: ops.flatten(x, 1), lambda x: torch.flatten(x, 1), real(3, 4, 2)),
+    case("linear", ops.linear, F.linear, real(2, 3, 4), real(5, 4), real(5)),
+    case("layer_norm", lambda x, w, b: ops.layer_norm(x, (4, 2), w, b), lambda x, w, b: F.layer_norm(x, (4, 2), w, b),
+         real(3, 4, 2), real(4, 2), real(4, 2)),
+]
+for r in "mean", "sum", "none":
+    functions = F.binary_cross_entropy_with_logits, F.mse_loss, F.cross_entropy
+    bce, mse, cross = (functools.partial(f, reduction=r) for f in functions)
+    TABLE += [
+        case(f"bce {r}", lambda x, t, r=r: losses.binary_cross_entropy_with_logits(x, t, r), bce, real(3, 4), positive(3, 4) / 2),
+        case(f"mse {r}", lambda x, t, r=r: losses.mse(x, t, r), mse, real(3, 4), real(3, 4)),
+        case(f"cross_entropy {r}", lambda x, r=r: losses.cross_entropy(x, index[0], r),
+             lambda x, f=cross: f(x, torch.tensor(index[0])), real(2, 4)),
+    ]
+
+
+@pytest.mark.parametrize("ours, theirs, arrays", TABLE)
+def test_operations_and_losses(ours, theirs, arrays):
+    agree(ours, theirs, *arrays)
+
+
+def test_gaussian_kl():
+    a, b = real(3, 4), real(3, 4)
+    normal = torch.distributions.Normal
+    theirs = torch.distributions.kl_divergence(normal(torch.tensor(a), torch.tensor(b / 2).exp()), normal(0.0, 1.0)).sum(1).mean()
+    close(losses.gaussian_kl(Tensor(a), Tensor(b)), theirs)
+
+
+@given(configs(), st.booleans())
+def test_conv2d(c, bias):
+    x, w, _ = (c.rng.standard_normal(a.shape) for a in c.arrays())
+    agree(c.forward, lambda x, w, b=None: F.conv2d(x, w, b, c.stride, c.padding, c.dilation, c.groups), x, w, *[real(c.o)] * bias)
+
+
+@given(configs(transposed=True), st.booleans())
+def test_conv_transpose2d(c, bias):
+    _, w, y = (c.rng.standard_normal(a.shape) for a in c.arrays())
+    options = c.stride, c.padding, c.extra, c.groups, c.dilation
+    agree(c.transposed, lambda y, w, b=None: F.conv_transpose2d(y, w, b, *options), y, w, *[real(c.c)] * bias)
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same':UserWarning")
+@given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 4), st.integers(1, 4), st.integers(1, 2))
+def test_same_padding(c, o, kh, kw, dilation):
+    ours, theirs = (functools.partial(f, padding="same", dilation=dilation) for f in (ops.conv2d, F.conv2d))
+    agree(ours, theirs, real(2, c, 5, 6), real(o, c, kh, kw))
+
+
+@pytest.mark.parametrize("shape", [(6, 3), (4, 3, 5), (2, 3, 4, 5), (40, 3, 9, 7)], ids=str)
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("affine", [True, False])
+def test_batch_norm(shape, training, affine):
+    ours, theirs = [[np.arange(3.0), np.array([1.0, 2.0, 0.5])] for _ in range(2)]
+    theirs = [torch.tensor(a) for a in theirs]
+
+    def f(x, w=None, b=None):
+        return ops.batch_norm(x, *ours, w, b, training, 0.3, 1e-3)
+
+    def g(x, w=None, b=None):
+        return F.batch_norm(x, *theirs, w, b, training, 0.3, 1e-3)
+
+    x = real(*shape) * 2 + 1
+    for _ in range(2):
+        agree(f, g, x, *[real(3), real(3)] * affine)
+        for a, b in zip(ours, theirs):
+            close(a, b)
+
+
+LAYERS = {
+    "Linear": (lambda nn: nn.Linear(4, 3), (2, 4)),
+    "Linear without bias": (lambda nn: nn.Linear(4, 3, bias=False), (2, 5, 4)),
+    "Conv2d": (lambda nn: nn.Conv2d(4, 6, (3, 2), (2, 1), (1, 0), (1, 2), 2), (2, 4, 7, 6)),
+    "Conv2d same": (lambda nn: nn.Conv2d(2, 3, 4, padding="same", bias=False), (2, 2, 7, 6)),
+    "ConvTranspose2d": (lambda nn: nn.ConvTranspose2d(4, 6, (3, 2), (2, 3), (1, 0), (1, 2), 2, True, (1, 2)), (2, 4, 5, 4)),
+    "BatchNorm1d": (lambda nn: nn.BatchNorm1d(3), (5, 3)),
+    "BatchNorm1d, plain average": (lambda nn: nn.BatchNorm1d(3, momentum=None), (5, 3, 2)),
+    "BatchNorm2d": (lambda nn: nn.BatchNorm2d(3, eps=1e-3, momentum=0.2), (4, 3, 2, 5)),
+    "BatchNorm2d, nothing learnt": (lambda nn: nn.BatchNorm2d(3, affine=False), (4, 3, 2, 5)),
+    "BatchNorm2d, nothing tracked": (lambda nn: nn.BatchNorm2d(3, track_running_stats=False), (4, 3, 2, 5)),
+    "LayerNorm": (lambda nn: nn.LayerNorm((3, 4)), (2, 3, 4)),
+    "LayerNorm of one axis": (lambda nn: nn.LayerNorm(4, 1e-3), (2, 4)),
+    "Sequential": (lambda nn: nn.Sequential(
+        nn.Linear(4, 6), nn.LeakyReLU(0.2), nn.Unflatten(1, (2, 3)), nn.BatchNorm1d(2), nn.Flatten(), nn.Softplus(),
+        nn.Sequential(nn.Tanh(), nn.Sigmoid(), nn.ReLU()), nn.Linear(6, 1)), (5, 4)),
+}
+
+
+@pytest.mark.parametrize("make, shape", LAYERS.values(), ids=LAYERS)
+def test_state_dict_both_ways(make, shape):
+    ours, theirs = make(nn).double(), make(torch.nn).double()
+    x = real(*shape)
+    with torch.no_grad():
+        for t in theirs.state_dict().values():  # away from ones and zeros
+            t.copy_(torch.tensor(positive(*t.shape))) if t.dtype == torch.float64 else t.fill_(3)
+    ours.load_state_dict(theirs.state_dict())
+    for mode in (True, False):
+        ours.train(mode), theirs.train(mode)
+        for _ in range(2):
+            close(ours(Tensor(x)), theirs(torch.tensor(x)), 1e-12)
+        assert list(ours.state_dict()) == list(theirs.state_dict())
+        for a, b in zip(ours.state_dict().values(), theirs.state_dict().values()):
+            close(a, b, 1e-12)
+    other = make(torch.nn).double()
+    other.load_state_dict({name: torch.from_numpy(a.copy()) for name, a in ours.state_dict().items()})
+    close(ours(Tensor(x)), other.eval()(torch.tensor(x)), 1e-12)
+
+
+OPTIMIZERS = [
+    ("SGD", {"lr": 0.1}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.1}),
+    ("SGD", {"lr": 0.1, "weight_decay": 0.1}),
+    ("RMSprop", {}),
+    ("RMSprop", {"lr": 0.03, "alpha": 0.9, "eps": 1e-3, "momentum": 0.5, "weight_decay": 0.1}),
+    ("Adam", {}),
+    ("Adam", {"lr": 0.1, "betas": (0.5, 0.9), "eps": 1e-3, "weight_decay": 0.1}),
+    ("Adam", {"lr": 0.1, "betas": (0.0, 0.9)}),
+]
+
+
+@pytest.mark.parametrize("name, options", OPTIMIZERS, ids=[f"{name} {options}" for name, options in OPTIMIZERS])
+def test_ten_steps_of_an_optimizer(name, options):
+    start = [real(3, 4), real(4), real(100, 400)]
+    ps, ts = [nn.Parameter(a.copy()) for a in start], [torch.tensor(a, requires_grad=True) for a in start]
+    ours, theirs = getattr(optim, name)(ps, **options), getattr(torch.optim, name)(ts, **options)
+    for _ in range(10):
+        for p, t in zip(ps, ts):
+            p.grad = real(*p.shape)
+            t.grad = torch.tensor(p.grad)
+        ours.step()
+        theirs.step()
+        for p, t in zip(ps, ts):
+            close(p, t, 1e-12)
