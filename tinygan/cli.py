@@ -40,7 +40,7 @@ def run(main):
     """Call `main` and exit: 2 with one line for a mistake in what was asked, 1 for a failed training, 130 for Ctrl-C."""
     try:
         sys.exit(main())
-    except (CheckpointError, DataError, DeviceError) as e:
+    except (CheckpointError, DataError, DeviceError, OSError) as e:
         message, code = e, 2
     except TrainingError as e:
         message, code = e, 1

@@ -41,8 +41,8 @@ def train(model, batches, epochs, out, step=None, schedule=second_half, resume=F
         if differ:
             raise CheckpointError(f"{path}: was made by another run: {'; '.join(differ)}")
         done = meta["step"]
-        if log_path.exists():
-            records = [r for r in map(json.loads, log_path.read_text().splitlines()) if r["step"] <= done]
+        lines = log_path.read_text().splitlines() if log_path.exists() else []
+        records = [json.loads(line) for line in lines[:done]]  # the log may be ahead of the checkpoint
     else:
         for old in (out / "samples").glob("epoch-*.png"):
             old.unlink()
@@ -72,19 +72,20 @@ def train(model, batches, epochs, out, step=None, schedule=second_half, resume=F
             random.default.next_step()
             records.append({"step": done, "epoch": epoch + 1, **losses, "seconds": round(time.perf_counter() - start, 3)})
             log.write(json.dumps(records[-1]) + "\n")
-            bar.set_postfix_str(f"epoch {epoch + 1}/{epochs} {_words(losses)}", refresh=False)
+            bar.set_description_str(f"epoch {epoch + 1}/{epochs}", refresh=False)
+            bar.set_postfix_str(_words(losses), refresh=False)
             bar.update()
             if i + 1 == len(batches) or interrupted:
                 log.flush()
                 save()
-            if interrupted:
-                raise KeyboardInterrupt(f"stopped after step {done} of {total}; {path} goes on with --resume")
             if i + 1 == len(batches):
                 picture()
                 if bar.disable:
                     passed = time.perf_counter() - start
                     left = passed / (done - first) * (total - done)
                     print(f"epoch {epoch + 1}/{epochs}  {_words(losses)}  {passed:.0f} s, {left:.0f} s left", flush=True)
+            if interrupted:
+                raise KeyboardInterrupt(f"stopped after step {done} of {total}; {path} goes on with --resume")
     pictures = sorted((out / "samples").glob("epoch-*.png"))
     plot.animate(pictures, out / "samples.gif")
     plot.curves(records, out / "losses.png")
@@ -98,7 +99,8 @@ def _words(losses):
 def _bar(total, done):
     from tqdm import tqdm
 
-    return tqdm(total=total, initial=done, disable=None, unit="step", dynamic_ncols=True)  # None: only on a terminal
+    words = "compiling kernels"  # what the first step does, for seconds, once on a machine
+    return tqdm(desc=words, total=total, initial=done, disable=None, unit="step", dynamic_ncols=True)  # None: on a terminal
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from .gan import GAN
 
 
 def dcgan(width=32, latent=64, lr=1e-3, **options):
-    """DCGAN with its 4x4 kernels, scaled to 28x28: 7 -> 14 -> 28 and back, width to 4*width channels."""
+    """DCGAN with its 4x4 kernels and initial weights, scaled to 28x28: 7 -> 14 -> 28 and back, width to 4*width channels."""
     w = width
     generator = nn.Sequential(
         nn.Linear(latent, 4 * w * 7 * 7),
@@ -26,7 +26,7 @@ def dcgan(width=32, latent=64, lr=1e-3, **options):
         nn.Flatten(),
         nn.Linear(2 * w * 7 * 7, 1),
     )
-    return GAN(generator, discriminator, latent, lr, **options)
+    return GAN(nn.init.dcgan(generator), nn.init.dcgan(discriminator), latent, lr, **options)
 
 
 def dcgan5x5(latent=100, lr=2e-4, **options):

@@ -62,16 +62,17 @@ class GAN:
 
 def mlp(latent=100, lr=2e-4, **options):
     """The GAN of dense layers: G latent-256-512-1024-784, D 784-1024-512-256-1."""
-
-    def hidden(*sizes, dropout):
-        return [
-            layer
-            for i, o in zip(sizes, sizes[1:])
-            for layer in (nn.Linear(i, o), nn.LeakyReLU(0.2), *([nn.Dropout(dropout)] if dropout else []))
-        ]
-
     generator = nn.Sequential(
-        *hidden(latent, 256, 512, 1024, dropout=0), nn.Linear(1024, 784), nn.Tanh(), nn.Unflatten(1, (1, 28, 28))
-    )
-    discriminator = nn.Sequential(nn.Flatten(), *hidden(784, 1024, 512, 256, dropout=0.3), nn.Linear(256, 1))
+        nn.Linear(latent, 256), nn.LeakyReLU(0.2),
+        nn.Linear(256, 512), nn.LeakyReLU(0.2),
+        nn.Linear(512, 1024), nn.LeakyReLU(0.2),
+        nn.Linear(1024, 784), nn.Tanh(), nn.Unflatten(1, (1, 28, 28)),
+    )  # fmt: skip
+    discriminator = nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(784, 1024), nn.LeakyReLU(0.2), nn.Dropout(0.3),
+        nn.Linear(1024, 512), nn.LeakyReLU(0.2), nn.Dropout(0.3),
+        nn.Linear(512, 256), nn.LeakyReLU(0.2), nn.Dropout(0.3),
+        nn.Linear(256, 1),
+    )  # fmt: skip
     return GAN(generator, discriminator, latent, lr, **options)

@@ -28,7 +28,7 @@ def relu(x):
     return leaky_relu(x, 0.0)
 
 
-@elementwise(lambda g, out, x: g * (1 - out * out))
+@elementwise(lambda g, out, x: g - g * (out * out))
 def tanh(x):
     """The hyperbolic tangent."""
     return np.tanh(x)
