@@ -230,4 +230,5 @@ def test_tensors_do_not_slip_into_numpy():
 def test_tensor_shows_itself():
     assert repr(leaf(1.0, name="w")) == "Tensor([1.], w (1,) float64 cpu)"
     assert "multiply" in repr(leaf(1.0) * 2.0) and len(leaf(1.0, 2.0)) == 2 and leaf(4.0).item() == 4.0
+    assert float(leaf(4.0)) == 4.0 and leaf(4.0) and not leaf(0.0)
     assert leaf(1.0).detach().op is None and type(leaf(1.0).numpy()) is np.ndarray

@@ -28,10 +28,18 @@ STRIDED = (9, 8), (3, 2), (2, 1), (1, 0), (1, 2)  # size, kernel, stride, paddin
 SIDEWAYS = (6, 9), (2, 3), (1, 1), (3, 2), (2, 1)  # padding larger than the reach of a tap: whole taps outside
 OUTSIDE = (8, 17), (2, 2), (1, 1), (3, 4), (1, 1)  # whole kernels outside
 APART = (5, 4), (1, 2), (3, 3), (0, 0), (1, 1)
+SHARED = 1 << 15  # where threads begin here: sooner than they pay
+
+
+@pytest.fixture(autouse=True, scope="module")
+def share_early():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(host, "ALONE", SHARED)
+        yield
 
 
 def large(dtype):
-    """Arrays on both sides of 1 << 12 and 1 << 15 elements, none of a size that divides evenly."""
+    """Arrays on both sides of cpu.SMALL elements and of SHARED, none of a size that divides evenly."""
     near = 2e-6 if dtype == "float32" else 2e-13
 
     def case(name, *args, rtol=0.0):
@@ -226,7 +234,7 @@ def fill(start, stop, out):
     out[start:stop] += np.arange(start, stop)
 
 
-@given(st.integers(0, 50), st.sampled_from([0, (1 << 15) - 1, 1 << 15]), st.integers(1, 7))
+@given(st.integers(0, 50), st.sampled_from([0, SHARED - 1, SHARED]), st.integers(1, 7))
 def test_split_covers_each_index_once(n, size, cores):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(host, "CORES", cores)
@@ -238,7 +246,7 @@ def test_split_covers_each_index_once(n, size, cores):
 
         host.split(kernel, n, size, out)
     np.testing.assert_array_equal(out, np.arange(n))
-    assert len(calls) == (cores if size >= 1 << 15 else 1)
+    assert len(calls) == (cores if size >= SHARED else 1)
 
 
 @pytest.mark.parametrize("where", [0, 2])
@@ -251,9 +259,9 @@ def test_an_error_in_any_part_reaches_the_caller_and_the_team_goes_on(where, mon
 
     for _ in range(3):
         with pytest.raises(OverflowError, match=f"part {where}"):
-            host.split(fail, 3, 1 << 15)
+            host.split(fail, 3, SHARED)
         out = np.zeros(100)
-        host.split(fill, 100, 1 << 15, out)
+        host.split(fill, 100, SHARED, out)
         np.testing.assert_array_equal(out, np.arange(100))
 
 

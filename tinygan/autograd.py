@@ -74,6 +74,12 @@ class Tensor:
     def __len__(self):
         return len(self.data)
 
+    def __float__(self):
+        return float(self.data.item())
+
+    def __bool__(self):
+        return bool(self.data)
+
     def __repr__(self):
         return f"Tensor({self.data}, {self.name or (self.op.__name__ if self.op else 'leaf')} {describe(self)})"
 

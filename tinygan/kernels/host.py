@@ -14,6 +14,7 @@ import threading
 import numpy as np
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+ALONE = 1 << 17  # below so many elements one core is as fast: waking another takes some 70 microseconds
 
 _tasks, _workers = queue.SimpleQueue(), []
 
@@ -24,7 +25,7 @@ def split(kernel, n, size, *args):
     The team are Python threads that sleep when idle, and the kernels release the interpreter. Numba's own parallel loops
     would be shorter to write, but their threads spin between loops and take the cores from BLAS.
     """
-    parts = CORES if size >= 1 << 15 else 1
+    parts = CORES if size >= ALONE else 1
     bounds, done = [n * i // parts for i in range(parts + 1)], queue.SimpleQueue()
     while len(_workers) < parts - 1:
         _workers.append(threading.Thread(target=_work, daemon=True, name="tinygan"))
