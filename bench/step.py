@@ -1,9 +1,8 @@
 """Milliseconds per training step next to PyTorch eager: the same networks, batch and optimizer, alternating in one process.
 
-    python bench/step.py [--models dcgan5x5 dcgan mlp] [--batch-size 128] [--rounds 7]
+    python bench/step.py [--models dcgan dcgan5x5 mlp] [--batch-size 128] [--width 32] [--rounds 7]
 
-Prints, for each model, the median of both and the median over rounds of their ratio (above 1: tinygan is faster), and what
-share of the machine's own matrix-product rate the step's convolutions and products reach. Needs torch.
+Prints the median of both, and the median over rounds of their ratio: above 1, tinygan is faster. Needs torch.
 """
 
 import argparse
@@ -97,15 +96,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=models.MODELS, default=list(models.MODELS))
     parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--width", type=int, default=32, help="of dcgan")
     parser.add_argument("--rounds", type=int, default=7)
     args = parser.parse_args()
     torch.set_num_threads(2)
     torch.manual_seed(0)
-    print(f"torch {torch.__version__}, numpy {np.__version__}, 2 threads, batch {args.batch_size}, float32")
+    print(f"torch {torch.__version__}, numpy {np.__version__}, 2 threads, batch {args.batch_size}, float32, dcgan at width {args.width}")
     print(f"{'model':10} {'tinygan ms':>11} {'torch ms':>9} {'speed':>7}")
     for name in args.models:
         random.manual_seed(0)
-        ours = models.MODELS[name]()
+        ours = models.MODELS[name](**({"width": args.width} if name == "dcgan" else {}))
         theirs = TorchGAN(ours)
         real = np.random.default_rng(0).uniform(-1, 1, (args.batch_size, 1, 28, 28)).astype(np.float32)
 
