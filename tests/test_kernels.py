@@ -246,7 +246,7 @@ def test_split_covers_each_index_once(n, size, cores):
 
         host.split(kernel, n, size, out)
     np.testing.assert_array_equal(out, np.arange(n))
-    assert len(calls) == (cores if size >= SHARED else 1)
+    assert len(calls) == (2 * cores if size >= SHARED and cores > 1 else 1)
 
 
 @pytest.mark.parametrize("where", [0, 2])

@@ -160,7 +160,7 @@ def test_learning_rate_falls_over_the_second_half(tmp_path):
         return {"d_loss": 1.0, "g_loss": 1.0}
 
     train.train(gan, batches, 2, tmp_path, step)
-    np.testing.assert_allclose(rates, 1e-3 * np.minimum(1, 2 * (1 - np.arange(10) / 10)))
+    np.testing.assert_allclose(rates, 2e-3 * np.minimum(1, 2 * (1 - np.arange(10) / 10)))
 
 
 def test_to_uint8_and_grid(tmp_path):

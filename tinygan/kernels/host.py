@@ -16,38 +16,48 @@ import numpy as np
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 ALONE = 1 << 17  # below so many elements one core is as fast: waking another takes some 70 microseconds
 
-_tasks, _workers = queue.SimpleQueue(), []
+_jobs, _workers = queue.SimpleQueue(), []
 
 
 def split(kernel, n, size, *args):
-    """kernel(start, stop, *args) over 0..n, a part to each core; in one part if it touches few elements (`size`).
+    """kernel(start, stop, *args) over 0..n, shared among the cores; in one part if it touches few elements (`size`).
 
     The team are Python threads that sleep when idle, and the kernels release the interpreter. Numba's own parallel loops
-    would be shorter to write, but their threads spin between loops and take the cores from BLAS.
+    would be shorter to write, but their threads spin between loops and take the cores from BLAS. The caller works too and
+    takes whatever part is next, so a thread that wakes late, or not at all on a busy machine, is not waited for.
     """
-    parts = CORES if size >= ALONE else 1
-    bounds, done = [n * i // parts for i in range(parts + 1)], queue.SimpleQueue()
-    while len(_workers) < parts - 1:
-        _workers.append(threading.Thread(target=_work, daemon=True, name="tinygan"))
+    if size < ALONE or CORES == 1:
+        return kernel(0, n, *args)
+    parts, todo, done = 2 * CORES, queue.SimpleQueue(), queue.SimpleQueue()
+    for i in range(parts):
+        todo.put((n * i // parts, n * (i + 1) // parts))
+    while len(_workers) < CORES - 1:
+        _workers.append(threading.Thread(target=_serve, daemon=True, name="tinygan"))
         _workers[-1].start()
-    for start, stop in zip(bounds[1:], bounds[2:]):
-        _tasks.put((done, kernel, start, stop, args))
-    kernel(bounds[0], bounds[1], *args)
-    for _ in bounds[2:]:
-        error = done.get()
+    for _ in range(CORES - 1):
+        _jobs.put((kernel, args, todo, done))
+    _work(kernel, args, todo, done)
+    for error in [done.get() for _ in range(parts)]:
         if error is not None:
             raise error
 
 
-def _work():
+def _work(kernel, args, todo, done):
     while True:
-        done, kernel, start, stop, args = _tasks.get()
+        try:
+            start, stop = todo.get_nowait()
+        except queue.Empty:
+            return
         try:
             kernel(start, stop, *args)
             done.put(None)
         except BaseException as e:
             done.put(e)
-        del args  # idle threads hold no arrays
+
+
+def _serve():
+    while True:
+        _work(*_jobs.get())  # keeps no array while it sleeps
 
 
 if hasattr(os, "register_at_fork"):  # threads do not survive a fork: the child starts its own

@@ -4,7 +4,7 @@ from .. import nn
 from .gan import GAN
 
 
-def dcgan(width=16, latent=64, lr=1e-3, **options):
+def dcgan(width=16, latent=64, lr=2e-3, **options):
     """DCGAN with its 4x4 kernels and initial weights, scaled to 28x28: 7 -> 14 -> 28 and back, width to 4*width channels."""
     w = width
     generator = nn.Sequential(
