@@ -66,7 +66,7 @@ def arguments():
     add("--model", choices=MODELS, default="dcgan", help="the two networks")
     add("--device", choices=["auto", "cpu", "gpu"], default="auto", help="auto: the GPU if one is usable")
     add("--data", default="bundled", metavar="SET", help="bundled, full (60,000 digits, fetched once) or a folder")
-    add("--epochs", type=number(int, 1), default=20, help="passes over the digits")
+    add("--epochs", type=number(int, 1), default=24, help="passes over the digits")
     add("--batch-size", type=number(int, 2), default=32, help="images a step")
     add("--lr", type=number(float, 0), help="Adam's learning rate; None: the model's own")
     add("--seed", type=number(int, 0), default=0, help="of all randomness")
