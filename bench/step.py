@@ -101,7 +101,8 @@ def main():
     args = parser.parse_args()
     torch.set_num_threads(2)
     torch.manual_seed(0)
-    print(f"torch {torch.__version__}, numpy {np.__version__}, 2 threads, batch {args.batch_size}, float32, dcgan at width {args.width}")
+    print(f"torch {torch.__version__}, numpy {np.__version__}, 2 threads, float32,", end=" ")
+    print(f"batch {args.batch_size}, dcgan at width {args.width}")
     print(f"{'model':10} {'tinygan ms':>11} {'torch ms':>9} {'speed':>7}")
     for name in args.models:
         random.manual_seed(0)
