@@ -46,7 +46,8 @@ def main():
     if args.width:
         options["width"] = args.width
     gan = MODELS[args.model](device=where, **options)
-    batches = data.Batches(device.to(digits.images, where), args.batch_size, args.seed)
+    batch_size = args.batch_size or (32 if args.model == "dcgan" else 128)
+    batches = data.Batches(device.to(digits.images, where), batch_size, args.seed)
 
     config = {name: getattr(args, name) for name in ("model", "data", "batch_size", "lr", "width", "seed")}
     step = lambda real: adversarial_step(gan, real)
@@ -67,9 +68,9 @@ def arguments():
     add("--device", choices=["auto", "cpu", "gpu"], default="auto", help="auto: the GPU if one is usable")
     add("--data", default="bundled", metavar="SET", help="bundled, full (60,000 digits, fetched once) or a folder")
     add("--epochs", type=number(int, 1), default=24, help="passes over the digits")
-    add("--batch-size", type=number(int, 2), default=32, help="images a step")
+    add("--batch-size", type=number(int, 2), help="images a step; None: 32 for dcgan, else 128")
     add("--lr", type=number(float, 0), help="Adam's learning rate; None: the model's own")
-    add("--seed", type=number(int, 0), default=0, help="of all randomness")
+    add("--seed", type=number(int, 0, 2**32 - 1), default=0, help="of all randomness")
     add("--width", type=number(int, 1), help="channels of dcgan's narrowest layer; None: 16")
     add("--out", type=Path, default=Path("runs/mnist_gan"), metavar="DIR", help="where everything is written")
     add("--resume", action="store_true", help="go on from the checkpoint in --out")

@@ -211,13 +211,14 @@ def test_the_examples_step_is_the_models_step():
     [
         (["--device", "gpu"], "CuPy"),
         (["--data", "nowhere"], "nowhere"),
-        (["--epochs", "0"], "must be at least 1"),
+        (["--epochs", "0"], "must be from 1"),
         (["--epochs", "many"], "invalid"),
         (["--model", "mlp", "--width", "8"], "--width is for"),
         (["--batch-size", "20000"], "20000"),
         (["--resume"], "run without --resume first"),
         (["--lr", "nan"], "must be"),
         (["--seed", "-1"], "must be"),
+        (["--seed", str(2**32)], "4294967295"),
     ],
 )
 def test_a_users_mistake_is_one_line_and_exit_code_2(args, words, tmp_path):

@@ -23,13 +23,13 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}\n")
 
 
-def number(kind, least):
-    """An argument type: a number of that kind, not below `least`."""
+def number(kind, least, most=sys.maxsize):
+    """An argument type: a number of that kind, from `least` to `most`."""
 
     def parse(text):
         value = kind(text)
-        if not least <= value < float("inf"):
-            raise argparse.ArgumentTypeError(f"must be at least {least}, got {text}")
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"must be from {least} to {most}, got {text}")
         return value
 
     parse.__name__ = kind.__name__
