@@ -197,10 +197,10 @@ def _array(x, dtype, what):
 
 class RawModule:
     def __init__(self, code):
-        self.library, self.parameters = _compile(code)
+        self.built, self.parameters = _compile(code)
 
     def get_function(self, name):
-        run, parameters = getattr(self.library, "run_" + name), self.parameters[name]
+        run, parameters = getattr(self.built, "run_" + name), self.parameters[name]
 
         def launch(grid, block, args):
             if len(args) != len(parameters) or not 0 < block[0] * block[1] <= 1024 or not 0 < grid[0] < 2**31:
