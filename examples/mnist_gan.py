@@ -42,7 +42,7 @@ def main():
     print(f"{len(digits.images)} digits, {args.model} on the {device.describe() if where == 'gpu' else 'CPU'}")
 
     random.manual_seed(args.seed)
-    options = {"lr": args.lr} if args.lr else {}
+    options = {} if args.lr is None else {"lr": args.lr}
     if args.width:
         options["width"] = args.width
     gan = MODELS[args.model](device=where, **options)

@@ -304,3 +304,12 @@ def test_without_numba_the_reference_does_the_work_and_says_so_once(monkeypatch)
         kernels._cpu.cache_clear()
     monkeypatch.undo()
     assert kernels.of(np.ones(1)) is cpu
+
+
+def test_overlapping_products_give_blas_its_threads_back():
+    before = [blas.get_num_threads() for blas in host._blas()]
+    first, second = host.one_blas_thread(), host.one_blas_thread()
+    first.__enter__(), second.__enter__(), first.__exit__()  # as two threads may interleave
+    assert all(blas.get_num_threads() == 1 for blas in host._blas())
+    second.__exit__()
+    assert [blas.get_num_threads() for blas in host._blas()] == before

@@ -68,17 +68,25 @@ class one_blas_thread:
     """Inside it NumPy's BLAS stays on the thread that calls it: `split` shares a product out among the team instead.
 
     BLAS's own threads wait for each other, and for more work, by spinning: beside our loops, or any other busy program, a
-    step is up to five times slower.
+    step is many times slower. The last to leave gives the threads back.
     """
 
+    inside, before = 0, ()
+
     def __enter__(self):
-        self.before = [(blas, blas.get_num_threads()) for blas in _blas()]
-        for blas, _ in self.before:
-            blas.set_num_threads(1)
+        with _lock:
+            if one_blas_thread.inside == 0:
+                one_blas_thread.before = [(blas, blas.get_num_threads()) for blas in _blas()]
+                for blas in _blas():
+                    blas.set_num_threads(1)
+            one_blas_thread.inside += 1
 
     def __exit__(self, *exc):
-        for blas, n in self.before:
-            blas.set_num_threads(n)
+        with _lock:
+            one_blas_thread.inside -= 1
+            if one_blas_thread.inside == 0:
+                for blas, n in one_blas_thread.before:
+                    blas.set_num_threads(n)
 
 
 @functools.cache
