@@ -15,6 +15,7 @@ setup(
     packages=find_packages(include=["tinygan", "tinygan.*"]),
     package_data={"tinygan.data": ["digits/*"]},
     zip_safe=False,
+    entry_points={"pytest11": ["tinygan.testing.plugin = tinygan.testing.plugin"]},
     # NumPy and Numba do the work, and threadpoolctl keeps BLAS out of Numba's way; the others draw pictures and the progress
     # bar, and are imported only for that
     install_requires=["numpy>=2.0", "numba>=0.61", "threadpoolctl", "matplotlib", "pillow", "tqdm"],
