@@ -9,11 +9,11 @@ import re
 
 import numpy as np
 import pytest
-from grads import check
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygan import Tensor, grad, kernels, ops
+from tinygan.testing import check_grads
 
 
 class Config:
@@ -119,8 +119,8 @@ FEW = [  # kernel, out, stride, padding, dilation, extra: of the rows and of the
 @pytest.mark.parametrize("config", FEW, ids=str)
 def test_gradients_to_second_order(config):
     x, w, y = (config.rng.standard_normal(a.shape) for a in config.arrays())
-    check(config.forward, x, w, config.rng.standard_normal(config.o))
-    check(config.transposed, y, w, config.rng.standard_normal(config.c))
+    check_grads(config.forward, x, w, config.rng.standard_normal(config.o))
+    check_grads(config.transposed, y, w, config.rng.standard_normal(config.c))
 
 
 @given(configs(), st.integers(1, 40))
@@ -156,7 +156,7 @@ def test_same_and_valid_padding(kernel, dilation):
     assert same.shape == (1, 3, 7, 6)
     np.testing.assert_array_equal(same.data, ops.conv2d(wide, w, dilation=dilation))
     np.testing.assert_array_equal(ops.conv2d(wide, w, padding="valid", dilation=dilation), same.data)
-    check(lambda x: ops.conv2d(x, w, padding="same", dilation=dilation), x[0, :, :, :3, :2], order=1)
+    check_grads(lambda x: ops.conv2d(x, w, padding="same", dilation=dilation), x[0, :, :, :3, :2], order=1)
 
 
 X, W = np.zeros((8, 3, 28, 28), np.float32), np.zeros((64, 3, 4, 4), np.float32)

@@ -1,6 +1,7 @@
 """Every operation: values, derivatives to second order, every layout, float32; the table of cases is in `grads.py`.
 
-Then the conventions where a derivative does not exist, and what the operators and methods of Tensors accept.
+Then what happens far out and where nothing is differentiable (see also docs/conventions.md), and what the operators and
+methods of Tensors accept.
 """
 
 import functools
@@ -10,17 +11,18 @@ import warnings
 
 import numpy as np
 import pytest
-from grads import ALL, CASES, LAYOUTS, check, compare, mask, positive, real
+from grads import ALL, CASES, mask, positive, real
 
 from tinygan import Tensor, grad, ops, primitive
 from tinygan.nn import losses
+from tinygan.testing import check_grads
 
 every_case = pytest.mark.parametrize("f, arrays", ALL.values(), ids=ALL)
 
 
 @every_case
 def test_gradients_to_second_order(f, arrays):
-    check(f, *arrays)
+    check_grads(f, *arrays)
 
 
 def normal(x, axes, eps=1e-5):
@@ -94,21 +96,6 @@ def test_the_table_names_every_operation_and_reaches_every_primitive():
 
 
 @every_case
-def test_layout_changes_nothing(f, arrays):
-    for name, lay in LAYOUTS.items():
-        results = []
-        for xs in ([np.array(lay(a), order="C") for a in arrays], [lay(a) for a in arrays]):
-            before, tensors = [x.copy() for x in xs], [Tensor(x) for x in xs]
-            out = f(*tensors)
-            results.append([out.data, *(g for g in grad(ops.sum(out * out), tensors, allow_unused=True) if g is not None)])
-            for x, b, t in zip(xs, before, tensors):
-                np.testing.assert_array_equal(x, b)
-                assert t.data is x
-        for a, b in zip(*results, strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12, err_msg=name)
-
-
-@every_case
 def test_float32_stays_float32_and_raw_stays_raw(f, arrays):
     raw = [np.asarray(a, np.float32) for a in arrays]
     xs = [Tensor(a) for a in raw]
@@ -150,33 +137,14 @@ def test_scalars_do_not_promote(name, scalar):
 INF, one, tie = np.inf, np.ones(1), [0.0, 1.0, 2.0]
 some, far = np.array([True, False, False]), [-1000.0, 0.0, 1000.0]
 CONVENTIONS = {  # a function, its argument, its value (None: of no interest), the gradient of its sum
-    "relu at 0": (ops.relu, [0.0, -0.0, -1.0, 1.0], [0, 0, 0, 1], [0, 0, 0, 1]),
     "relu of NaN": (lambda x: ops.relu(x)[1:], [np.nan, 1.0], [1], [0, 1]),
-    "leaky_relu at 0": (lambda x: ops.leaky_relu(x, 0.2), [0.0, -1.0, 1.0], [0, -0.2, 1], [0.2, 0.2, 1]),
-    "abs at 0": (ops.abs, [0.0, -2.0, 2.0], [0, 2, 2], [0, -1, 1]),
-    "clip at its bounds": (lambda x: ops.clip(x, -1, 1), [-1.0, 1.0, 0.0, -1.5, 1.5], [-1, 1, 0, -1, 1], [1, 1, 1, 0, 0]),
     "clip to one bound": (lambda x: ops.clip(x, min=1), tie, [1, 1, 2], [0, 1, 1]),
-    "max of ties": (ops.max, [1.0, 3.0, 3.0, 3.0], 3, [0, *[1 / 3] * 3]),
-    "min of ties": (ops.min, [1.0, 1.0, 3.0], 1, [0.5, 0.5, 0]),
-    "max by row": (lambda x: ops.max(x, axis=1), [[1.0, 1.0], [0.0, 2.0]], [1, 2], [[0.5, 0.5], [0, 1]]),
-    "maximum of a tie, first": (lambda x: ops.maximum(x, one), tie, [1, 1, 2], [0, 0.5, 1]),
     "maximum of a tie, second": (lambda x: ops.maximum(one, x), tie, [1, 1, 2], [0, 0.5, 1]),
-    "minimum of a tie, first": (lambda x: ops.minimum(x, one), tie, [0, 1, 1], [1, 0.5, 0]),
     "minimum of a tie, second": (lambda x: ops.minimum(1.0, x), tie, [0, 1, 1], [1, 0.5, 0]),
-    "0 ** 0": (lambda x: x**0, [0.0, 2.0], [1, 1], [0, 0]),
-    "0 ** 1": (lambda x: x**1, [0.0, 2.0], [0, 2], [1, 1]),
     "0 ** 2": (lambda x: x**2, [0.0, -3.0], [0, 9], [0, -6]),
-    "0 ** array": (lambda x: x ** np.array(tie), [0.0, 0.0, 0.0], [1, 0, 0], [0, 1, 0]),
-    "base 0": (lambda y: ops.power(np.array([0.0, 0.0]), y), [0.0, 2.0], [1, 0], [0, 0]),
-    "sigmoid far out": (ops.sigmoid, far, [0, 0.5, 1], [0, 0.25, 0]),
-    "softplus far out": (ops.softplus, far, [0, np.log(2), 1000], [0, 0.5, 1]),
     "tanh far out": (ops.tanh, far, [-1, 0, 1], [0, 1, 0]),
     "bce far out": (lambda x: losses.binary_cross_entropy_with_logits(x, 1.0, "none"), far, [1000, np.log(2), 0], [-1, -0.5, 0]),
-    "softmax far out": (lambda x: ops.softmax(x)[0], far, 0, [0, 0, 0]),
-    "log_softmax far out": (lambda x: ops.log_softmax(x)[1], far, -1000, [0, 1, -1]),
     "logsumexp far out": (ops.logsumexp, [1000.0, -1000.0, 1000.0], 1000 + np.log(2), [0.5, 0, 0.5]),
-    "logsumexp of some -inf": (ops.logsumexp, [-INF, 0.0, 0.0], np.log(2), [0, 0.5, 0.5]),
-    "logsumexp of only -inf": (ops.logsumexp, [-INF, -INF], -INF, [0, 0]),
     "NaN in the first branch not taken": (lambda x: ops.where(some, np.nan, x)[1:], tie, [1, 2], [0, 1, 1]),
     "NaN in the second branch not taken": (lambda x: ops.where(some, x, np.nan)[:1], tie, [0], [1, 0, 0]),
     "NaN from behind the first branch": (lambda x: ops.where(some, x, 0.0) * np.where(some, 1, np.nan), tie, None, [1, 0, 0]),
@@ -256,8 +224,3 @@ BAD = [
 def test_errors_name_the_operation_and_the_shapes(call, message):
     with pytest.raises(ValueError, match=message):
         call()
-
-
-def test_compare_sees_a_wrong_millionth():
-    with pytest.raises(AssertionError):
-        compare([np.array([1.0, 1e-5])], [np.array([1.0, 1e-5 + 1e-9])], 1e-7)

@@ -152,6 +152,11 @@ def minimum(x, y):
     return -maximum(-x, -y)
 
 
+def xlogy(x, y):
+    """x * log(y), and 0 where both are 0 (or x is, and y negative)."""
+    return x * log(where((raw(x) == 0) & (raw(y) <= 0), 1.0, y))
+
+
 @primitive
 def clip(x, min=None, max=None):
     """x limited to [min, max], numbers or raw arrays that broadcast to x's shape; None is no limit."""

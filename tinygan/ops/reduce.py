@@ -9,6 +9,7 @@ import numpy as np
 
 from ..autograd import primitive
 from .arith import broadcast_to, exp, raw, where
+from .shape import transpose
 
 
 def _kept(shape, axis):
@@ -40,6 +41,41 @@ def var(x, axis=None, correction=0, keepdims=False):
     """The variance over `axis`, divided by the count less `correction`: 0 as in NumPy (PyTorch's default is 1)."""
     d = x - mean(x, axis, True)
     return sum(d * d, axis, keepdims) / (_count(x.shape, axis) - correction)
+
+
+@primitive
+def vector_norm(x, axis=None, keepdims=False):
+    """The Euclidean length over `axis`; at 0, where it has a cone's tip, its gradient is 0."""
+    return np.sqrt((x * x).sum(axis=axis, keepdims=keepdims))
+
+
+def _vector_norm(g, out, x, axis=None, keepdims=False):
+    shape = _kept(x.shape, axis)
+    return (g / where(raw(out) == 0, 1.0, out)).reshape(shape) * x
+
+
+vector_norm.defvjp(_vector_norm)
+
+
+@primitive
+def prod(x, axis=None, keepdims=False):
+    """The product over `axis`."""
+    return x.prod(axis=axis, keepdims=keepdims)
+
+
+def _prod(g, out, x, axis=None, keepdims=False):
+    shape = _kept(x.shape, axis)
+    order = sorted(range(x.ndim), key=lambda i: shape[i] != x.shape[i])  # the axes multiplied over come last ...
+    kept = [n for n, k in zip(x.shape, shape) if n == k]
+    rows = transpose(x, order).reshape((*kept, _count(x.shape, axis)))  # ... as one
+    n = rows.shape[-1]
+    square = broadcast_to(rows.reshape((*kept, 1, n)), (*kept, n, n))
+    others = prod(where(np.eye(n, dtype=bool), 1.0, square), axis=-1)  # of all but each one, right where some are 0
+    others = transpose(others.reshape([x.shape[i] for i in order]), np.argsort(order).tolist())
+    return broadcast_to(g.reshape(shape), x.shape) * others
+
+
+prod.defvjp(_prod)
 
 
 @primitive
