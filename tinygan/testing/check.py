@@ -41,8 +41,8 @@ def check_grads(f, *inputs, order=2, vjp=None, engine=None, rtol=None, seed=0):
             _Check(function, arrays, rtol, np.random.default_rng(seed)).run(order)
     except GradientError as e:
         options = {"vjp": vjp, "order": order, "engine": engine, "rtol": rtol, "seed": seed}
-        e.args = (f"{e}\n\nTo see it again:\n\n{report.script(f, inputs, arrays, options)}",)
-        raise
+        again = report.script(f, inputs, arrays, options)
+        raise type(e)(f"{e}\n\nTo see it again:\n\n{again}") from None  # without the frames of this room
 
 
 class _Check:
