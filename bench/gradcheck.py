@@ -9,8 +9,8 @@ framework puts right itself counts as missed: torch casts and sums gradients, an
 into an array, a gradient may well share its memory.
 
 The second table is the median time of one check of a right gradient, first and second order, alternating in one process; for
-torch that is gradcheck and gradgradcheck, on one thread. tinygan (up to 100,000) and torch slow compare every entry of the Jacobian, the
-others one projection of it. "refused" there is a false alarm.
+torch that is gradcheck and gradgradcheck, on one thread. torch slow compares every entry of the Jacobian, tinygan too, up
+to 100,000 entries; the others compare one projection. "refused" is a false alarm.
 """
 
 import argparse
