@@ -13,7 +13,7 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     packages=find_packages(include=["tinygan", "tinygan.*"]),
-    package_data={"tinygan.data": ["digits/*"]},
+    package_data={"tinygan.data": ["digits/*"], "tinygan.metrics": ["judge.npz"]},
     zip_safe=False,
     entry_points={"pytest11": ["tinygan.testing.plugin = tinygan.testing.plugin"]},
     # NumPy and Numba do the work, and threadpoolctl keeps BLAS out of Numba's way; the others draw pictures and the progress

@@ -173,6 +173,17 @@ def test_a_training_step_never_waits_and_gives_the_cpus_weights(gpu):
             np.testing.assert_allclose(theirs[name].a, ours[name], rtol=1e-4, atol=1e-5, err_msg=f"{part}.{name}")
 
 
+def test_the_judge_sees_the_same_on_the_gpu(gpu):
+    from tinygan import data, device
+    from tinygan.metrics import Judge
+
+    images = (data.load().images[:40].astype(np.float32) / 127.5 - 1)[:, None]
+    cpu, on_gpu = (Judge(device.to(images[:20], where), where) for where in ("cpu", "gpu"))
+    for ours, theirs in zip(cpu.look(images), on_gpu.look(images)):
+        np.testing.assert_allclose(theirs, ours, rtol=1e-3, atol=1e-4)
+    assert on_gpu(device.to(images[20:], "gpu")) == pytest.approx(cpu(images[20:]), rel=1e-3, abs=1e-4)
+
+
 def test_kernels_under_sanitizers():
     asan = subprocess.run(["g++", "-print-file-name=libasan.so"], capture_output=True, text=True).stdout.strip()
     if not os.path.isabs(asan):

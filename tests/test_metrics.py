@@ -1,9 +1,14 @@
-"""The measures of distance against exact anchors and brute force."""
+"""The measures against exact anchors and brute force, the judge against digits it knows."""
 
 import numpy as np
 import pytest
 
-from tinygan.metrics import distances
+from tinygan import data, random
+from tinygan.data import DataError
+from tinygan.metrics import Judge, distances, frozen, judge
+
+DIGITS, LABELS = data.load("bundled")
+IMAGES = (DIGITS.astype(np.float32) / 127.5 - 1)[:, None]
 
 
 def points(seed, n, d, scale=1.0):
@@ -152,3 +157,76 @@ def test_kl_score_and_histogram_by_hand():
     assert distances.score(np.eye(10)[list(range(10)) * 3]) == pytest.approx(10)
     assert distances.score(np.tile(q, (4, 1))) == pytest.approx(1)
     assert distances.score(np.array([[0.9, 0.1], [0.1, 0.9]])) == pytest.approx(2 * 0.9**0.9 * 0.1**0.1)
+    np.testing.assert_allclose(judge.histogram(np.array([[0.2, 0.8, 0], [0.9, 0.1, 0], [0, 1, 0]])), [1 / 3, 2 / 3, 0])
+
+
+# The judge
+
+
+@pytest.fixture(scope="module")
+def halves():
+    """A judge of 1,000 real digits, and 1,000 others."""
+    order = random.permutation(10_000, 0, 0)[:2000]
+    return Judge(IMAGES[order[:1000]]), IMAGES[order[1000:]], LABELS[order[1000:]]
+
+
+def test_the_classifier_that_ships_knows_99_percent_of_the_test_digits(halves):
+    features, p = halves[0].look(IMAGES)
+    assert features.shape == (10_000, 64) and p.shape == (10_000, 10) and features.dtype == np.float32
+    assert (p.argmax(1) == LABELS).mean() >= 0.994
+    np.testing.assert_allclose(p.sum(1), 1, rtol=1e-5)
+    some = halves[0].look(IMAGES[498:502].astype(float))[0]
+    assert some.dtype == np.float32
+    np.testing.assert_allclose(some, features[498:502], atol=1e-4)
+    assert judge.WEIGHTS.stat().st_size < 400_000
+
+
+def test_the_classifiers_file_is_checked(tmp_path):
+    content = bytearray(judge.WEIGHTS.read_bytes())
+    content[1000] ^= 1
+    (tmp_path / "judge.npz").write_bytes(content)
+    with pytest.raises(DataError, match="judge.npz: .*SHA-256 differs"):
+        frozen(tmp_path / "judge.npz")
+
+
+def test_judging_leaves_the_random_numbers_of_a_run_alone(halves):
+    def next_after(act):
+        random.manual_seed(5)
+        random.default.normal((3,))
+        act()
+        return random.default.normal((3,)).tolist()
+
+    assert next_after(lambda: Judge(IMAGES[:30])(IMAGES[30:60])) == next_after(lambda: None)
+
+
+def test_real_digits_pass_and_worse_ones_are_worse(halves):
+    judge, others, labels = halves
+    floor = judge(others)
+    assert floor == judge(others)
+    assert floor["fid"] < 1.2 and abs(floor["kid"]) < 4 * floor["kid_error"] and floor["score"] > 9
+    assert floor["coverage"] == pytest.approx(coverage_of_equals(1000, 1000, 5), abs=0.03) and floor["missing"] == 0
+    assert floor["density"] == pytest.approx(1, abs=0.1) and floor["class_kl"] < 0.02
+    x, real = judge.look(others)[0], judge.features
+    inside = lambda points, centres: (distances.membership(points, centres, distances.radii(centres, 3))[0] > 0).mean()
+    assert (floor["precision"], floor["recall"]) == (inside(x, real), inside(real, x))
+    assert all(0.75 < floor[name] < 0.95 for name in ("precision", "recall"))
+    rng = np.random.default_rng(0)
+    before = floor
+    for noise in (0.1, 0.3, 1.0):
+        figures = judge(np.clip(others + noise * rng.standard_normal(others.shape), -1, 1))
+        assert all(figures[name] > before[name] for name in ("fid", "kid", "sliced"))
+        assert all(figures[name] < before[name] for name in ("precision", "recall", "density", "coverage"))
+        before = figures
+    copies = judge(others[np.arange(1000) % 50])
+    assert copies["precision"] > 0.8 and copies["recall"] < 0.05 and copies["coverage"] < 0.3
+    kept = labels > 2
+    few = judge(others[kept])
+    assert few["missing"] == 3 and few["class_kl"] == pytest.approx(-np.log(kept.mean()), abs=0.05)
+    kept[np.flatnonzero(labels == 0)[:3]] = True
+    assert judge(others[kept])["missing"] == 3
+
+
+@pytest.mark.parametrize("wrong", [DIGITS[:30], IMAGES[:30, 0], IMAGES[:30, :, 1:], DIGITS[:30, None]])
+def test_the_judge_wants_images_in_the_houses_form(halves, wrong):
+    with pytest.raises(ValueError, match=r"Judge: needs images \(n, 1, 28, 28\) of floats"):
+        halves[0](wrong)
