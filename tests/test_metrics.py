@@ -1,9 +1,14 @@
-"""The measures against exact anchors and brute force, the judge against digits it knows."""
+"""The measures against exact anchors and brute force, the judge against digits it knows, the command line."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tinygan import data, random
+from tinygan import cli, data, evaluate, random
 from tinygan.data import DataError
 from tinygan.metrics import Judge, distances, frozen, judge
 
@@ -230,3 +235,120 @@ def test_real_digits_pass_and_worse_ones_are_worse(halves):
 def test_the_judge_wants_images_in_the_houses_form(halves, wrong):
     with pytest.raises(ValueError, match=r"Judge: needs images \(n, 1, 28, 28\) of floats"):
         halves[0](wrong)
+
+
+# The command
+
+
+def command(monkeypatch, capsys, *args):
+    """(exit code, lines printed, lines of complaint) of python -m tinygan.evaluate."""
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", *map(str, args)])
+    with pytest.raises(SystemExit) as exit:
+        cli.run(evaluate.main)
+    return exit.value.code, *(text.splitlines() for text in capsys.readouterr())
+
+
+def figures(lines):
+    """{row: its figures} of a printed table whose columns are 13 wide."""
+    cells = lambda line: [line[i : i + 13].strip() for i in range(40, len(line), 13)]
+    return {line[:40].strip(): [float(cell) if cell else None for cell in cells(line)] for line in lines}
+
+
+def test_the_command_prints_a_table_and_a_page(tmp_path, monkeypatch, capsys):
+    order = random.permutation(10_000, 0, 0)
+    samples = DIGITS[order[4850:5150]]  # half of them are copies: training is the first half of the shuffled digits
+    np.savez(tmp_path / "samples.npz", images=samples)
+    args = tmp_path / "samples.npz", "--report", tmp_path / "page.png"
+    code, out, complaint = command(monkeypatch, capsys, *args)
+    assert code is None and not complaint and out[-1] == str(tmp_path / "page.png")
+    assert out[0] == "300 samples against 300 digits of bundled; nearest neighbours among 5000"
+    assert out[1].split() == ["model", "real", "digits", "class", "means", "noise"]
+    table = figures(out[2:-1])
+    model, real, means, noise = table["Frechet distance (low)"]
+    assert model < 4 and real < 4 and 50 < means < noise
+    assert table["suspiciously near to one (0.01)"] == [pytest.approx(0.5, abs=0.02), 0.01, None, None]
+    assert table["distance to nearest training digit (1)"][0] < 0.8 and len(table) == len(evaluate.ROWS)
+    from PIL import Image
+
+    page = np.asarray(Image.open(tmp_path / "page.png").convert("L"))
+    assert page.shape[0] > 800 and 0.02 < (page < 128).mean() < 0.3
+    code, again, _ = command(monkeypatch, capsys, args[0], "--n", 300)
+    assert again == out[:-1]
+
+
+def test_the_command_judges_four_sets_of_one_size(tmp_path, monkeypatch, capsys):
+    judged, page = [], []
+
+    class Spy(Judge):
+        def __call__(self, images):
+            judged.append(images)
+            assert len(self.features) == len(images)
+            return super().__call__(images)
+
+    monkeypatch.setattr(evaluate, "Judge", Spy)
+    np.savez(tmp_path / "samples.npz", images=DIGITS[:90])
+    monkeypatch.setattr(evaluate.plot, "report", lambda *args: page.extend(args))
+    assert command(monkeypatch, capsys, tmp_path / "samples.npz", "--n", 40, "--report", "x.png")[0] is None
+    samples, held_out, means, noise = judged
+    training, labels, rest = evaluate.split("bundled")
+    assert np.array_equal(samples, IMAGES[:40]) and np.array_equal(held_out, rest[:40])
+    assert all(np.allclose(means[i], training[labels == labels[i]].mean(0), atol=1e-5) for i in range(40))
+    assert noise.shape == samples.shape and noise.min() < -0.99 and abs(noise.mean()) < 0.02 and noise.max() > 0.99
+
+    path, title, table, shown, pairs, classes = page
+    assert str(path) == "x.png" and "40 samples" in title and len(table) == 1 + len(evaluate.ROWS)
+    assert np.array_equal(shown, DIGITS[:40])
+    (closest, theirs), (some, nearest) = pairs.values()
+    distance = lambda a, b: np.sqrt(((a.astype(float) - b) ** 2).sum((1, 2)))
+    index, expected = distances.nearest(samples.reshape(40, -1), training.reshape(5000, -1))
+    np.testing.assert_allclose(distance(closest, theirs) / 127.5, np.sort(expected)[:12], rtol=1e-5)
+    np.testing.assert_allclose(distance(some, nearest) / 127.5, expected[:12], rtol=1e-5)
+    assert np.array_equal(some, DIGITS[:12]) and np.array_equal(nearest, evaluate.plot.to_uint8(training[index[:12]]))
+    assert [np.argmax(shares) for shares in classes.values()] == [np.bincount(x[:40]).argmax() for x in (LABELS, labels)]
+
+
+def test_full_is_held_against_the_test_digits_and_a_folder_against_its_other_half(monkeypatch):
+    sets = {"full": data.Digits(DIGITS[:300], LABELS[:300]), "bundled": data.Digits(DIGITS[300:400], LABELS[300:400])}
+    monkeypatch.setattr(evaluate.data, "load", lambda source: sets.get(source, sets["full"]))
+    whole = lambda images: sorted(map(bytes, images))
+    training, labels, held_out = evaluate.split("full")
+    assert whole(training) == whole(IMAGES[:300]) and whole(held_out) == whole(IMAGES[300:400])
+    label_of = {bytes(image): label for image, label in zip(IMAGES[:300], LABELS)}
+    assert [label_of[bytes(image)] for image in training] == labels.tolist()
+    training, labels, held_out = evaluate.split("folder")
+    assert len(training) == len(labels) == 150 and whole([*training, *held_out]) == whole(IMAGES[:300])
+
+
+@pytest.mark.parametrize(
+    ("arrays", "args", "words"),
+    [
+        (None, [], "No such file"),
+        (b"PK", [], "not an .npz with `images`"),
+        ({"pictures": DIGITS[:30]}, [], "images is not a file in the archive"),
+        ({"images": IMAGES[:30, 0]}, [], "must be (n, 28, 28) uint8"),
+        ({"images": DIGITS[:30, None]}, [], "got (30, 1, 28, 28)"),
+        ({"images": DIGITS[:19]}, [], "n of 20 or more, got (19, 28, 28)"),
+        ({"images": DIGITS[:30]}, ["--data", "nowhere"], "nowhere"),
+        ({"images": DIGITS[:30]}, ["--n", "19"], "must be from 20"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_exit_code_2(arrays, args, words, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "samples.npz"
+    if isinstance(arrays, bytes):
+        path.write_bytes(arrays)
+    elif arrays:
+        np.savez(path, **arrays)
+    code, out, complaint = command(monkeypatch, capsys, path, *args)
+    assert code == 2 and not out and len(complaint) == 1
+    assert complaint[0].startswith("evaluate.py: ") and words in complaint[0]
+
+
+def test_the_module_runs_and_a_small_folder_is_refused(tmp_path):
+    for name, array, code in (("images-idx3", DIGITS[:30], 3), ("labels-idx1", LABELS[:30], 1)):
+        head = bytes((0, 0, 8, code)) + np.array(array.shape, ">u4").tobytes()
+        (tmp_path / f"train-{name}-ubyte").write_bytes(head + array.tobytes())
+    np.savez(tmp_path / "samples.npz", images=DIGITS[:30])
+    run = [sys.executable, "-m", "tinygan.evaluate", str(tmp_path / "samples.npz"), "--data", str(tmp_path)]
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    done = subprocess.run(run, capture_output=True, text=True, env=env, timeout=60)
+    assert done.returncode == 2 and done.stderr == f"evaluate.py: {tmp_path}: the judge needs 20 digits of each half, found 15\n"
