@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tinygan.data import Batches, DataError, load, mnist, read_idx
+from tinygan import random
+from tinygan.data import Batches, DataError, binarise, load, mnist, read_idx, split
 
 
 def header(code, *sizes):
@@ -132,6 +133,19 @@ def test_folder_prefers_the_training_set_and_its_own_labels(tmp_path):
     refused(lambda: load(tmp_path), "train-images-idx3-ubyte", "labels are missing")
 
 
+def test_split_holds_out_digits(tmp_path, monkeypatch):
+    (images, labels), held = split()
+    assert np.array_equal(held.images, load().images[::10]) and np.array_equal(held.labels, load().labels[::10])
+    assert len(images) == len(labels) == 9000
+    assert not {i.tobytes() for i in images} & {i.tobytes() for i in held.images}
+    fill(tmp_path, IMAGES[:2], LABELS[:2], ["t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"])
+    assert [d.labels.tolist() for d in split(tmp_path)] == [[0], [9]]
+    fill(tmp_path, names=mnist.FULL)
+    assert [d.labels.tolist() for d in split(str(tmp_path))] == [[9, 0, 5], [9, 0]]
+    monkeypatch.setattr(mnist, "load", {"full": "60,000", "bundled": "10,000"}.get)
+    assert split("full") == ("60,000", "10,000")
+
+
 WRONG = [
     (LABELS, LABELS, "images-idx3-ubyte: should hold images"),
     (IMAGES, IMAGES, "labels-idx1-ubyte: should hold labels"),
@@ -217,3 +231,18 @@ def test_batches_cover_an_epoch_repeat_it_and_refuse_what_does_not_exist():
     for i in (-1, 1):
         with pytest.raises(IndexError, match=f"batch {i} "):
             Batches(IMAGES, 2).batch(0, i)
+
+
+def test_binarised_batches_draw_anew_and_a_seed_gives_one_fixed_set():
+    images = np.full((40, 50, 50), 64, np.uint8)
+    images[:, 0], images[:, 1] = 0, 255
+    fixed, same = (binarise(images, random.Generator(0, 4)) for _ in range(2))
+    assert np.array_equal(fixed, same) and fixed.dtype == np.uint8 and set(np.unique(fixed)) == {0, 255}
+    random.manual_seed(0)
+    static, dynamic = Batches(fixed, 40), Batches(images, 40, binarised=True)
+    one, two = dynamic.batch(0, 0), dynamic.batch(0, 0)
+    assert not np.array_equal(one, two) and np.array_equal(static.batch(0, 0), static.batch(0, 0))
+    for x in (one, two, static.batch(0, 0)):
+        assert set(np.unique(x)) == {-1, 1} and abs((x[:, :, 2:] == 1).mean() - 64 / 255) < 0.005
+        assert (x[:, :, 0] == -1).all() and (x[:, :, 1] == 1).all()
+    assert np.unique(binarise(np.arange(256, dtype=np.uint8).repeat(9), random.Generator(1))).tolist() == [0, 255]

@@ -1,24 +1,39 @@
-"""Images into training batches: shuffled by a pure function of seed and epoch, scaled to the range of a tanh.
+"""Images into training batches: shuffled by a pure function of seed and epoch, binarised if asked, scaled to [-1, 1].
 
 There is no iterator state: batch i of epoch e is the same whenever it is asked for, so a resumed run continues the
 order it left. Images stay where the caller put them and batches are made there. This file does not know what they show.
 """
 
 from .. import random
-from ..device import to_device_of
+from ..device import of, to_device_of
 from .idx import DataError
+
+
+def scale(images):
+    """(N, h, w) uint8 -> (N, 1, h, w) float32 in [-1, 1], the range of a tanh: what models see."""
+    return (images.astype("float32") / 127.5 - 1)[:, None]
+
+
+def binarise(images, source):
+    """uint8 images of ink and paper only: each pixel 255 with probability value / 255, else 0 (Salakhutdinov & Murray 2008).
+
+    source: a random.Generator. Its seed gives one fixed set, the field's "static" digits; `Batches` draws "dynamic" ones.
+    """
+    ink = source.uniform(images.shape, device=of(images)) * 255 < images
+    return ink.astype(images.dtype) * 255
 
 
 class Batches:
     """The full batches of an image set; the remainder of N / batch_size sits an epoch out, another one every epoch.
 
-    images: (N, h, w) uint8, NumPy or CuPy. DataError unless 1 <= batch_size <= N.
+    images: (N, h, w) uint8, NumPy or CuPy. binarised: draw ink or paper for each pixel, anew in every batch, from
+    `random.default`. DataError unless 1 <= batch_size <= N.
     """
 
-    def __init__(self, images, batch_size: int, seed: int = 0):
+    def __init__(self, images, batch_size: int, seed: int = 0, binarised: bool = False):
         if not 1 <= batch_size <= len(images):
             raise DataError(f"Batches: batch_size is {batch_size} but there are {len(images)} images; choose 1 to {len(images)}")
-        self.images, self.batch_size, self.seed = images, batch_size, seed
+        self.images, self.batch_size, self.seed, self.binarised = images, batch_size, seed, binarised
         self._epoch = self._order = None
 
     def __len__(self) -> int:
@@ -33,4 +48,4 @@ class Batches:
             self._order = to_device_of(random.permutation(len(self.images), self.seed, epoch), self.images)
             self._epoch = epoch
         chosen = self.images[self._order[i * self.batch_size : (i + 1) * self.batch_size]]  # (batch, h, w)
-        return (chosen.astype("float32") / 127.5 - 1)[:, None]
+        return scale(binarise(chosen, random.default) if self.binarised else chosen)

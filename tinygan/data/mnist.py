@@ -50,8 +50,23 @@ def load(source: str | os.PathLike = "bundled") -> Digits:
     return _read(Path(source))
 
 
-def _read(folder: Path) -> Digits:
-    for part in ("train", "t10k"):
+def split(source: str | os.PathLike = "bundled") -> tuple[Digits, Digits]:
+    """(Digits to learn from, digits held out) of a source that `load` knows.
+
+    "full" is judged by the bundled digits, MNIST's test set; a folder by its t10k files, if it has train files too; of
+    everything else each tenth digit is held out.
+    """
+    digits = load(source)
+    if source == "full":
+        return digits, load("bundled")
+    if source != "bundled" and all(_find(Path(source), f"{part}-images", "idx3-ubyte") for part in ("train", "t10k")):
+        return digits, _read(Path(source), ["t10k"])
+    held = np.arange(len(digits.images)) % 10 == 0
+    return Digits(*(part[~held] for part in digits)), Digits(*(part[held] for part in digits))
+
+
+def _read(folder: Path, parts=("train", "t10k")) -> Digits:
+    for part in parts:
         images = _find(folder, f"{part}-images", "idx3-ubyte")
         if images is None:
             continue
