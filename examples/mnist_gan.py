@@ -7,8 +7,6 @@ A generator G turns random points z into images; a discriminator D scores images
 against each other, one move each a step, until G's digits pass. Read `adversarial_step` below first: it is the whole idea.
 """
 
-from pathlib import Path
-
 import numpy as np
 
 from tinygan import data, device, grad, plot, random
@@ -63,18 +61,8 @@ def main():
 def arguments():
     """The command line."""
     parser = Parser("Train a GAN on handwritten digits.")
-    add = parser.add_argument
-    add("--model", choices=MODELS, default="dcgan", help="the two networks")
-    add("--device", choices=["auto", "cpu", "gpu"], default="auto", help="auto: the GPU if one is usable")
-    add("--data", default="bundled", metavar="SET", help="bundled, full (60,000 digits, fetched once) or a folder")
-    add("--epochs", type=number(int, 1), default=24, help="passes over the digits")
-    add("--batch-size", type=number(int, 2), help="images a step; None: 32 for dcgan, else 128")
-    add("--lr", type=number(float, 0), help="Adam's learning rate; None: the model's own")
-    add("--seed", type=number(int, 0, 2**32 - 1), default=0, help="of all randomness")
-    add("--width", type=number(int, 1), help="channels of dcgan's narrowest layer; None: 16")
-    add("--out", type=Path, default=Path("runs/mnist_gan"), metavar="DIR", help="where everything is written")
-    add("--resume", action="store_true", help="go on from the checkpoint in --out")
-    add("--samples", type=number(int, 0), default=0, metavar="N", help="digits to write to OUT/samples.npz at the end")
+    parser.training(MODELS, "dcgan", 24, "32 for dcgan, else 128", "runs/mnist_gan")
+    parser.add_argument("--width", type=number(int, 1), help="channels of dcgan's narrowest layer; None: 16")
     args = parser.parse_args()
     if args.width and args.model != "dcgan":
         parser.error(f"--width is for --model dcgan, not {args.model}")

@@ -1,4 +1,4 @@
-"""What every command line here shares: one line and exit code 2 for a user's mistake, never a stack trace.
+"""What every command line here shares: the flags of a training run; one line and exit code 2 for a user's mistake.
 
 This room knows the errors of the others, and nothing of models.
 """
@@ -18,6 +18,20 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, description):
         super().__init__(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+
+    def training(self, models, model, epochs, batch_size, out):
+        """Add the flags of a training run, with these defaults; `batch_size` says in words what None means."""
+        add = self.add_argument
+        add("--model", choices=models, default=model, help="the networks")
+        add("--device", choices=["auto", "cpu", "gpu"], default="auto", help="auto: the GPU if one is usable")
+        add("--data", default="bundled", metavar="SET", help="bundled, full (60,000 digits, fetched once) or a folder")
+        add("--epochs", type=number(int, 1), default=epochs, help="passes over the digits")
+        add("--batch-size", type=number(int, 2), help=f"images a step; None: {batch_size}")
+        add("--lr", type=number(float, 0), help="Adam's learning rate; None: the model's own")
+        add("--seed", type=number(int, 0, 2**32 - 1), default=0, help="of all randomness")
+        add("--out", type=Path, default=Path(out), metavar="DIR", help="where everything is written")
+        add("--resume", action="store_true", help="go on from the checkpoint in --out")
+        add("--samples", type=number(int, 0), default=0, metavar="N", help="digits to write to OUT/samples.npz at the end")
 
     def error(self, message):
         self.exit(2, f"{self.prog}: {message}\n")

@@ -1,5 +1,7 @@
 """Pictures: a grid of samples, an animation of grids, curves of the losses. Pillow and matplotlib, imported when used."""
 
+from statistics import NormalDist
+
 import numpy as np
 
 
@@ -24,22 +26,28 @@ def grid(images, path, columns=8, zoom=2):
     Image.fromarray(sheet(images, columns).repeat(zoom, 0).repeat(zoom, 1)).save(path)
 
 
-def animate(paths, path, milliseconds=250):
-    """Write the pictures at `paths`, in their order, as one GIF that rests on the last."""
+def manifold(n):
+    """The n * n points of the plane, row by row from the top, that stand for equal shares of N(0, 1): (n*n, 2) float32."""
+    at = [NormalDist().inv_cdf((i + 0.5) / n) for i in range(n)]
+    return np.array([(x, y) for y in at[::-1] for x in at], np.float32)
+
+
+def animate(frames, path, milliseconds=250):
+    """Write pictures, (h, w) uint8 or files, in their order as one GIF that rests on the last."""
     from PIL import Image
 
-    frames = [Image.open(p) for p in paths]
+    frames = [Image.fromarray(f) if isinstance(f, np.ndarray) else Image.open(f) for f in frames]
     frames[0].save(path, save_all=True, append_images=frames[1:], duration=[milliseconds] * (len(frames) - 1) + [2000], loop=0)
 
 
 def curves(records, path, window=50):
-    """Write the losses of a log, dicts with 'step' and numbers called '..._loss', as curves of their moving average."""
+    """Write the losses of a log, dicts of 'step', 'epoch', 'seconds' and any losses, as curves of their moving average."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     steps = [r["step"] for r in records]
-    for name in [k for k in records[0] if k.endswith("_loss")]:
+    for name in [k for k in records[0] if k not in ("step", "epoch", "seconds")]:
         values = np.array([r[name] for r in records])
         smooth = np.convolve(values, np.ones(window) / window, "valid") if len(values) >= 2 * window else values
         axes.plot(steps[len(steps) - len(smooth) :], smooth, label=name.replace("_", " "))
