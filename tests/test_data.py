@@ -245,4 +245,6 @@ def test_binarised_batches_draw_anew_and_a_seed_gives_one_fixed_set():
     for x in (one, two, static.batch(0, 0)):
         assert set(np.unique(x)) == {-1, 1} and abs((x[:, :, 2:] == 1).mean() - 64 / 255) < 0.005
         assert (x[:, :, 0] == -1).all() and (x[:, :, 1] == 1).all()
-    assert np.unique(binarise(np.arange(256, dtype=np.uint8).repeat(9), random.Generator(1))).tolist() == [0, 255]
+    for u in (0.0, 1 - 2.0**-24):  # the least and the greatest that `uniform` gives
+        source = Mock(uniform=lambda shape, device: np.full(shape, u, np.float32))
+        assert binarise(np.array([0, 255], np.uint8), source).tolist() == [0, 255]

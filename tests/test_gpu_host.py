@@ -144,13 +144,16 @@ def test_mixed_devices_are_refused(gpu):
             call()
 
 
-def test_a_training_step_never_waits_and_gives_the_cpus_weights(gpu):
+@pytest.mark.parametrize("name", ["dcgan", "vae"])
+def test_a_training_step_never_waits_and_gives_the_cpus_weights(gpu, name):
     from tinygan import device, random
-    from tinygan.models import dcgan
+    from tinygan.models import dcgan, vae
+
+    make = {"dcgan": functools.partial(dcgan, width=2, latent=3), "vae": functools.partial(vae.conv, latent=3)}[name]
 
     def train(where, steps=3):
         random.manual_seed(0)
-        model = dcgan(width=2, latent=3, device=where)
+        model = make(device=where)
         for optimizer in model.optimizers:
             optimizer.eps = 1e-3  # a bias before batch normalisation has gradient 0: do not blow up its rounding
         random.default.seek(1)
@@ -166,7 +169,10 @@ def test_a_training_step_never_waits_and_gives_the_cpus_weights(gpu):
 
     (cpu, _), (on_gpu, waits) = train("cpu"), train("gpu")
     assert waits[1:] == [0, 0]  # the first step sends the random generator's counter
-    for part in ("generator", "discriminator", "average"):
+    if name == "vae":
+        x, y = (m.iwae(device.to(np.full((3, 1, 28, 28), 0.5, np.float32), m.device), k=5, rows=10) for m in (cpu, on_gpu))
+        np.testing.assert_allclose(y.a, x, rtol=1e-4)
+    for part in [part for part in ("generator", "discriminator", "network", "average") if hasattr(cpu, part)]:
         ours, theirs = getattr(cpu, part).state_dict(), getattr(on_gpu, part).state_dict()
         for name in ours:
             assert ours[name].dtype == theirs[name].dtype

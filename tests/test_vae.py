@@ -1,0 +1,259 @@
+"""The VAE: bounds against a likelihood known in closed form, `step` against the example's, the trainer, the pictures."""
+
+import os
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from grads import check
+from PIL import Image
+
+from tinygan import data, models, nn, ops, plot, random, train
+
+ROOT = Path(__file__).parent.parent
+DIGITS = data.load("bundled").images
+
+
+def tiny(seed=0, **options):
+    random.manual_seed(seed)
+    return models.VAES["mlp"](latent=3, **options), data.Batches(DIGITS[:160], 32, seed, binarised=True)
+
+
+def weights(vae):
+    return {f"{p}/{k}": a.copy() for p, thing in vae.parts().items() for k, a in thing.state_dict().items()}
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
+
+
+@pytest.mark.parametrize("name", models.VAES)
+def test_every_model_steps_and_samples(name):
+    random.manual_seed(0)
+    vae = models.VAES[name]()
+    before, batch = weights(vae), data.scale(DIGITS[:4])
+    losses = vae.step(batch)
+    assert all(v.dtype == np.float32 and v.shape == () for v in losses.values())
+    assert losses["loss"] == losses["reconstruction"] + losses["kl"]
+    assert 450 < losses["reconstruction"] < 600 and 0 < losses["kl"] < 5  # 784 pixels, about log 2 = 0.69 nats each
+    moved = {k for k, v in weights(vae).items() if not np.array_equal(v, before[k])}
+    assert {f"{part}/{k}" for part in ("network", "average") for k, _ in vae.network.named_parameters()} <= moved
+    z = vae.noise(300)
+    images = vae.sample(300, z)
+    assert images.shape == (300, 1, 28, 28) and images.dtype == np.float32 and np.abs(images).max() <= 1
+    np.testing.assert_allclose(images[270:], vae.sample(30, z[270:]), atol=1e-5)  # one sample, whatever its batch
+    np.testing.assert_allclose(images[:30], vae.image(vae.average.decoder(z[:30])).data, atol=1e-5)
+    assert vae.sample(3).shape == (3, 1, 28, 28) and vae.iwae(batch, k=3).dtype == np.float64
+
+
+def test_figures_and_samples_record_no_graph(monkeypatch):
+    vae, _ = tiny()
+    seen = []
+    for name in ("log_likelihood", "image"):
+        method = getattr(vae, name)
+        monkeypatch.setattr(vae, name, lambda output, *x, method=method: (seen.append(output.op), method(output, *x))[1])
+    images = data.scale(DIGITS[:2])
+    vae.elbo(images), vae.iwae(images, k=2), vae.sample(2)
+    assert seen == [None] * 3
+    vae.step(images)
+    assert seen[3] is not None
+
+
+@pytest.mark.parametrize("beta", [1.0, 0.3, 0.0])
+def test_the_examples_step_is_the_models_step(beta):
+    sys.path.insert(0, str(ROOT / "examples"))
+    from mnist_vae import elbo_step
+
+    results = []
+    for step in (lambda vae, x: vae.step(x), elbo_step):
+        vae, batches = tiny(beta=beta)
+        for i in range(3):
+            losses = step(vae, batches.batch(0, i))
+            random.default.next_step()
+        results.append(weights(vae) | losses)
+    assert same(*results)
+
+
+class LinearGaussian(models.VAE):
+    """p(x|z) = N(W z + b, 0.5**2): p(x) is N(b, W W' + 0.25), and with orthogonal columns of W so is p(z|x) of q's form."""
+
+    def __init__(self, off):
+        super().__init__(nn.Linear(6, 4).double(), nn.Linear(2, 6).double(), 2)
+        w, self.b = np.linalg.qr(np.random.default_rng(1).normal(size=(6, 2)))[0] * [2.0, 0.7], np.arange(6) / 5
+        precision = 1 + (w**2).sum(axis=0) / 0.25
+        self.covariance = w @ w.T + 0.25 * np.eye(6)
+        to_mean = w.T / 0.25 / precision[:, None]
+        self.average.decoder.load_state_dict({"weight": w, "bias": self.b})
+        bias = np.concatenate([off - to_mean @ self.b, off - np.log(precision)])
+        self.average.encoder.load_state_dict({"weight": np.concatenate([to_mean, np.zeros((2, 6))]), "bias": bias})
+
+    def target(self, images):
+        return images
+
+    def log_likelihood(self, output, x):
+        return -ops.sum((x - output) ** 2 / 0.5 + 0.5 * np.log(2 * np.pi * 0.25), axis=1)
+
+    def log_p(self, x):
+        d = x - self.b
+        distance = (d * np.linalg.solve(self.covariance, d.T).T).sum(axis=1)
+        return -0.5 * (distance + np.linalg.slogdet(2 * np.pi * self.covariance)[1])
+
+
+def points(model, n):
+    return np.random.default_rng(2).multivariate_normal(model.b, model.covariance, n)
+
+
+@pytest.mark.parametrize(("k", "rows"), [(1, 1000), (1, 1), (7, 5), (10, 25), (5, 5), (40, 1000)])
+def test_weights_from_the_true_posterior_are_all_p_of_x(k, rows):
+    model = LinearGaussian(off=0.0)
+    x = points(model, 12)
+    bound = model.iwae(x, k, rows)
+    assert bound.dtype == np.float64
+    np.testing.assert_allclose(bound, model.log_p(x), atol=1e-12)
+
+
+def test_elbo_is_below_iwae_which_rises_to_log_p_of_x():
+    random.manual_seed(0)
+    model = LinearGaussian(off=0.4)
+    x = points(model, 20_000)
+    before, elbo = random.default.draw, model.elbo(x, rows=700)
+    gaps = model.log_p(x).mean() - [elbo["elbo"], model.iwae(x, 1).mean()]
+    log_variance = model.average.encoder.bias.data[2:] - 0.4
+    kl = 0.5 * (0.4**2 * np.exp(-log_variance) + np.exp(0.4) - 1 - 0.4).sum()  # KL(q(z|x) || p(z|x)), for every x
+    assert elbo["elbo"] == -elbo["reconstruction"] - elbo["kl"]
+    np.testing.assert_allclose(gaps, kl, atol=0.05)
+    x = x[:200]
+    truth, bounds = model.log_p(x).mean(), [model.iwae(x, k).mean() for k in (1, 5, 25, 250, 5000)]
+    rising = [truth - kl, *bounds[1:], truth]
+    assert rising == sorted(rising) and truth - bounds[-1] < 0.01 < 0.5 < bounds[1] - bounds[0]
+    assert model.elbo(x) == model.elbo(x) and random.default.draw == before  # a run's random numbers are left alone
+
+
+def test_kl_against_monte_carlo():
+    mean, log_variance = np.array([[0.7, -1.2]]), np.array([[0.5, -1.5]])
+    noise = random.Generator(5).normal((400_000, 2))
+    z = mean + np.exp(0.5 * log_variance) * noise
+    estimate = 0.5 * (z**2 - noise**2 - log_variance).sum(axis=1).mean()
+    np.testing.assert_allclose(nn.losses.gaussian_kl(mean, log_variance), estimate, rtol=5e-3)
+
+
+def test_gradients_of_the_bound():
+    vae = models.VAE(nn.Linear(3, 4).double(), nn.Linear(2, 3).double(), 2)
+
+    def bound(x, encoder, decoder):
+        vae.encoder.weight, vae.decoder.weight = encoder, decoder
+        reconstruction, kl = vae.terms(x, vae.network, random.Generator(3))
+        return ops.sum(reconstruction + 0.5 * kl)
+
+    rng = np.random.default_rng(0)
+    check(bound, rng.uniform(0.1, 0.9, (2, 3)), rng.normal(size=(4, 3)), rng.normal(size=(2, 2)).repeat([1, 2], axis=0))
+
+
+def test_memory_does_not_grow_with_draws_or_images():
+    vae, _ = tiny()
+    images = data.scale(DIGITS[:64])
+
+    def peak(n, k):
+        tracemalloc.start()
+        vae.iwae(images[:n], k, rows=50)
+        at_most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return at_most
+
+    assert max(peak(64, 60), peak(4, 900)) < 4 << 20  # 900 draws for each of 4 at once: 11 MB an array
+
+
+def test_an_autoencoder_draws_nothing_and_reconstructs():
+    random.manual_seed(0)
+    vae = models.VAES["mlp"](latent=8, beta=0.0, decay=0.9)
+    start, batch = random.default.draw, data.scale(DIGITS[:32])
+    losses = [vae.step(batch) for _ in range(60)]
+    assert random.default.draw == start
+    assert losses[-1]["loss"] == losses[-1]["reconstruction"] < 0.5 * losses[0]["loss"]
+    means, _ = vae.encode(vae.target(batch))
+    ink = vae.sample(32, means.data)
+    assert np.mean((ink - batch) ** 2) < 0.5 * np.mean((batch.mean(axis=0) - batch) ** 2)  # a digit of its own for each
+
+
+def test_a_resumed_run_ends_with_the_same_weights(tmp_path):
+    vae, batches = tiny()
+    train.train(vae, batches, 3, tmp_path / "whole")
+    expected = weights(vae)
+    vae, batches = tiny()
+
+    def step(batch):
+        if random.default.step == 11:
+            raise KeyboardInterrupt
+        return vae.step(batch)
+
+    with pytest.raises(KeyboardInterrupt):
+        train.train(vae, batches, 3, tmp_path / "cut", step)
+    vae, batches = tiny()
+    train.train(vae, batches, 3, tmp_path / "cut", resume=True)
+    assert same(weights(vae), expected)
+    assert not same(weights(tiny(seed=1)[0]), weights(tiny()[0])) and same(weights(tiny()[0]), weights(tiny()[0]))
+    assert (tmp_path / "cut/losses.png").stat().st_size
+
+
+def test_curves_shows_every_loss(tmp_path, monkeypatch):
+    from matplotlib.axes import Axes
+
+    names, draw = [], Axes.plot
+    monkeypatch.setattr(Axes, "plot", lambda self, *args, label: (names.append(label), draw(self, *args, label=label)))
+    plot.curves([{"step": i, "epoch": 1, "loss": 3.0, "g_loss": 1.0, "seconds": 0.1} for i in range(3)], tmp_path / "c.png")
+    assert names == ["loss", "g loss"]
+
+
+def test_manifold_cuts_the_normal_into_equal_shares():
+    grid = plot.manifold(4).reshape(4, 4, 2)
+    assert grid.dtype == np.float32 and (grid[0, :, 1] == grid[0, 0, 1]).all()
+    np.testing.assert_allclose(grid[0, :, 0], [-1.15035, -0.31864, 0.31864, 1.15035], atol=1e-5)  # 1/8, 3/8, 5/8, 7/8
+    np.testing.assert_allclose(grid[:, 2, 1], grid[0, ::-1, 0], atol=1e-6)  # up is positive
+
+
+def test_errors():
+    with pytest.raises(ValueError, match=r"the encoder must give \(n, 6\), means and log variances; got \(2, 3\) float32"):
+        models.VAE(nn.Linear(4, 3), nn.Linear(3, 4), latent=3).step(np.zeros((2, 4), np.float32))
+    for k, rows in ((0, 10), (10, 0)):
+        with pytest.raises(ValueError, match=f"iwae: .* k={k}, rows={rows}"):
+            tiny()[0].iwae(data.scale(DIGITS[:2]), k, rows)
+
+
+def example(*args):
+    command = [sys.executable, str(ROOT / "examples/mnist_vae.py"), "--device", "cpu", *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=120)
+
+
+def test_the_example_makes_its_pictures_and_figures(tmp_path):
+    flags = ["--epochs", 2, "--latent", 2, "--out", tmp_path, "--targets", "static", "--samples", 30, "--iwae", 3]
+    done = example(*flags)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    elbo, costs = float(lines[-4].split("elbo ")[1].split(",")[0]), lines[-4].replace(",", "").split()
+    assert lines[-4].startswith("1000 held-out digits") and -210 < elbo < -100
+    assert abs(elbo + float(costs[-3]) + float(costs[-1])) < 0.02
+    assert elbo < float(lines[-3].split("at least ")[1].split()[0]) < -100 and lines[-3].endswith("(IWAE-3 of 1000 digits)")
+    assert lines[-1] == str(tmp_path / "samples/epoch-002.png")
+    sizes = {"reconstructions.png": (16, 2), "interpolation.png": (16, 1), "manifold.png": (20, 20)}
+    for name, (columns, rows) in (sizes | {"samples/epoch-001.png": (8, 8)}).items():
+        assert Image.open(tmp_path / name).size == (56 * columns, 56 * rows)
+    strip = np.asarray(Image.open(tmp_path / "interpolation.png")).reshape(28, 2, 16, 56)[:, 0, :, ::2]
+    sheet = np.asarray(Image.open(tmp_path / "reconstructions.png"))
+    assert set(np.unique(sheet[:56])) == {0, 255} and len(np.unique(sheet[56:])) > 50  # binarised digits over grey means
+    assert np.array_equal(strip[:, 0], sheet[56::2, :56:2]) and np.array_equal(strip[:, 15], sheet[56::2, 56:112:2])
+    gif = Image.open(tmp_path / "interpolation.gif")
+    assert gif.size == (112, 112) and gif.n_frames == 16
+    assert np.load(tmp_path / "samples.npz")["images"].shape == (30, 28, 28)
+    again = example(*flags, "--resume").stdout.splitlines()
+    assert again == [lines[0], *lines[-4:]]
+
+
+@pytest.mark.parametrize(
+    ("args", "words"), [(["--beta", "-1"], "must be"), (["--targets", "black"], "grey"), (["--latent", "0"], "must be from 1")]
+)
+def test_a_users_mistake_is_one_line(args, words, tmp_path):
+    done = example(*args, "--out", tmp_path)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and words in done.stderr
