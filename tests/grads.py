@@ -27,6 +27,7 @@ mask, rows = np.array([[True, False, True], [False, False, True]]), np.array([2,
 PAIRS = [((2, 3), (2, 3)), ((2, 3), (3,)), ((3,), (2, 3)), ((2, 1), (1, 3)), ((), (2, 3)), ((2, 3), ()), ((), ())]
 PAIRS += [((0, 3), (1, 3))]
 AXES = [((2, 3), {}), ((2, 3), {"axis": 1}), ((2, 3, 2), {"axis": (0, -1), "keepdims": True}), ((), {})]
+AXES += [((2, 3, 4), {"axis": (0, 1)})]  # the axes in an order that is not its own inverse
 AXES += [((2, 3, 2), {"axis": (2, 0)}), ((2, 3), {"axis": -2, "keepdims": True}), ((1, 3), {"axis": 0})]
 EMPTY = [((0, 3), {"axis": 0}), ((0, 3), {})]
 

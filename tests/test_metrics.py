@@ -307,16 +307,17 @@ def test_the_command_judges_four_sets_of_one_size(tmp_path, monkeypatch, capsys)
     assert [np.argmax(shares) for shares in classes.values()] == [np.bincount(x[:40]).argmax() for x in (LABELS, labels)]
 
 
-def test_full_is_held_against_the_test_digits_and_a_folder_against_its_other_half(monkeypatch):
+def test_full_is_held_against_the_test_digits_and_the_bundled_against_their_other_half(monkeypatch):
     sets = {"full": data.Digits(DIGITS[:300], LABELS[:300]), "bundled": data.Digits(DIGITS[300:400], LABELS[300:400])}
-    monkeypatch.setattr(evaluate.data, "load", lambda source: sets.get(source, sets["full"]))
+    monkeypatch.setattr(data.mnist, "load", lambda source: sets.get(source, sets["full"]))
     whole = lambda images: sorted(map(bytes, images))
     training, labels, held_out = evaluate.split("full")
     assert whole(training) == whole(IMAGES[:300]) and whole(held_out) == whole(IMAGES[300:400])
     label_of = {bytes(image): label for image, label in zip(IMAGES[:300], LABELS)}
     assert [label_of[bytes(image)] for image in training] == labels.tolist()
-    training, labels, held_out = evaluate.split("folder")
-    assert len(training) == len(labels) == 150 and whole([*training, *held_out]) == whole(IMAGES[:300])
+    training, labels, held_out = evaluate.split("bundled")
+    assert len(training) == len(labels) == len(held_out) == len(DIGITS) // 2
+    assert whole([*training, *held_out]) == whole(IMAGES)
 
 
 @pytest.mark.parametrize(
@@ -351,4 +352,4 @@ def test_the_module_runs_and_a_small_folder_is_refused(tmp_path):
     run = [sys.executable, "-m", "tinygan.evaluate", str(tmp_path / "samples.npz"), "--data", str(tmp_path)]
     env = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
     done = subprocess.run(run, capture_output=True, text=True, env=env, timeout=60)
-    assert done.returncode == 2 and done.stderr == f"evaluate.py: {tmp_path}: the judge needs 20 digits of each half, found 15\n"
+    assert done.returncode == 2 and done.stderr == f"evaluate.py: {tmp_path}: the judge needs 20 digits of each half, found 3\n"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from grads import check
 from PIL import Image
 
 from tinygan import data, models, nn, ops, plot, random, train
+from tinygan.testing import check_grads
 
 ROOT = Path(__file__).parent.parent
 DIGITS = data.load("bundled").images
@@ -149,7 +149,7 @@ def test_gradients_of_the_bound():
         return ops.sum(reconstruction + 0.5 * kl)
 
     rng = np.random.default_rng(0)
-    check(bound, rng.uniform(0.1, 0.9, (2, 3)), rng.normal(size=(4, 3)), rng.normal(size=(2, 2)).repeat([1, 2], axis=0))
+    check_grads(bound, rng.uniform(0.1, 0.9, (2, 3)), rng.normal(size=(4, 3)), rng.normal(size=(2, 2)).repeat([1, 2], axis=0))
 
 
 def test_memory_does_not_grow_with_draws_or_images():

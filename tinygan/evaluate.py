@@ -80,23 +80,16 @@ def read(path):
         raise DataError(f"{path}: not an .npz with `images` ({e}); examples/mnist_gan.py --samples N writes one") from None
     if images.shape[1:] != (28, 28) or images.dtype != np.uint8 or len(images) < 20:
         raise DataError(f"{path}: `images` must be (n, 28, 28) uint8 with n of 20 or more, got {images.shape} {images.dtype}")
-    return _scaled(images)
+    return data.scale(images)
 
 
 def split(source):
-    """Training digits and their labels, and held-out digits, shuffled: of "full" MNIST's test set, else one half of them each."""
-    digits = data.load(source)
-    order = random.permutation(len(digits.images), 0, 0)
-    images, labels = _scaled(digits.images[order]), digits.labels[order]
-    if source == "full":
-        test = data.load("bundled").images
-        return images, labels, _scaled(test[random.permutation(len(test), 0, 0)])
-    half = len(images) // 2
-    return images[:half], labels[:half], images[half:]
-
-
-def _scaled(images):
-    return (images.astype(np.float32) / 127.5 - 1)[:, None]
+    """Training digits, their labels, and held-out digits, shuffled; of the bundled set, which is small, one half each."""
+    training, held_out = (data.load(source),) * 2 if source == "bundled" else data.split(source)
+    order, other = (random.permutation(len(digits.images), 0, 0) for digits in (training, held_out))
+    if source == "bundled":
+        order, other = np.array_split(order, 2)
+    return data.scale(training.images[order]), training.labels[order], data.scale(held_out.images[other])
 
 
 def arguments():
