@@ -11,9 +11,10 @@ import numpy as np
 
 from tinygan import data, device, grad, plot, random
 from tinygan.cli import Parser, number, run
+from tinygan.metrics import Judge
 from tinygan.models import MODELS
 from tinygan.nn.losses import binary_cross_entropy_with_logits as cross_entropy
-from tinygan.train import train
+from tinygan.train import second_half, train
 
 
 def adversarial_step(gan, real):
@@ -49,7 +50,8 @@ def main():
 
     config = {name: getattr(args, name) for name in ("model", "data", "batch_size", "lr", "width", "seed")}
     step = lambda real: adversarial_step(gan, real)
-    picture = train(gan, batches, args.epochs, args.out, step, resume=args.resume, config=config)
+    judge = Judge(data.scale(digits.images[:10_000]), where) if args.evaluate else None
+    picture = train(gan, batches, args.epochs, args.out, step, second_half, args.resume, config, judge, args.evaluate)
 
     if args.samples:
         images = plot.to_uint8(device.to_host(gan.sample(args.samples)))

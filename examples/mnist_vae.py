@@ -12,6 +12,7 @@ import numpy as np
 
 from tinygan import data, device, grad, ops, plot, random
 from tinygan.cli import Parser, number, run
+from tinygan.metrics import Judge
 from tinygan.models import VAES
 from tinygan.nn.losses import binary_cross_entropy_with_logits as cross_entropy
 from tinygan.nn.losses import gaussian_kl
@@ -60,7 +61,8 @@ def main():
     config = {name: getattr(args, name) for name in names}
     step = lambda batch: elbo_step(vae, batch)
     steady = lambda progress: 1.0  # the moving average does what a falling learning rate would
-    picture = train(vae, batches, args.epochs, args.out, step, steady, resume=args.resume, config=config)
+    judge = Judge(data.scale(digits[:10_000]), where) if args.evaluate else None
+    picture = train(vae, batches, args.epochs, args.out, step, steady, args.resume, config, judge, args.evaluate)
 
     images = device.to(data.scale(held_out), where)
     bound = vae.elbo(images)

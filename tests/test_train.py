@@ -104,6 +104,27 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path):
     assert all((tmp_path / "cut" / name).stat().st_size for name in ("samples.gif", "losses.png"))
 
 
+def test_a_judge_is_asked_and_the_best_weights_are_kept(tmp_path):
+    scores, seen = iter([7.0, 3.0, 5.0, 4.0]), []
+
+    def judge(images):
+        seen.append((images.shape, weights(gan)))
+        return {"fid": next(scores), "coverage": 0.5, "kid": 1.0}
+
+    gan, batches = tiny()
+    train.train(gan, batches, 7, tmp_path, judge=judge, every=2)
+    ended = weights(gan)
+    assert [shape for shape, _ in seen] == [(10_000, 1, 28, 28)] * 4
+    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    judged = [(r["epoch"], r["fid"], r["coverage"]) for r in log if "fid" in r]
+    assert judged == [(2, 7, 0.5), (4, 3, 0.5), (6, 5, 0.5), (7, 4, 0.5)]
+    assert all("kid" not in r for r in log)
+    assert checkpoint.load(tmp_path / "best.npz", gan.parts())["epoch"] == 4 and same(weights(gan), seen[1][1])
+    gan, batches = tiny()
+    train.train(gan, batches, 7, tmp_path / "alone")
+    assert same(weights(gan), ended)  # judging draws nothing that training would
+
+
 def test_resume_refuses_another_run_and_changes_nothing(tmp_path):
     gan, batches = tiny()
     train.train(gan, batches, 1, tmp_path, config={"seed": 0})

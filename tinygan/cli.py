@@ -31,6 +31,7 @@ class Parser(argparse.ArgumentParser):
         add("--seed", type=number(int, 0, 2**32 - 1), default=0, help="of all randomness")
         add("--out", type=Path, default=Path(out), metavar="DIR", help="where everything is written")
         add("--resume", action="store_true", help="go on from the checkpoint in --out")
+        add("--evaluate", type=number(int, 0), default=0, metavar="N", help="FID and coverage every N epochs; best.npz is kept")
         add("--samples", type=number(int, 0), default=0, metavar="N", help="digits to write to OUT/samples.npz at the end")
 
     def error(self, message):

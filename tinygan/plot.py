@@ -47,7 +47,7 @@ def curves(records, path, window=50):
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     steps = [r["step"] for r in records]
-    for name in [k for k in records[0] if k not in ("step", "epoch", "seconds")]:
+    for name in [k for k in records[0] if k not in ("step", "epoch", "seconds", "fid", "coverage")]:
         values = np.array([r[name] for r in records])
         smooth = np.convolve(values, np.ones(window) / window, "valid") if len(values) >= 2 * window else values
         axes.plot(steps[len(steps) - len(smooth) :], smooth, label=name.replace("_", " "))

@@ -12,7 +12,7 @@ from pathlib import Path
 from . import checkpoint, device, plot, random
 from .checkpoint import CheckpointError
 
-PICTURES = 2  # the random stream of the latent points that every epoch's picture shows
+PICTURES, JUDGED = 2, 5  # the random streams of the latent points that every picture shows, and that a judge sees
 
 
 class TrainingError(RuntimeError):
@@ -24,12 +24,14 @@ def second_half(progress):
     return min(1.0, 2 * (1 - progress))
 
 
-def train(model, batches, epochs, out, step=None, schedule=second_half, resume=False, config=None):
+def train(model, batches, epochs, out, step=None, schedule=second_half, resume=False, config=None, judge=None, every=1):
     """Train for `epochs` passes over `batches`, writing into the folder `out`; returns the path of the last picture.
 
     step: model.step unless given. schedule: factor of the learning rates by progress in [0, 1). config: what a run must share
     with the one it resumes (seed included): a resumed run ends with the very weights of one never interrupted. On Ctrl-C the
     step is finished and saved, then KeyboardInterrupt says where. A loss that is not finite raises TrainingError.
+    judge: a function of 10,000 samples to {"fid": ..., "coverage": ...} (a `metrics.Judge`), asked after each `every` epochs and
+    at the end; best.npz is the checkpoint of the lowest FID.
     """
     out, step, config = Path(out), step or model.step, config or {}
     (out / "samples").mkdir(parents=True, exist_ok=True)
@@ -50,9 +52,18 @@ def train(model, batches, epochs, out, step=None, schedule=second_half, resume=F
     latent = model.noise(64, random.Generator(random.default.seed, PICTURES))
     random.default.seek(done) if done else None
 
-    def save():
+    def save(path):
         meta = {"step": done, "epoch": done // len(batches), "seed": random.default.seed, "config": config}
         checkpoint.save(path, model.parts(), meta)
+
+    def judged():
+        points = model.noise(10_000, random.Generator(random.default.seed, JUDGED))
+        figures = judge(model.sample(len(points), points))
+        best = min((r["fid"] for r in records if "fid" in r), default=math.inf)
+        if figures["fid"] < best:
+            save(out / "best.npz")
+        bar.write(f"epoch {epoch + 1}: FID {figures['fid']:.2f}, coverage {figures['coverage']:.3f}")
+        return {"fid": figures["fid"], "coverage": figures["coverage"]}
 
     def picture():
         name = out / "samples" / f"epoch-{done // len(batches):03}.png"
@@ -70,14 +81,17 @@ def train(model, batches, epochs, out, step=None, schedule=second_half, resume=F
                 saved = f"the last good checkpoint is {path}" if path.exists() else "there is no checkpoint yet"
                 raise TrainingError(f"step {done}: the loss is not finite ({_words(losses)}); try a lower --lr; {saved}")
             random.default.next_step()
-            records.append({"step": done, "epoch": epoch + 1, **losses, "seconds": round(time.perf_counter() - start, 3)})
+            record = {"step": done, "epoch": epoch + 1, **losses, "seconds": round(time.perf_counter() - start, 3)}
+            if judge and i + 1 == len(batches) and ((epoch + 1) % every == 0 or done == total):
+                record |= judged()
+            records.append(record)
             log.write(json.dumps(records[-1]) + "\n")
             bar.set_description_str(f"epoch {epoch + 1}/{epochs}", refresh=False)
             bar.set_postfix_str(_words(losses), refresh=False)
             bar.update()
             if i + 1 == len(batches) or interrupted:
                 log.flush()
-                save()
+                save(path)
             if i + 1 == len(batches):
                 picture()
                 if bar.disable:
