@@ -52,7 +52,7 @@ class TorchGAN:
         lr, betas = gan.g_optimizer.lr, gan.g_optimizer.betas
         self.g_optimizer = torch.optim.Adam(self.generator.parameters(), lr, betas)
         self.d_optimizer = torch.optim.Adam(self.discriminator.parameters(), lr, betas)
-        self.latent = gan.latent
+        self.latent, self.updates = gan.latent, 0
 
     def step(self, real):
         loss = nn.functional.binary_cross_entropy_with_logits
@@ -67,10 +67,12 @@ class TorchGAN:
         g_loss = loss(self.discriminator(fake), one)
         g_loss.backward()
         self.g_optimizer.step()
+        self.updates += 1
+        weight = 1 - min(0.999, (1 + self.updates) / (10 + self.updates))
         with torch.no_grad():
             for name, value in self.generator.state_dict().items():
                 if name in self.average:
-                    self.average[name].lerp_(value, 0.001)
+                    self.average[name].lerp_(value, weight)
         return {"d_loss": d_loss.item(), "g_loss": g_loss.item()}
 
 
