@@ -60,8 +60,7 @@ class _Check:
         for layout in LAYOUTS:
             self.layout(layout)
         self.same_array_twice()
-        outputs = "output" if self.depth == 1 else "gradient"
-        Jacobian(self.fn, self.arrays, self.rtol, self.rng, self.inputs, outputs, self.fail).check()
+        Jacobian(self.fn, self.arrays, self.rtol, self.rng, self.inputs, self.depth, self.fail).check()
         if self.depth < order and getattr(self.fn, "derivative", None):
             cs = [c for c in self.cs if c is not None]
             inputs = [*self.inputs, *(f"cotangent{chr(39) * (self.depth - 1)} {j}" for j in range(len(cs)))]

@@ -29,11 +29,12 @@ def largest(a):
 
 
 class Jacobian:
-    """The comparison at one point, where all outputs count as one vector; `inputs` and `outputs` name them for `fail`."""
+    """The comparison at one point, where all outputs count as one vector; `inputs` names
+    its inputs for `fail`, and at a `depth` above 1 its outputs are gradients."""
 
-    def __init__(self, fn, arrays, rtol, rng, inputs, outputs, fail):
+    def __init__(self, fn, arrays, rtol, rng, inputs, depth, fail):
         self.fn, self.arrays, self.rtol, self.rng = fn, arrays, rtol, rng
-        self.inputs, self.outputs, self.fail = inputs, outputs, fail
+        self.inputs, self.depth, self.fail = inputs, depth, fail
         self.outs, self.pull = fn.vjp(*arrays)
         self.ends = np.cumsum([y.size if is_float(y) else 0 for y in self.outs])
         self.point = [a.astype(np.float64) if is_float(a) else a for a in arrays]  # float32's slopes in float64, if f allows it
@@ -53,7 +54,8 @@ class Jacobian:
         for k in floats:
             self.rows = np.reshape([row[k].astype(np.float64) for row in found], (len(found), self.arrays[k].size))
             self.affine = self.at_zero(k)
-            self.tolerance = self.rtol or (64 * float(self.eps) if self.affine else RTOL[self.arrays[k].dtype.itemsize])
+            exact = self.affine and self.depth == 1  # gradients are linear in cotangents, but not without rounding of their own
+            self.tolerance = self.rtol or (64 * float(self.eps) if exact else RTOL[self.arrays[k].dtype.itemsize])
             for at, step in self.directions(self.arrays[k]):
                 self.compare(k, at, step)
 
@@ -176,4 +178,5 @@ class Jacobian:
     def output(self, i):
         """The name of number i of the outputs."""
         j = int(np.searchsorted(self.ends, i, side="right"))
-        return f"{self.outputs} {j}" + index(i - (self.ends[j - 1] if j else 0), self.outs[j].shape)
+        place = index(i - (self.ends[j - 1] if j else 0), self.outs[j].shape)
+        return f"{'output' if self.depth == 1 else 'gradient'} {j}{place}"
