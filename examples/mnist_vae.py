@@ -65,7 +65,7 @@ def main():
     picture = train(vae, batches, args.epochs, args.out, step, steady, args.resume, config, judge, args.evaluate)
 
     images = device.to(data.scale(held_out), where)
-    bound = vae.elbo(images)
+    bound = vae.elbo(images) if args.beta else {"reconstruction": vae.elbo(images)["reconstruction"]}
     print(f"{len(images)} held-out digits, nats each: " + ", ".join(f"{k} {v:.2f}" for k, v in bound.items()))
     if args.iwae:
         some = images[:: len(images) // 1000 or 1]  # a thousand take minutes
