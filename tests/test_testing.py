@@ -105,6 +105,11 @@ def test_at_a_kink_any_slope_between_the_two_passes(x, slope, passes):
         check_grads(relu, np.array([x, 1.0, -1.0]), vjp=vjp)
 
 
+def test_a_kink_where_random_points_find_a_constant():
+    check_grads(ops.maximum, np.array(-2.5), np.array(-2.5))
+    assert "numeric" in message(lambda x: np.maximum(x, -9.0), np.array(0.5), vjp=lambda g, x: g * 0.5)
+
+
 @pytest.mark.parametrize("distance", [1e-1, 1e-3, 1e-5])
 def test_near_a_kink_only_the_slope_on_this_side_passes(distance):
     relu = lambda x: np.maximum(x, 0)

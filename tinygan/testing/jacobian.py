@@ -145,14 +145,14 @@ class Jacobian:
         x = self.arrays[k]
         u, v = (np.asarray(self.rng.standard_normal(x.shape), x.dtype) for _ in range(2))
         f = lambda x: self.flat(self.fn.value(*self.replaced(self.arrays, k, np.asarray(x, u.dtype))))
-        values = attempt(lambda: [f(p) for p in (0 * u, u, v, u + v, -u, 3 * u, x, u + x, -x)])
+        values = attempt(lambda: [f(p) for p in (0 * u, u, v, u + v, -u, 3 * u, x, u + x, -x, x + u / 16, x - u / 16)])
         if values is None:
             return ()
-        zero, fu, fv, both, minus, thrice, fx, beyond, opposite = values
+        zero, fu, fv, both, minus, thrice, fx, beyond, opposite, right, left = values
         rounding = 64 * self.eps * sum(map(largest, values))
         zeros = (
             both + zero - fu - fv, minus + fu - 2 * zero, thrice - 3 * fu + 2 * zero,
-            beyond + zero - fu - fx, opposite + fx - 2 * zero,
+            beyond + zero - fu - fx, opposite + fx - 2 * zero, right + left - 2 * fx,
         )
         same = all(np.all(np.abs(e) <= rounding) for e in zeros)
         return (zero,) if same else ()
