@@ -163,6 +163,7 @@ def test_mistakes_of_the_caller():
         check_grads(ops.exp, real(2), engine="tensorflow")
     with pytest.raises(ValueError, match="vjp gave 1 gradients for 2 inputs"):
         check_grads(np.add, real(2), real(2), vjp=lambda g, x, y: g)
+    assert "f gives no floats to differentiate, but (2,) int64" in message(lambda x: np.argsort(x), real(2), vjp=lambda g, x: x)
     assert "not finite here" in message(np.log, np.array([0.0, 1.0]), vjp=lambda g, x: g / x)
 
 

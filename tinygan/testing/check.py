@@ -84,6 +84,8 @@ class _Check:
         near = _times(arrays, 1 - 2**-8)
         attempt(lambda: fn.vjp(*near)[1](self.cotangents(fn.value(*near))))  # fills a cache that would be stale from here on
         outs, pull = fn.vjp(*arrays)
+        if not any(map(is_float, outs)):
+            self.fail(f"f gives no floats to differentiate, but {', '.join(f'{y.shape} {y.dtype}' for y in outs) or 'nothing'}")
         if not all(np.isfinite(y).all() for y in outs):
             self.fail("an output is not finite here: choose a point where all are")
         attempt(lambda: fn.value(*near))  # another call comes between a function and its gradient

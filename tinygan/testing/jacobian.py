@@ -29,8 +29,10 @@ def largest(a):
 
 
 class Jacobian:
-    """The comparison at one point, where all outputs count as one vector; `inputs` names
-    its inputs for `fail`, and at a `depth` above 1 its outputs are gradients."""
+    """The comparison at one point, where all outputs count as one vector.
+
+    `inputs` are the names of its inputs; at a `depth` above 1 its outputs are gradients; `fail(message, kind)` raises.
+    """
 
     def __init__(self, fn, arrays, rtol, rng, inputs, depth, fail):
         self.fn, self.arrays, self.rtol, self.rng = fn, arrays, rtol, rng
@@ -53,6 +55,7 @@ class Jacobian:
         found = [self.pull(self.split(c)) for c in self.cs]
         for k in floats:
             self.rows = np.reshape([row[k].astype(np.float64) for row in found], (len(found), self.arrays[k].size))
+            self.largest = np.abs(self.rows).max(1, initial=0)
             self.affine = self.at_zero(k)
             exact = self.affine and self.depth == 1  # gradients are linear in cotangents, but not without rounding of their own
             self.tolerance = self.rtol or (64 * float(self.eps) if exact else RTOL[self.arrays[k].dtype.itemsize])
@@ -104,7 +107,7 @@ class Jacobian:
         """None, or what is wrong and of which kind."""
         if self.full:
             factors = np.diag(self.cs)
-            size = np.abs(self.rows).max(1 if at.size == 1 else None, initial=0)  # in a row; anywhere, for a sum that may cancel
+            size = self.largest if at.size == 1 else self.largest.max(initial=0)  # in a row; anywhere, for a sum that may cancel
             scale = size * np.abs(step).sum() / np.abs(factors)
             analytic, s, value = self.rows[:, at] @ step / factors, slope, np.abs(self.flat(self.outs))
         else:
