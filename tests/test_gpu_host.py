@@ -20,7 +20,9 @@ from gpu_cases import CASES, VECTORS, known_answer
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tinygan import ops
 from tinygan.kernels import reference
+from tinygan.testing import GradientError, check_grads
 
 pytestmark = pytest.mark.skipif(not shutil.which("g++"), reason="g++ is missing: it compiles the kernels for the host")
 
@@ -220,3 +222,18 @@ def test_nvcc_compiles_the_kernels(gpu, tmp_path, real):
     (tmp_path / "kernels.cu").write_text(code)
     run = subprocess.run(["nvcc", "-arch=sm_90", "-cubin", "kernels.cu"], cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
+
+
+def test_gradients_are_checked_in_the_gpus_own_arrays(gpu):
+    random = np.random.default_rng(0)
+    x, w = (standin.ndarray(random.standard_normal(s).astype(np.float32)) for s in ((2, 2, 5, 4), (3, 2, 2, 2)))
+    seen = []
+
+    def f(x, w):
+        seen.append(type(x.data))
+        return ops.conv2d(x, w, stride=2, padding=1)
+
+    check_grads(f, x, w)
+    assert set(seen) == {standin.ndarray}
+    with pytest.raises(GradientError):
+        check_grads(lambda x: x * ops.raw(x), x, order=1)

@@ -117,8 +117,8 @@ class Tinygan(Engine):
     def lift(self, a, track=False):
         from tinygan import Tensor
 
-        gpu = hasattr(getattr(self.like, "data", self.like), "get")
-        a = sys.modules["cupy"].asarray(a) if gpu else a
+        like = self.like.data if isinstance(self.like, Tensor) else self.like
+        a = sys.modules["cupy"].asarray(a) if hasattr(like, "get") else a
         return Tensor(a) if track and a.dtype.kind in "fc" else a
 
     def differentiate(self, f, xs):
