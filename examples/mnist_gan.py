@@ -63,7 +63,7 @@ def main():
 def arguments():
     """The command line."""
     parser = Parser("Train a GAN on handwritten digits.")
-    parser.training(MODELS, "dcgan", 24, "32 for dcgan, else 128", "runs/mnist_gan")
+    parser.training(MODELS, "dcgan", 32, "32 for dcgan, else 128", "runs/mnist_gan")
     parser.add_argument("--width", type=number(int, 1), help="channels of dcgan's narrowest layer; None: 16")
     args = parser.parse_args()
     if args.width and args.model != "dcgan":
