@@ -4,6 +4,7 @@ The definition is one sum over (image, filter, position, tap) that pairs a pixel
 its transpose and its filter gradient are that sum with one of the three left out. On whole numbers they must agree exactly.
 """
 
+import functools
 import itertools
 import re
 
@@ -13,41 +14,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygan import Tensor, grad, kernels, ops
-from tinygan.testing import check_grads
+from tinygan.testing import check_grads, strategies
 
 
-class Config:
-    """A legal configuration: n images, groups of c channels to o channels; for each axis the sizes and steps.
+class Config(strategies.Convolution):
+    """A legal configuration, and arrays for it."""
 
-    The image has as many pixels as the outputs need, and `extra` more: the stride's remainder, or output_padding.
-    """
-
-    def __init__(self, n, groups, c, o, axes):
-        self.n, self.groups, self.c, self.o = n, groups, c * groups, o * groups
-        self.kernel, self.out, self.stride, self.padding, self.dilation, self.extra = zip(*axes)
-        self.image = tuple((o - 1) * s + d * (k - 1) + 1 + e - 2 * p for k, o, s, p, d, e in axes)
-        self.rng = np.random.default_rng([n, groups, c, o, *sum(axes, ())])
-
-    def __repr__(self):
-        return f"Config({', '.join(f'{k}={v}' for k, v in vars(self).items() if k != 'rng')})"
+    @functools.cached_property
+    def rng(self):
+        return np.random.default_rng([self.n, self.groups, self.c, self.o, *sum(self.axes, ())])
 
     def arrays(self):
         """x, w and y, of whole numbers."""
-        shapes = (self.n, self.c, *self.image), (self.o, self.c // self.groups, *self.kernel), (self.n, self.o, *self.out)
-        return [self.rng.integers(-9, 10, s).astype(float) for s in shapes]
+        return [self.rng.integers(-9, 10, s).astype(float) for s in self.shapes]
 
     def forward(self, x, w, b=None):
-        return ops.conv2d(x, w, b, self.stride, self.padding, self.dilation, self.groups)
+        return ops.conv2d(x, w, b, **self.options)
 
     def transposed(self, y, w, b=None):
-        return ops.conv_transpose2d(y, w, b, self.stride, self.padding, self.extra, self.groups, self.dilation)
+        return ops.conv_transpose2d(y, w, b, output_padding=self.extra, **self.options)
 
     def by_definition(self, x, w, y):
         """The three results of the sum, each from the other two."""
         to_x, to_w, to_y = np.zeros_like(x), np.zeros_like(w), np.zeros_like(y)
-        c, o = self.c // self.groups, self.o // self.groups
-        for b, k, i, j, m, u, v in itertools.product(*map(range, (self.n, self.o, *self.out, c, *self.kernel))):
-            channel = k // o * c + m
+        for b, k, i, j, m, u, v in itertools.product(*map(range, (self.n, len(w), *self.out, self.c, *self.kernel))):
+            channel = k // self.o * self.c + m
             p = i * self.stride[0] - self.padding[0] + u * self.dilation[0]
             q = j * self.stride[1] - self.padding[1] + v * self.dilation[1]
             if 0 <= p < self.image[0] and 0 <= q < self.image[1]:
@@ -57,17 +48,8 @@ class Config:
         return to_x, to_w, to_y
 
 
-@st.composite
-def axes(draw, transposed):
-    kernel, stride, dilation, out = (draw(st.integers(1, most)) for most in (3, 3, 3, 4))
-    extra = draw(st.integers(0, (max(stride, dilation) if transposed else stride) - 1))
-    total = (out - 1) * stride + dilation * (kernel - 1) + 1 + extra
-    return kernel, out, stride, draw(st.integers(0, (total - 1) // 2)), dilation, extra
-
-
 def configs(transposed=False):
-    small = st.integers(1, 2)
-    return st.builds(Config, small, st.integers(1, 3), small, small, st.tuples(axes(transposed), axes(transposed)))
+    return strategies.convolutions(transposed).map(lambda c: Config(**vars(c)))
 
 
 @given(configs())
@@ -119,8 +101,8 @@ FEW = [  # kernel, out, stride, padding, dilation, extra: of the rows and of the
 @pytest.mark.parametrize("config", FEW, ids=str)
 def test_gradients_to_second_order(config):
     x, w, y = (config.rng.standard_normal(a.shape) for a in config.arrays())
-    check_grads(config.forward, x, w, config.rng.standard_normal(config.o))
-    check_grads(config.transposed, y, w, config.rng.standard_normal(config.c))
+    check_grads(config.forward, x, w, config.rng.standard_normal(len(w)))
+    check_grads(config.transposed, y, w, config.rng.standard_normal(x.shape[1]))
 
 
 @given(configs(), st.integers(1, 40))
@@ -140,7 +122,7 @@ def test_blocks_of_the_batch_change_nothing(config, numbers):
 @given(configs())
 def test_one_image_without_batch_axis_and_bias(config):
     x, w, y = config.arrays()
-    b, d = np.arange(1.0, config.o + 1), np.arange(1.0, config.c + 1)
+    b, d = np.arange(1.0, len(w) + 1), np.arange(1.0, x.shape[1] + 1)
     np.testing.assert_array_equal(config.forward(x[0], w, b), config.forward(x, w)[0] + b[:, None, None])
     np.testing.assert_array_equal(config.transposed(y[0], w, d), config.transposed(y, w)[0] + d[:, None, None])
 
