@@ -235,6 +235,13 @@ def test_slope_of_known_functions():
     assert s.exists.tolist() == [True, True, False, False]
 
 
+def test_a_smooth_slope_is_sure_to_eleven_digits_after_a_few_steps():
+    at = []
+    s = numeric.slope(lambda t: at.append(t) or np.array([np.exp(t), np.sin(3 * t) + 2]), 2.0**-52, 1e-9)
+    np.testing.assert_allclose(s.value, [1, 3], rtol=1e-11)
+    assert len(at) <= 13 and not s.rough.any()
+
+
 def test_complex_step_is_taken_only_where_it_agrees():
     s = numeric.slope(lambda t: np.array([np.exp(t)]), 2.0**-52, 1e-9)
     sharp = numeric.complex_step(lambda t: np.array([np.exp(t)]), s)
