@@ -135,6 +135,7 @@ def test_in_a_large_array_the_wrong_number_is_found_and_named():
     wrong[123, 45] = 1.001
     assert " grad[123, 45]: " in message(lambda x: np.sin(x), x, vjp=lambda g, x: g * np.cos(x) * wrong)
     check_grads(ops.relu, x)
+    check_grads(ops.relu, np.where(x > 1, 0.0, x), order=1)  # many a kink, at which nothing is asked of a sum
 
 
 def test_float32_is_checked_in_float32():
