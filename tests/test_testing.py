@@ -13,7 +13,7 @@ import pytest
 from hypothesis import find, given, settings
 
 from tinygan import Tensor, grad, ops, primitive
-from tinygan.testing import GradientError, KinkError, check_grads, numeric, strategies
+from tinygan.testing import GradientError, KinkError, check_grads, jacobian, numeric, strategies
 
 pytest_plugins = ["pytester"]
 rng = np.random.default_rng(0)
@@ -89,10 +89,17 @@ def test_second_and_third_derivatives_are_checked():
     assert "order 3" in message(cube, real(3), order=3)
 
 
-def test_an_asymmetric_second_derivative_is_found():
+def test_an_asymmetric_second_derivative_is_found(monkeypatch):
     f = cubed(3)
     f.defvjp(lambda g, out, x: g * ops.raw(3 * x * x) + g * (x - ops.raw(x))[::-1])
     assert "order 2" in message(f, real(3))
+    monkeypatch.setattr(jacobian.Jacobian, "check", lambda self: None)  # without any numbers
+    assert "second derivatives in input 0 and input 0 are not symmetric" in message(f, real(3))
+
+
+def test_what_is_changed_in_place_is_named():
+    assert "changed its cotangent in place" in message(np.sin, real(3), vjp=lambda g, x: np.negative(g, out=g) * -np.cos(x))
+    assert "changed an input in place" in message(np.sin, real(3), vjp=lambda g, x: g * np.cos(x) + 0 * np.add(x, 1, out=x))
 
 
 @pytest.mark.parametrize("x, slope, passes", [(0.0, 0.3, True), (0.0, 1.0, True), (0.0, 1.1, False), (0.0, -0.1, False)])
