@@ -20,6 +20,12 @@ rng = np.random.default_rng(0)
 ROOT = Path(__file__).parent.parent
 
 
+@pytest.fixture(autouse=True)
+def the_same_numbers_for_each_test():
+    global rng
+    rng = np.random.default_rng(0)
+
+
 def real(*shape):
     return rng.standard_normal(shape)
 

@@ -126,7 +126,7 @@ class Jacobian:
         place = index(at[0], self.arrays[k].shape) if at.size == 1 else f" (a weighted sum of {at.size})"
         of = self.output(j) if self.full else "(a weighted sum of outputs)"
         words = f"d {of} / d {self.inputs[k]}: grad{place}: analytic {found!r}, "
-        if s.gap[j] > 0:
+        if s.gap[j] > 0 and not s.rough[j]:
             return f"{words}but this is a kink, with one-sided derivatives {low!r} and {high!r}", KinkError
         kind, why = (KinkError, ", which does not converge: is f rough or noisy here?") if s.rough[j] else (GradientError, "")
         return f"{words}numeric {value!r} ± {abs(s.error[j] / unit):.1g}{why}", kind
