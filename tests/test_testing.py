@@ -187,8 +187,6 @@ def test_mistakes_of_the_caller():
 
 def test_any_object_with_the_two_methods():
     class Doubled:
-        aliases = False
-
         def value(self, x):
             return (2 * x,)
 

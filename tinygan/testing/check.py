@@ -10,7 +10,7 @@ import numpy as np
 
 from . import engines, report
 from .engines import is_float
-from .jacobian import Jacobian, attempt, largest
+from .jacobian import Jacobian, attempt, largest, signed
 from .report import GradientError
 
 ROUNDING = 10_000  # what two ways to the same gradient may differ by, in units of the last place: 1 - tanh(4)**2 loses 1,000
@@ -74,9 +74,8 @@ class _Check:
         raise kind(message if self.depth == 1 else f"order {self.depth}, gradients of the gradients: {message}")
 
     def cotangents(self, outs):
-        """Random numbers of both signs for each output of floats, no two alike and none small."""
-        draw = lambda y: self.rng.uniform(0.5, 1.5, y.shape) * self.rng.choice([-1.0, 1.0], y.shape)
-        return [np.asarray(draw(y), y.dtype) if is_float(y) else None for y in outs]
+        """Random ones for each output of floats."""
+        return [np.asarray(signed(self.rng, y.shape), y.dtype) if is_float(y) else None for y in outs]
 
     def memory(self):
         """Bit by bit: what goes in stays as it is; what comes out has memory of its own, and comes out again next time."""
@@ -97,7 +96,7 @@ class _Check:
             g, a, name = found[k], self.arrays[k], self.inputs[k]
             if g is None or g.shape != a.shape or g.dtype != a.dtype:
                 self.fail(f"{name} is {a.shape} {a.dtype}, but its gradient is {g if g is None else f'{g.shape} {g.dtype}'}")
-            if not fn.aliases and any(np.shares_memory(g, o) for o in others):
+            if not getattr(fn, "aliases", False) and any(np.shares_memory(g, o) for o in others):
                 self.fail(f"the gradient of {name} shares memory with an input, a cotangent or another gradient: give a copy")
             others.append(g)
         self.found = _times(found)

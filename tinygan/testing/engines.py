@@ -108,6 +108,10 @@ class Engine:
         """A constant like x."""
         return self.lift(np.zeros_like(self.lower(x)))
 
+    def whole(self, outs, cotangents):
+        """Cotangents with zeros for None, as engines that take them all want them."""
+        return tuple(self.zeros(y) if c is None else c for y, c in zip(outs, cotangents))
+
 
 class Tinygan(Engine):
     """Functions of tinygan Tensors; `like`, a CuPy array, puts them on the GPU."""
@@ -175,7 +179,7 @@ class JAX(Engine):
         import jax
 
         outs, pull = jax.vjp(f, *xs)
-        return outs, lambda cs, graph=False: pull(tuple(self.zeros(y) if c is None else c for y, c in zip(outs, cs)))
+        return outs, lambda cs, graph=False: pull(self.whole(outs, cs))
 
 
 class Autograd(Engine):
@@ -193,7 +197,7 @@ class Autograd(Engine):
         import autograd
 
         pull, outs = autograd.make_vjp(lambda xs: autograd.builtins.tuple(f(*xs)))(autograd.builtins.tuple(tuple(xs)))
-        return outs, lambda cs, graph=False: pull(tuple(self.zeros(y) if c is None else c for y, c in zip(outs, cs)))
+        return outs, lambda cs, graph=False: pull(self.whole(outs, cs))
 
 
 class MyGrad(Engine):

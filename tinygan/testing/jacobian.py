@@ -28,6 +28,11 @@ def largest(a):
     return float(np.max(np.abs(a[np.isfinite(a)]), initial=0))
 
 
+def signed(rng, shape):
+    """Random numbers of both signs, no two alike and none small."""
+    return rng.uniform(0.5, 1.5, shape) * rng.choice([-1.0, 1.0], shape)
+
+
 class Jacobian:
     """The comparison at one point, where all outputs count as one vector.
 
@@ -51,7 +56,7 @@ class Jacobian:
         floats, m = [k for k, a in enumerate(self.arrays) if is_float(a)], self.ends[-1]
         n = sum(self.arrays[k].size for k in floats)
         self.full = n * m <= FULL and n + m <= LONG
-        self.cs = np.diag(self.rng.choice([-2.0, -0.5, 0.5, 2.0], m)) if self.full else self.signed(2, m)
+        self.cs = np.diag(self.rng.choice([-2.0, -0.5, 0.5, 2.0], m)) if self.full else signed(self.rng, (2, m))
         found = [self.pull(self.split(c)) for c in self.cs]
         for k in floats:
             self.rows = np.reshape([row[k].astype(np.float64) for row in found], (len(found), self.arrays[k].size))
@@ -70,7 +75,7 @@ class Jacobian:
         size, places = np.maximum(size, usual), range(a.size)
         yield np.arange(a.size), np.full(a.size, usual)
         if not self.full:
-            yield from ((np.arange(a.size), size * self.signed(a.size)) for _ in range(4))
+            yield from ((np.arange(a.size), size * signed(self.rng, a.size)) for _ in range(4))
             corners = itertools.islice(itertools.product((0, -1), repeat=a.ndim), 16)
             places = {int(np.arange(a.size).reshape(a.shape)[c]) for c in corners} | {*self.rng.integers(0, a.size, 8).tolist()}
         yield from ((np.array([i]), size[[i]]) for i in places)
@@ -163,10 +168,6 @@ class Jacobian:
     def replaced(self, arrays, k, x):
         """The arrays with x for input k."""
         return [x if i == k else a for i, a in enumerate(arrays)]
-
-    def signed(self, *shape):
-        """Random numbers of both signs, no two alike and none small."""
-        return self.rng.uniform(0.5, 1.5, shape) * self.rng.choice([-1.0, 1.0], shape)
 
     def flat(self, outs):
         """The outputs of floats as one vector of float64, or complex."""
