@@ -12,6 +12,7 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.11",
+    package_dir={"": "."},  # an editable install is a path then: leftovers of a plain one (compiled kernels) hide nothing
     packages=find_packages(include=["tinygan", "tinygan.*"]),
     package_data={"tinygan.data": ["digits/*"], "tinygan.metrics": ["judge.npz"]},
     zip_safe=False,
