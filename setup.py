@@ -17,9 +17,9 @@ setup(
     package_data={"tinygan.data": ["digits/*"], "tinygan.metrics": ["judge.npz"]},
     zip_safe=False,
     entry_points={"pytest11": ["tinygan.testing.plugin = tinygan.testing.plugin"]},
-    # NumPy and Numba do the work, and threadpoolctl keeps BLAS out of Numba's way; the others draw pictures and the progress
+    # NumPy and Numba do the work; the others draw pictures and the progress
     # bar, and are imported only for that
-    install_requires=["numpy>=2.0", "numba>=0.61", "threadpoolctl", "matplotlib", "pillow", "tqdm"],
+    install_requires=["numpy>=2.0", "numba>=0.61", "matplotlib", "pillow", "tqdm"],
     extras_require={
         "gpu": ["cupy-cuda13x[ctk]>=14"],
         "cuda12x": ["cupy-cuda12x[ctk]>=14"],

@@ -73,6 +73,10 @@ def _cases(dtype):
     yield case("col2im", whole(2 * 12, 30), (2, 6, 5, 5), *strided)
     yield case("col2im", real(16, 4 * 300), (1, 9, 9, 300), (4, 4), (2, 2), (2, 2), (0, 0), (1, 1))
     yield case("col2im", real(0, 30), (0, 6, 5, 5), *strided)
+    for n in (0, 3):
+        x, w, y, geometry = whole(n, 6, 5, 5), whole(3, 2, 5, 7), whole(n, 3, 4, 7), strided[2:]
+        yield from (case("conv", x, w, (3, 4), *geometry), case("conv_transpose", y, w, (6, 5), *geometry))
+        yield case("conv_filter", x, y, (3, 2), *geometry)
     for slope in (0.0, 0.2):
         yield from (case("leaky_relu", a, slope) for a in (image, edge, real(0, 3)))
         yield from (case("leaky_relu_grad", real(*a.shape), a, slope) for a in (image, edge, real(3)))

@@ -47,12 +47,13 @@ def large(dtype):
         return Case(name, tuple(args), rtol, dtype)
 
     for n in (1, 37):
-        image = whole(n, 17, 9, 13)
-        yield from (case("im2col", x, *STRIDED) for x in (image, channels_last(whole(n, 9, 13, 17)), image[:, ::-1]))
-        yield case("col2im", whole(n * 72, 78), (n, 17, 9, 13), *STRIDED)
-        yield from (case("im2col", whole(n, 4, 9, 13), *SIDEWAYS), case("col2im", whole(n * 54, 78), (n, 4, 9, 13), *SIDEWAYS))
-        yield from (case("im2col", whole(n, 3, 10, 9), *OUTSIDE), case("col2im", whole(n * 136, 36), (n, 3, 10, 9), *OUTSIDE))
-        yield from (case("im2col", image, *APART), case("col2im", whole(26, n * 20).T, (n, 17, 9, 13), *APART))
+        for size, kernel, *geometry in (STRIDED, SIDEWAYS, OUTSIDE, APART):
+            h, w = ((o - 1) * s + d * (k - 1) + 1 - 2 * p for o, k, s, p, d in zip(size, kernel, *geometry))
+            for c, o in ((1, 70), (13, 3), (33, 17)):
+                x, f, y = whole(n, h + 1, w, c), whole(*kernel, c, o), whole(n, *size, o)
+                yield from (case("conv", a, f, size, *geometry) for a in (x, np.asfortranarray(x), x[:, ::-1]))
+                yield case("conv_transpose", y, f, (h + 1, w), *geometry)
+                yield case("conv_filter", x, y, kernel, *geometry)
     for shape in ((3, 5), (3, 7, 11, 19), (5, 7, 31, 33)):
         x, g = whole(*shape), whole(*shape)
         for slope in (0.0, 0.5):
@@ -71,7 +72,10 @@ def large(dtype):
         for t, g in ((1, state[0][::-1]), (1000, np.ascontiguousarray(state[1] * 2))):
             yield case("adam", state[0], g, *state[1:], np.array([1e-3]), np.array([t]), 0.5, 0.999, 1e-8, rtol=near)
         yield from (case("lerp", state[0], state[1], 0.25, rtol=near), case("lerp", whole(*shape), whole(*shape)[::-1], 0.5))
-    yield from (case("gemm", whole(60, 70), whole(70, 50)), case("gemm", whole(70, 300).T, whole(200, 70).T))
+    for m, k, n in ((60, 70, 50), (300, 70, 200), (7, 300, 300), (1, 600, 701), (100, 1, 3000), (61, 530, 19)):
+        a, b = whole(m, k), whole(k, n)
+        yield from (case("gemm", x, y) for x in (a, np.asfortranarray(a), a[:, ::-1]) for y in (b, np.asfortranarray(b)))
+        yield from (case("gemm", np.stack([a, 2 * a]), np.stack([b, b]).transpose(0, 1, 2)), case("gemm", np.stack([a, -a]), b))
     for shape in ((33,), (111, 5, 7), (300, 301)):
         out = np.full(shape, 9, dtype)
         yield from (case("uniform", out, *KEY), case("normal", out, *KEY, rtol=10 * near))
@@ -304,12 +308,3 @@ def test_without_numba_the_reference_does_the_work_and_says_so_once(monkeypatch)
         kernels._cpu.cache_clear()
     monkeypatch.undo()
     assert kernels.of(np.ones(1)) is cpu
-
-
-def test_overlapping_products_give_blas_its_threads_back():
-    before = [blas.get_num_threads() for blas in host._blas()]
-    first, second = host.one_blas_thread(), host.one_blas_thread()
-    first.__enter__(), second.__enter__(), first.__exit__()  # as two threads may interleave
-    assert all(blas.get_num_threads() == 1 for blas in host._blas())
-    second.__exit__()
-    assert [blas.get_num_threads() for blas in host._blas()] == before

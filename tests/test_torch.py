@@ -125,14 +125,15 @@ def test_gaussian_kl():
 @given(configs(), st.booleans())
 def test_conv2d(c, bias):
     x, w, _ = (c.rng.standard_normal(a.shape) for a in c.arrays())
-    agree(c.forward, lambda x, w, b=None: F.conv2d(x, w, b, c.stride, c.padding, c.dilation, c.groups), x, w, *[real(c.o)] * bias)
+    options = c.stride, c.padding, c.dilation, c.groups
+    agree(c.forward, lambda x, w, b=None: F.conv2d(x, w, b, *options), x, w, *[real(len(w))] * bias)
 
 
 @given(configs(transposed=True), st.booleans())
 def test_conv_transpose2d(c, bias):
     _, w, y = (c.rng.standard_normal(a.shape) for a in c.arrays())
     options = c.stride, c.padding, c.extra, c.groups, c.dilation
-    agree(c.transposed, lambda y, w, b=None: F.conv_transpose2d(y, w, b, *options), y, w, *[real(c.c)] * bias)
+    agree(c.transposed, lambda y, w, b=None: F.conv_transpose2d(y, w, b, *options), y, w, *[real(w.shape[1] * c.groups)] * bias)
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same':UserWarning")

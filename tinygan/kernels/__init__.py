@@ -24,3 +24,18 @@ def _cpu():
     except Exception as e:  # missing, or broken by a NumPy it does not know
         warnings.warn(f"tinygan: Numba cannot be used ({e}); plain NumPy does its work, several times slower", stacklevel=3)
         return reference
+
+
+LARGE = 1 << 16  # elements: below, a NumPy expression is as fast as it gets
+
+
+def elementwise(f):
+    """f, a function of one or two arrays or numbers, left to the device's own `elementwise` where they are large."""
+
+    @functools.wraps(f)
+    def either(x, *y):
+        if getattr(x, "size", 0) < LARGE and (not y or getattr(y[0], "size", 0) < LARGE):
+            return f(x, *y)
+        return of(x if hasattr(x, "size") else y[0]).elementwise(f, x, *y)
+
+    return either

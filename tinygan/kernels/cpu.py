@@ -2,7 +2,7 @@
 
 Each loop is a plain function of (start, stop, ...), compiled on the line below it and kept on disk (`cache=True`), above the
 raw function that hands each core a part of it. Parts write to separate places and sums are made in fixed blocks: a result
-does not depend on the number of cores. Matrix products are NumPy's BLAS on one thread, shared out in the same way.
+does not depend on the number of cores. Matrix products and convolutions have files of their own: `product`, `direct`, `spectral`.
 """
 
 import math
@@ -10,101 +10,57 @@ import math
 import numba
 import numpy as np
 
-from . import reference
-from .host import contiguous, dense, empty, empty_like, flat, gemm, like, split  # noqa: F401
-from .reference import index_add  # noqa: F401  (as good as a loop)
+from . import direct, reference, spectral
+from .host import contiguous, dense, elementwise, empty, empty_like, flat, like, split  # noqa: F401
+from .product import gemm  # noqa: F401
+from .reference import col2im, im2col, index_add  # noqa: F401  (the first two for whoever asks; index_add is as good as a loop)
 
-COLUMNS = 1 << 20  # 4 MB of float32: a block of columns stays in the cache between im2col and the product
 SMALL = 1 << 12  # below so many elements a NumPy expression is as fast
 
 word = np.uintp  # an index that cannot be negative: Numba need not wrap it around, and the loop becomes vector code
 jit = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 
-def _im2col(start, stop, x, cols, c, size, outputs, kernel, stride, padding, dilation):
-    (h, w), (oh, ow), (kh, kw), (sh, sw), (ph, pw), (dh, dw) = size, outputs, kernel, stride, padding, dilation
-    for r in range(start, stop):  # a row of output positions
-        image, i = r // oh * h * w * c, r % oh
-        for j in range(ow):
-            left = j * sw - pw
-            for u in range(kh):
-                y, to = i * sh - ph + u * dh, ((r * ow + j) * kh + u) * kw * c
-                if y < 0 or y >= h:
-                    for q in range(kw * c):
-                        cols[word(to + q)] = 0
-                elif dw == 1:  # the taps of an image row lie side by side
-                    at, first, last = image + (y * w + left) * c, min(max(0, -left), kw) * c, max(min(kw, w - left), 0) * c
-                    for q in range(first):
-                        cols[word(to + q)] = 0
-                    for q in range(first, last):
-                        cols[word(to + q)] = x[word(at + q)]
-                    for q in range(max(first, last), kw * c):
-                        cols[word(to + q)] = 0
-                else:
-                    for v in range(kw):
-                        z = left + v * dw
-                        at, inside = image + (y * w + z) * c, 0 <= z < w
-                        for q in range(c):
-                            cols[word(to + v * c + q)] = x[word(at + q)] if inside else 0
+def conv(x, w, size, stride, padding, dilation):
+    geometry = size, stride, padding, dilation
+    return _route(x, w, x.shape, w.shape, *geometry).conv(x, w, *geometry)
 
 
-_im2col = jit(_im2col)
+def conv_transpose(y, w, size, stride, padding, dilation):
+    geometry = stride, padding, dilation
+    route = _route(y, w, (len(y), *size, w.shape[2]), w.shape, y.shape[1:3], *geometry)
+    return route.conv_transpose(y, w, size, *geometry)
 
 
-def im2col(x, size, kernel, stride, padding, dilation):
-    n, h, w, c = x.shape
-    rows, k = n * size[0] * size[1], kernel[0] * kernel[1] * c
-    cols = empty((rows, k), x.dtype)
-    geometry = c, (h, w), size, kernel, stride, padding, dilation
-    split(_im2col, n * size[0], cols.size, contiguous(x).reshape(-1), cols.reshape(-1), *geometry)
-    return cols
+def conv_filter(x, y, size, stride, padding, dilation):
+    geometry = stride, padding, dilation
+    route = _route(x, y, x.shape, (*size, x.shape[3], y.shape[3]), y.shape[1:3], *geometry)
+    return route.conv_filter(x, y, size, *geometry)
 
 
-def _col2im(start, stop, cols, x, c, size, outputs, kernel, stride, padding, dilation):
-    (h, w), (oh, ow), (kh, kw), (sh, sw), (ph, pw), (dh, dw) = size, outputs, kernel, stride, padding, dilation
-    for b in range(start, stop):  # an image
-        image = b * h * w * c
-        for q in range(h * w * c):
-            x[word(image + q)] = 0
-        for i in range(oh):
-            for j in range(ow):
-                left = j * sw - pw
-                for u in range(kh):
-                    y, of = i * sh - ph + u * dh, (((b * oh + i) * ow + j) * kh + u) * kw * c
-                    if 0 <= y < h and dw == 1:
-                        at = image + (y * w + left) * c
-                        for q in range(min(max(0, -left), kw) * c, max(min(kw, w - left), 0) * c):
-                            x[word(at + q)] += cols[word(of + q)]
-                    elif 0 <= y < h:
-                        for v in range(kw):
-                            z = left + v * dw
-                            if 0 <= z < w:
-                                at = image + (y * w + z) * c
-                                for q in range(c):
-                                    x[word(at + q)] += cols[word(of + v * c + q)]
-
-
-_col2im = jit(_col2im)
-
-
-def col2im(cols, shape, size, kernel, stride, padding, dilation):
-    x, (n, h, w, c) = empty(shape, cols.dtype), shape
-    geometry = c, (h, w), size, kernel, stride, padding, dilation
-    split(_col2im, n, cols.size, contiguous(cols).reshape(-1), x.reshape(-1), *geometry)
-    return x
+def _route(a, b, image, filters, size, stride, padding, dilation):
+    """The module whose conv, conv_transpose and conv_filter serve arrays a and b best: with the fewest multiplications."""
+    (n, h, w, c), (kh, kw, _, o), positions = image, filters, size[0] * size[1]
+    if not a.size * b.size or a.dtype != b.dtype or a.dtype.char not in "fd":
+        return reference
+    if a.dtype.char == "d" or stride != (1, 1) or dilation != (1, 1):
+        return direct
+    numbers = 1.5 * math.prod(spectral.lengths((h, w), (kh, kw), size, padding))  # three for a frequency and its conjugate
+    through = numbers * (n * h * w * c + n * positions * o + kh * kw * c * o + n * c * o)
+    return spectral if 2 * through < n * positions * kh * kw * c * o else direct
 
 
 def _leaky_relu(start, stop, x, slope, out):
     x, out, zero = x[start:stop], out[start:stop], x.dtype.type(0)
     for i in range(x.size):
-        out[i] = x[i] if x[i] > zero else x[i] * slope
+        out[i] = x[i] if not x[i] <= zero else (x[i] * slope if slope != zero else zero)
 
 
 _leaky_relu = jit(_leaky_relu)
 
 
 def leaky_relu(x, slope):
-    if x.size < SMALL or slope == 0:
+    if x.size < SMALL:
         return reference.leaky_relu(x, slope)
     x = x if dense(x) else contiguous(x)
     out = empty_like(x)

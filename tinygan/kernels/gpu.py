@@ -11,10 +11,9 @@ import math
 import cupy
 import numpy as np
 
-from .reference import index_add  # noqa: F401  (np.add.at is cupy.add.at here; only repeated indices meet in any order)
+from .reference import convolutions, elementwise, index_add  # noqa: F401  (np.add.at is cupy.add.at here; its sums have no order)
 
 empty, contiguous, Kernel = cupy.empty, cupy.ascontiguousarray, cupy.ElementwiseKernel
-COLUMNS = 1 << 28  # 1 GB of float32: few, large products; what `im2col` gives goes back to the pool right after
 WORKSPACE = 32 << 20  # bytes that cuBLAS asks for on Hopper
 TYPES = {"f": (0, 68), "d": (1, 70)}  # cudaDataType_t and cublasComputeType_t by dtype; 77 for 68 would be TF32
 
@@ -157,6 +156,9 @@ def col2im(cols, shape, size, kernel, stride, padding, dilation):
     return x
 
 
+conv, conv_transpose, conv_filter = convolutions(im2col, col2im, gemm, empty, numbers=1 << 28)  # 1 GB of float32 at a time
+
+
 def _launch(source, name, rows, width, *args):
     """A thread for each (row, column), 256 to a block; args are arrays and NumPy scalars."""
     if rows and width:
@@ -170,8 +172,7 @@ def _kernel(source, name, char):
 
 
 def moments(x):
-    total, square = _column_sums("moments", x)
-    return _moments(contiguous(x), total, square, len(x))
+    return _moments(contiguous(x), *_column_sums("moments", x), len(x))
 
 
 def norm_sums(g, x, mean, inv):

@@ -1,10 +1,9 @@
-"""The host under the Numba kernels: a team of threads that shares out loops and matrix products, and memory used again.
+"""The host under the Numba kernels: a team of threads that shares out loops, and memory used again.
 
-Both are there because a training step does the same work on arrays of the same sizes each time. This file knows threads,
-BLAS and bytes, and no loop of its own.
+Both are there because a training step does the same work on arrays of the same sizes each time. This file knows threads and
+bytes, and compiles nothing.
 """
 
-import functools
 import math
 import os
 import queue
@@ -23,8 +22,8 @@ def split(kernel, n, size, *args):
     """kernel(start, stop, *args) over 0..n, shared among the cores; in one part if it touches few elements (`size`).
 
     The team are Python threads that sleep when idle, and the kernels release the interpreter. Numba's own parallel loops
-    would be shorter to write, but their threads spin between loops and take the cores from BLAS. The caller works too and
-    takes whatever part is next, so a thread that wakes late, or not at all on a busy machine, is not waited for.
+    would be shorter to write, but their threads spin between loops, as BLAS's do, and take the cores from whatever else
+    runs. The caller works too and takes whatever part is next: a thread that wakes late on a busy machine is not waited for.
     """
     if size < ALONE or CORES == 1:
         return kernel(0, n, *args)
@@ -64,38 +63,6 @@ if hasattr(os, "register_at_fork"):  # threads do not survive a fork: the child 
     os.register_at_fork(after_in_child=_workers.clear)
 
 
-class one_blas_thread:
-    """Inside it NumPy's BLAS stays on the thread that calls it: `split` shares a product out among the team instead.
-
-    BLAS's own threads wait for each other, and for more work, by spinning: beside our loops, or any other busy program, a
-    step is many times slower. The last to leave gives the threads back.
-    """
-
-    inside, before = 0, ()
-
-    def __enter__(self):
-        with _lock:
-            if one_blas_thread.inside == 0:
-                one_blas_thread.before = [(blas, blas.get_num_threads()) for blas in _blas()]
-                for blas in _blas():
-                    blas.set_num_threads(1)
-            one_blas_thread.inside += 1
-
-    def __exit__(self, *exc):
-        with _lock:
-            one_blas_thread.inside -= 1
-            if one_blas_thread.inside == 0:
-                for blas, n in one_blas_thread.before:
-                    blas.set_num_threads(n)
-
-
-@functools.cache
-def _blas():
-    from threadpoolctl import ThreadpoolController
-
-    return [c for c in ThreadpoolController().lib_controllers if c.user_api == "blas"]
-
-
 _buffers, _lock = {}, threading.Lock()
 
 
@@ -124,23 +91,27 @@ _ALONE = _references([np.empty(0)])[0]  # the count of an array that only a list
 
 
 def _memory_order(x):
+    if x.flags.c_contiguous:
+        return range(x.ndim)
     return sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
 
 
 def dense(x):
     """Whether x fills its memory forwards and without gaps, in some order of its axes."""
-    return x.transpose(_memory_order(x)).flags.c_contiguous
+    return x.flags.c_contiguous or x.transpose(_memory_order(x)).flags.c_contiguous
 
 
 def flat(x):
     """A dense x as one axis, in the order of its memory: a view."""
+    if x.flags.c_contiguous:
+        return x.reshape(-1)
     return x.transpose(_memory_order(x)).reshape(-1)
 
 
-def empty_like(x):
+def empty_like(x, dtype=None):
     """`empty` with x's shape, and its axes in x's order in memory."""
     order = _memory_order(x)
-    return empty(tuple(x.shape[i] for i in order), x.dtype).transpose(sorted(range(x.ndim), key=order.__getitem__))
+    return empty(tuple(x.shape[i] for i in order), dtype or x.dtype).transpose(sorted(range(x.ndim), key=order.__getitem__))
 
 
 def like(g, x):
@@ -161,18 +132,31 @@ def contiguous(x):
     return out
 
 
-def gemm(a, b, out=None):
-    if a.ndim > 2 or b.ndim > 2:
-        return np.matmul(a, b, out=out)
-    (m, k), n = a.shape, b.shape[1]
-    out = empty((m, n), a.dtype) if out is None else out
-    with one_blas_thread():
-        split(_gemm, max(m, n), m * n * k >> 6, a, b, out, m >= n)
+BLOCK = 1 << 14  # elements at a time: what f makes on the way stays in the cache
+
+
+def elementwise(f, *args):
+    """f(*args), where f works element by element on arrays that broadcast: block by block, shared among the cores."""
+    shape = np.broadcast_shapes(*(np.shape(a) for a in args))
+    model = next((a for a in args if np.shape(a) == shape and dense(a)), None)
+    if model is None:
+        return f(*args)
+    if all(a.strides == model.strides for a in args if np.ndim(a)):
+        laid = [flat(a) if np.ndim(a) else a for a in args]
+    else:
+        order = _memory_order(model)
+        laid = [np.broadcast_to(a, shape).transpose(order) if np.ndim(a) else a for a in args]
+    like = next(a for a in laid if np.ndim(a))
+    nothing = f(*(a[:0] if np.ndim(a) else a for a in laid))
+    out = empty_like(model, nothing.dtype)
+    rows = flat(out) if like.ndim == 1 else out.transpose(order)
+    split(_blocks, len(rows), out.size, f, laid, rows, np.geterr())
     return out
 
 
-def _gemm(start, stop, a, b, out, by_rows):
-    if by_rows:
-        np.matmul(a[start:stop], b, out=out[start:stop])
-    else:
-        np.matmul(a, b[:, start:stop], out=out[:, start:stop])
+def _blocks(start, stop, f, args, out, errors):
+    step = max(1, BLOCK * len(out) // max(out.size, 1))
+    with np.errstate(**errors):  # as in the thread that asked
+        for i in range(start, stop, step):
+            block = slice(i, min(i + step, stop))
+            out[block] = f(*(a[block] if np.ndim(a) else a for a in args))

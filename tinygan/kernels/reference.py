@@ -2,14 +2,13 @@
 
 Raw functions take and give arrays, never Tensors, and know nothing of gradients. The same names with the same arguments
 stand in all three modules; `kernels.of(array)` picks one. Images are channels-last here, (n, h, w, c): the columns of
-`im2col` are then runs of memory, and a convolution is one 2-D matrix product. `state` of the optimizers and the random
+`im2col` are then runs of memory, and a convolution is one matrix product. `state` of the optimizers and the random
 `step` are one-element arrays on the device, so that a captured GPU step can change them.
 """
 
+import math
+
 import numpy as np
-
-COLUMNS = 1 << 62  # how many numbers im2col may hold at a time: convolutions go through the batch in blocks of that size
-
 
 empty = np.empty  # memory for results; the other modules recycle it
 
@@ -17,6 +16,11 @@ empty = np.empty  # memory for results; the other modules recycle it
 def contiguous(x):
     """x in the order of its axes in memory: itself if it lies so."""
     return np.ascontiguousarray(x)
+
+
+def elementwise(f, *args):
+    """f(*args), for a function f of numbers, on arrays that broadcast against each other."""
+    return f(*args)
 
 
 def gemm(a, b, out=None):
@@ -60,6 +64,44 @@ def _taps(h, w, size, kernel, stride, padding, dilation):
         for v in range(kernel[1]):
             columns, j = axis(w, size[1], v, stride[1], padding[1], dilation[1])
             yield u, v, rows, columns, (i, j)
+
+
+def convolutions(im2col, col2im, gemm, empty, numbers):
+    """The three faces of `ops.conv` from a device's im2col, col2im and gemm, with so many numbers in columns at a time.
+
+    Images are (n, h, w, c) and (n, oh, ow, o), filters (kh, kw, c, o); `size` is the (height, width) of the result.
+    """
+
+    def conv(x, w, size, stride, padding, dilation):
+        out = empty((len(x), *size, w.shape[3]), x.dtype)
+        for block in blocks(x, size, w.shape):
+            cols = im2col(x[block], size, w.shape[:2], stride, padding, dilation)
+            gemm(cols, w.reshape(-1, w.shape[3]), out=out[block].reshape(len(cols), w.shape[3]))
+        return out
+
+    def conv_transpose(y, w, size, stride, padding, dilation):
+        out = empty((len(y), *size, w.shape[2]), y.dtype)
+        for block in blocks(y, y.shape[1:3], w.shape):
+            cols = gemm(y[block].reshape(-1, w.shape[3]), w.reshape(-1, w.shape[3]).T)
+            out[block] = col2im(cols, out[block].shape, y.shape[1:3], w.shape[:2], stride, padding, dilation)
+        return out
+
+    def conv_filter(x, y, size, stride, padding, dilation):
+        out = empty((*size, x.shape[3], y.shape[3]), x.dtype)
+        out[...] = 0
+        for block in blocks(x, y.shape[1:3], out.shape):
+            cols = im2col(x[block], y.shape[1:3], size, stride, padding, dilation)
+            out += gemm(cols.T, y[block].reshape(len(cols), -1)).reshape(out.shape)
+        return out
+
+    def blocks(images, positions, filters):
+        step = max(1, numbers // max(1, math.prod(positions) * math.prod(filters[:3])))
+        return (slice(i, i + step) for i in range(0, len(images), step))
+
+    return conv, conv_transpose, conv_filter
+
+
+conv, conv_transpose, conv_filter = convolutions(im2col, col2im, gemm, np.empty, 1 << 62)
 
 
 def leaky_relu(x, slope):

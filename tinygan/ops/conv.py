@@ -7,8 +7,8 @@ A convolution pairs an image x, a filter w and an output y:  <conv(x, w), y> = s
 
 and the derivative of each is the other two: six one-line rules, closed under differentiation, whatever the stride, padding,
 dilation and groups (Dumoulin & Visin 2016 draw the pictures). Each is told the `size` of its result, because a stride that
-does not divide leaves it open. All three are im2col and a matrix product, a block of images at a time, on channels-last
-memory behind (n, c, h, w) views.
+does not divide leaves it open. `kernels/reference.py` shows each as im2col and a matrix product. The images are channels-last
+in memory, behind (n, c, h, w) views.
 """
 
 import numpy as np
@@ -22,36 +22,21 @@ from .shape import pad, reshape
 def _conv(x, w, *, size, groups, **geometry):  # (n, c, h, w), (o, c/groups, kh, kw) -> (n, o, *size)
     if groups > 1:
         return np.concatenate([_conv(x, w, size=size, groups=1, **geometry) for x, w in _split(groups, (x, 1), (w, 0))], 1)
-    k, x, filters = kernels.of(x), _last(x), _matrix(w)
-    out = k.empty((len(x), *size, len(w)), x.dtype)
-    for block in _blocks(x, size, w.shape[2:], k.COLUMNS):
-        cols = k.im2col(x[block], size, w.shape[2:], **geometry)
-        k.gemm(cols, filters, out=out[block].reshape(len(cols), len(w)))
-    return out.transpose(0, 3, 1, 2)
+    return kernels.of(x).conv(_last(x), _filters(w), size, **geometry).transpose(0, 3, 1, 2)
 
 
 @primitive
 def _transposed(y, w, *, size, groups, **geometry):  # (n, o, oh, ow), (o, c/groups, kh, kw) -> (n, c, *size)
     if groups > 1:
         return np.concatenate([_transposed(y, w, size=size, groups=1, **geometry) for y, w in _split(groups, (y, 1), (w, 0))], 1)
-    k, y, filters = kernels.of(y), _last(y), _matrix(w).T
-    out = k.empty((len(y), *size, w.shape[1]), y.dtype)
-    for block in _blocks(out, y.shape[1:3], w.shape[2:], k.COLUMNS):
-        cols = k.gemm(y[block].reshape(-1, len(w)), filters)
-        out[block] = k.col2im(cols, out[block].shape, y.shape[1:3], w.shape[2:], **geometry)
-    return out.transpose(0, 3, 1, 2)
+    return kernels.of(y).conv_transpose(_last(y), _filters(w), size, **geometry).transpose(0, 3, 1, 2)
 
 
 @primitive
 def _filter(x, y, *, size, groups, **geometry):  # (n, c, h, w), (n, o, oh, ow) -> (o, c/groups, *size)
     if groups > 1:
         return np.concatenate([_filter(x, y, size=size, groups=1, **geometry) for x, y in _split(groups, (x, 1), (y, 1))], 0)
-    k, x, y = kernels.of(x), _last(x), _last(y)
-    out = np.zeros_like(x, shape=(x.shape[3] * size[0] * size[1], y.shape[3]))
-    for block in _blocks(x, y.shape[1:3], size, max(k.COLUMNS, 4 * out.size)):  # large: adding up costs passes over out
-        cols = k.im2col(x[block], y.shape[1:3], size, **geometry)
-        out += k.gemm(cols.T, y[block].reshape(len(cols), -1))
-    return out.reshape(*size, x.shape[3], y.shape[3]).transpose(3, 2, 0, 1)
+    return kernels.of(x).conv_filter(_last(x), _last(y), size, **geometry).transpose(3, 2, 0, 1)
 
 
 _conv.defvjp(
@@ -69,23 +54,17 @@ _filter.defvjp(
 
 
 def _last(x):
-    """(n, c, h, w) as contiguous (n, h, w, c): no copy if that is how it lies in memory."""
-    return kernels.of(x).contiguous(x.transpose(0, 2, 3, 1))
+    """(n, c, h, w) as (n, h, w, c)."""
+    return x.transpose(0, 2, 3, 1)
 
 
-def _matrix(w):
-    """Filters (o, c, kh, kw) as a matrix (kh*kw*c, o), in the order of im2col's columns."""
-    return w.transpose(2, 3, 1, 0).reshape(-1, len(w))
+def _filters(w):
+    """(o, c, kh, kw) as (kh, kw, c, o)."""
+    return w.transpose(2, 3, 1, 0)
 
 
 def _split(groups, *arrays):
     return zip(*(np.split(a, groups, axis) for a, axis in arrays))
-
-
-def _blocks(x, size, kernel, numbers):
-    """Slices of the batch whose columns hold about so many numbers."""
-    step = max(1, numbers // max(1, x.shape[3] * size[0] * size[1] * kernel[0] * kernel[1]))
-    return (slice(i, i + step) for i in range(0, len(x), step))
 
 
 def pair(name, value, least):

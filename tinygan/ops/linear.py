@@ -1,4 +1,4 @@
-"""Matrix products. Their rules are matrix products of the transposed; `kernels.gemm` is the one door to BLAS."""
+"""Matrix products. Their rules are matrix products of the transposed; `kernels.gemm` is their one door."""
 
 from .. import kernels
 from ..autograd import describe, primitive
