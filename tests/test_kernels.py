@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygan import Tensor, grad, kernels, ops, random
-from tinygan.kernels import cpu, host, reference
+from tinygan.kernels import cpu, direct, host, reference, spectral
 
 rng = np.random.default_rng(1)
 real = lambda *shape: rng.standard_normal(shape)
@@ -89,6 +89,61 @@ LARGE += [Case("bits", (n, *KEY)) for n in (0, 1, 5, 1030, 32769)]
 @pytest.mark.parametrize("case", CASES + LARGE, ids=str)
 def test_equals_reference(case):
     case.check(cpu, lambda a: a.copy("K"), lambda result: result)
+
+
+@pytest.mark.parametrize("image, kernel, padding", [
+    ((7, 7), (5, 5), (2, 2)), ((6, 3), (2, 3), (0, 1)), ((1, 4), (3, 2), (4, 1)), ((5, 5), (5, 5), (0, 0)), ((2, 2), (1, 1), (0, 0))
+], ids=str)  # fmt: skip
+def test_spectral_convolutions_are_as_exact_as_direct_ones(image, kernel, padding):
+    size = tuple(i + 2 * p - k + 1 for i, k, p in zip(image, kernel, padding))
+    x, w, y = real(9, *image, 11), real(*kernel, 11, 13), real(9, *size, 13)
+    for face, *args in (("conv", x, w, size), ("conv_transpose", y, w, image), ("conv_filter", x, y, kernel)):
+        exact = getattr(reference, face)(*args, (1, 1), padding, (1, 1))
+        args = [a.astype(np.float32) if isinstance(a, np.ndarray) else a for a in args]
+        ours, plain = (getattr(k, face)(*args, (1, 1), padding, (1, 1)) for k in (spectral, reference))
+        assert ours.dtype == np.float32 and np.abs(ours - exact).max() < 5e-7 * np.sqrt(x.size) * np.abs(exact).std()
+        assert np.abs(ours - exact).max() < 8 * np.abs(plain - exact).max() + 1e-6
+
+
+def test_each_convolution_takes_the_route_with_the_fewest_multiplications():
+    def route(side, c, o, kernel, stride, padding, dtype="f", dilation=1):
+        size = (side + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+        x, w = np.zeros((128, side, side, c), dtype), np.zeros((kernel, kernel, c, o), dtype)
+        geometry = (size, size), (stride, stride), (padding, padding), (dilation, dilation)
+        return cpu._route(x, w, x.shape, w.shape, *geometry)
+
+    assert route(7, 128, 256, 5, 1, 2) is spectral
+    assert route(7, 128, 256, 5, 1, 2, "d") is route(14, 64, 128, 5, 2, 2) is route(7, 128, 256, 3, 1, 2, "f", 2) is direct
+    assert route(7, 128, 256, 1, 1, 0) is route(28, 64, 64, 3, 1, 1) is route(7, 1, 64, 5, 1, 2) is direct
+    assert route(7, 128, 256, 5, 1, 2, np.int64) is reference
+
+
+@pytest.mark.parametrize("f, shapes", [
+    (lambda x, y: x * y + x, [(130, 700), (130, 700)]),
+    (lambda x, y: x - y, [(7, 90, 11, 13), (90, 1, 1)]),
+    (lambda x, y: x < y, [(300, 301), (1, 301)]),
+    (lambda x, y: x / y, [(1,), (90_001,)]),
+    (lambda x, y: np.maximum(x, y), [(300, 1), (1, 300)]),
+    (np.exp, [(40, 51, 43)]),
+], ids=str)  # fmt: skip
+def test_large_elementwise_operations_equal_numpys(f, shapes):
+    arrays = [real(*s).astype(np.float32) for s in shapes]
+    for layout in (np.copy, np.asfortranarray, lambda a: channels_last(a) if a.ndim == 4 else a[::-1]):
+        args = [layout(arrays[0]), *arrays[1:]]
+        if layout is np.copy or len(args) == 1 or args[0].ndim < 4:
+            result = host.elementwise(f, *args)
+            assert result.dtype == f(*args).dtype
+            np.testing.assert_array_equal(result, f(*args))
+    np.testing.assert_array_equal(host.elementwise(lambda x: 2 - x, arrays[0]), 2 - arrays[0])
+
+
+def test_warnings_of_large_operations_follow_the_callers_errstate():
+    x = np.full(host.ALONE * 4, -1.0)
+    with np.errstate(all="raise"), pytest.raises(FloatingPointError):
+        ops.sqrt(x)
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("error")
+        assert np.isnan(ops.sqrt(x)).all()
 
 
 ROW, EVERY, STEP, RATE = np.broadcast_to(whole(1, 100), (100, 100)), (slice(None), slice(None, None, 2)), KEY[2], np.array([0.1])

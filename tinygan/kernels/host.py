@@ -141,7 +141,7 @@ def elementwise(f, *args):
     model = next((a for a in args if np.shape(a) == shape and dense(a)), None)
     if model is None:
         return f(*args)
-    if all(a.strides == model.strides for a in args if np.ndim(a)):
+    if all(a.shape == shape and a.strides == model.strides for a in args if np.ndim(a)):
         laid = [flat(a) if np.ndim(a) else a for a in args]
     else:
         order = _memory_order(model)

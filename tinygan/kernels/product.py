@@ -19,7 +19,7 @@ from .host import dense, empty, flat, split
 
 _features = cpu_target.target_context.codegen().magic_tuple()
 BYTES = 64 if "+avx512f" in _features[2] else 32 if "+avx2" in _features[2] else 16  # of a vector register
-ROWS = 10 if BYTES == 64 or "aarch64" in _features[0] else 6  # of a tile, two registers wide: 24 of 32 registers, or 12 of 16
+ROWS = 10 if BYTES == 64 or "aarch64" in _features[0] else 6  # of a tile: two vectors each in 20 of 32 registers, or 12 of 16
 DEPTH = 256  # so many k at a time: a packed block of B stays in the cache
 SMALL = 1 << 18  # multiplications: below, NumPy's own product is as fast, and stays on one thread
 
