@@ -92,7 +92,7 @@ def test_equals_reference(case):
 
 
 @pytest.mark.parametrize("image, kernel, padding", [
-    ((7, 7), (5, 5), (2, 2)), ((6, 3), (2, 3), (0, 1)), ((1, 4), (3, 2), (4, 1)), ((5, 5), (5, 5), (0, 0)), ((2, 2), (1, 1), (0, 0))
+    ((7, 7), (5, 5), (2, 2)), ((6, 3), (2, 3), (0, 1)), ((1, 4), (3, 2), (4, 1)), ((5, 5), (5, 5), (0, 0))
 ], ids=str)  # fmt: skip
 def test_spectral_convolutions_are_as_exact_as_direct_ones(image, kernel, padding):
     size = tuple(i + 2 * p - k + 1 for i, k, p in zip(image, kernel, padding))
