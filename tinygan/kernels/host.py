@@ -27,7 +27,7 @@ def split(kernel, n, size, *args):
     """
     if size < ALONE or CORES == 1:
         return kernel(0, n, *args)
-    parts, todo, done = 2 * CORES, queue.SimpleQueue(), queue.SimpleQueue()
+    parts, todo, done = CORES * (2 if size < 8 * ALONE else 4), queue.SimpleQueue(), queue.SimpleQueue()
     for i in range(parts):
         todo.put((n * i // parts, n * (i + 1) // parts))
     while len(_workers) < CORES - 1:
@@ -132,7 +132,7 @@ def contiguous(x):
     return out
 
 
-BLOCK = 1 << 14  # elements at a time: what f makes on the way stays in the cache
+BLOCK = 1 << 16  # elements at a time: what f makes on the way stays in the cache
 
 
 def elementwise(f, *args):
@@ -150,13 +150,15 @@ def elementwise(f, *args):
     nothing = f(*(a[:0] if np.ndim(a) else a for a in laid))
     out = empty_like(model, nothing.dtype)
     rows = flat(out) if like.ndim == 1 else out.transpose(order)
-    split(_blocks, len(rows), out.size, f, laid, rows, np.geterr())
+    split(_blocks, len(rows), out.size >> 3, f, laid, rows, np.geterr())
     return out
 
 
 def _blocks(start, stop, f, args, out, errors):
     step = max(1, BLOCK * len(out) // max(out.size, 1))
+    repeated = [np.ndim(a) > 0 and a.strides[0] == 0 for a in args]  # a block of it, written out, serves for all
+    args = [np.ascontiguousarray(a[:step]) if same else a for a, same in zip(args, repeated)]
     with np.errstate(**errors):  # as in the thread that asked
         for i in range(start, stop, step):
-            block = slice(i, min(i + step, stop))
-            out[block] = f(*(a[block] if np.ndim(a) else a for a in args))
+            n = min(step, stop - i)
+            out[i : i + n] = f(*((a[:n] if same else a[i : i + n]) if np.ndim(a) else a for a, same in zip(args, repeated)))

@@ -98,6 +98,15 @@ def lanes_of(n, itemsize):
 lanes_of = jit(lanes_of)
 
 
+def _depth(k):
+    """So many k at a time, in equal parts."""
+    parts = max(1, (k + DEPTH // 2) // DEPTH)
+    return max(1, (k + parts - 1) // parts)
+
+
+_depth = jit(_depth)
+
+
 def _multiply(m, n, k, a, rows, columns, b, c, to, step, add):
     """c[to[i] + j * step] (+)= sum over p of a[rows[i] + columns[p]] * b[p, j]; a is an address, b packed, c flat.
 
@@ -106,8 +115,8 @@ def _multiply(m, n, k, a, rows, columns, b, c, to, step, add):
     zero, size = c.dtype.type(0), c.itemsize
     lanes = lanes_of(n, size)
     width, spot, spots = (n + lanes - 1) // lanes * lanes, np.empty(ROWS * lanes, c.dtype), np.arange(ROWS) * lanes
-    for first in range(0, max(k, 1), DEPTH):
-        depth, more = min(DEPTH, k - first), add or first > 0
+    for first in range(0, max(k, 1), _depth(k)):
+        depth, more = min(_depth(k), k - first), add or first > 0
         for i in range(0, m, ROWS):
             for j in range(0, n, lanes):
                 whole = i + ROWS <= m and j + lanes <= n and step == 1
@@ -122,8 +131,8 @@ def _multiply(m, n, k, a, rows, columns, b, c, to, step, add):
                 else:
                     _wide(zero, left, above, columns_at, depth, of, at, into, more and whole)
                 if not whole:
-                    for u in range(min(ROWS, m - i)):
-                        for v in range(min(lanes, n - j)):
+                    for v in range(min(lanes, n - j)):
+                        for u in range(min(ROWS, m - i)):
                             place = to[i + u] + (j + v) * step
                             c[place] = spot[u * lanes + v] + (c[place] if more else zero)
 
@@ -134,8 +143,8 @@ _multiply = jit(_multiply)
 def _pack(start, stop, b, at, down, across, k, n, out):
     lanes = lanes_of(n, out.itemsize)
     width = (n + lanes - 1) // lanes * lanes
-    for first in range(0, k, DEPTH):
-        depth = min(DEPTH, k - first)
+    for first in range(0, k, _depth(k)):
+        depth = min(_depth(k), k - first)
         for j in range(start * lanes, stop * lanes, lanes):
             here, of, some = first * width + j * depth, at + first * down + j * across, min(lanes, n - j)
             if across == 1 and some == lanes:
