@@ -119,18 +119,16 @@ def _multiply(m, n, k, a, rows, columns, b, c, to, step, add):
         depth, more = min(_depth(k), k - first), add or first > 0
         for i in range(0, m, ROWS):
             for j in range(0, n, lanes):
+                row, column = rows.ctypes.data + 8 * i, columns.ctypes.data + 8 * first
+                panel = b.ctypes.data + size * (first * width + j * depth)
                 whole = i + ROWS <= m and j + lanes <= n and step == 1
-                left, above = a, rows.ctypes.data + 8 * i
-                columns_at, of = columns.ctypes.data + 8 * first, b.ctypes.data + size * (first * width + j * depth)
-                if whole:
-                    at, into = c.ctypes.data + size * j, to.ctypes.data + 8 * i
-                else:
-                    at, into = spot.ctypes.data, spots.ctypes.data
+                out = c.ctypes.data + size * j if whole else spot.ctypes.data
+                places = to.ctypes.data + 8 * i if whole else spots.ctypes.data
                 if n <= BYTES // size:
-                    _narrow(zero, left, above, columns_at, depth, of, at, into, more and whole)
+                    _narrow(zero, a, row, column, depth, panel, out, places, more and whole)
                 else:
-                    _wide(zero, left, above, columns_at, depth, of, at, into, more and whole)
-                if not whole:
+                    _wide(zero, a, row, column, depth, panel, out, places, more and whole)
+                if not whole:  # from the spot to where it belongs
                     for v in range(min(lanes, n - j)):
                         for u in range(min(ROWS, m - i)):
                             place = to[i + u] + (j + v) * step
@@ -221,7 +219,8 @@ def line(n, step, multiple=1):
 
 def whole(table, multiple):
     """A table, its last entry repeated up to a multiple: for a tile that is not full."""
-    return np.pad(table.ravel(), (0, -table.size % multiple), "edge")
+    table = table.ravel()
+    return np.append(table, np.repeat(table[-1:], -len(table) % multiple))
 
 
 def packed(b, down, across, k, n):
