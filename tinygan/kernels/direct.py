@@ -2,8 +2,8 @@
 
 The entries of the matrix that `im2col` would write are pixels, one for each pair of a row (an output position) and a column
 (a tap and a channel). A row's offset plus a column's is the pixel's place in a group of images that lie in zeros: the
-padding is written out, a few images at a time, and no bounds are left to check. The tables of offsets hold for any weights,
-and are kept. This file compiles nothing; the loops are in `product`.
+padding is written out, a few images at a time, and no bounds are left to check (Dukhan 2019, "The indirect convolution
+algorithm"). The tables of offsets hold for any weights, and are kept. The compiled loops are in `product`.
 """
 
 import functools
