@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygan import Tensor, grad, kernels, ops, random
-from tinygan.kernels import cpu, direct, host, reference, spectral
+from tinygan.kernels import cpu, direct, host, product, reference, spectral
 
 rng = np.random.default_rng(1)
 real = lambda *shape: rng.standard_normal(shape)
@@ -72,7 +72,7 @@ def large(dtype):
         for t, g in ((1, state[0][::-1]), (1000, np.ascontiguousarray(state[1] * 2))):
             yield case("adam", state[0], g, *state[1:], np.array([1e-3]), np.array([t]), 0.5, 0.999, 1e-8, rtol=near)
         yield from (case("lerp", state[0], state[1], 0.25, rtol=near), case("lerp", whole(*shape), whole(*shape)[::-1], 0.5))
-    for m, k, n in ((60, 70, 50), (300, 70, 200), (7, 300, 300), (1, 600, 701), (100, 1, 3000), (61, 530, 19)):
+    for m, k, n in ((60, 70, 50), (300, 70, 200), (7, 300, 300), (1, 600, 701), (100, 1, 3000), (61, 530, 19), (61, 530, 70)):
         a, b = whole(m, k), whole(k, n)
         yield from (case("gemm", x, y) for x in (a, np.asfortranarray(a), a[:, ::-1]) for y in (b, np.asfortranarray(b)))
         yield from (case("gemm", np.stack([a, 2 * a]), np.stack([b, b]).transpose(0, 1, 2)), case("gemm", np.stack([a, -a]), b))
@@ -135,6 +135,18 @@ def test_large_elementwise_operations_equal_numpys(f, shapes):
             assert result.dtype == f(*args).dtype
             np.testing.assert_array_equal(result, f(*args))
     np.testing.assert_array_equal(host.elementwise(lambda x: 2 - x, arrays[0]), 2 - arrays[0])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_products_into_arrays_of_any_layout(dtype):
+    a, b = whole(70, 300).astype(dtype), whole(300, 90).astype(dtype)
+    empty = lambda *shape: np.empty(shape, dtype)
+    for out in (empty(70, 90), empty(90, 70).T, empty(70, 180)[:, ::2], empty(70, 3, 90)[:, 1]):
+        assert product.gemm(a, b, out=out) is out
+        np.testing.assert_array_equal(out, a @ b)
+    stack, out = np.stack([a, -a, 2 * a]), empty(70, 3, 90).swapaxes(0, 1)
+    assert product.gemm(stack, b, out=out) is out
+    np.testing.assert_array_equal(out, stack @ b)
 
 
 def test_warnings_of_large_operations_follow_the_callers_errstate():

@@ -45,7 +45,7 @@ def _route(a, b, image, filters, size, stride, padding, dilation):
         return reference
     if a.dtype.char == "d" or stride != (1, 1) or dilation != (1, 1):
         return direct
-    numbers = 1.5 * math.prod(spectral.lengths((h, w), (kh, kw), size, padding))  # three for a frequency and its conjugate
+    numbers = 1.5 * math.prod(spectral.periods((h, w), padding))  # three for a frequency and its conjugate
     through = numbers * (n * h * w * c + n * positions * o + kh * kw * c * o + n * c * o)
     return spectral if 2 * through < n * positions * kh * kw * c * o else direct
 

@@ -18,28 +18,28 @@ from .host import empty
 from .product import gemm
 
 
-def lengths(image, kernel, size, padding):
-    """The periods, in pixels, at which what is outside the image is zeros and never the image again."""
-    return [max(h + p, o + k - 1 - p) for h, k, o, p in zip(image, kernel, size, padding)]
+def periods(image, padding):
+    """After so many pixels a transform begins again: with one side's padding, which then serves for both."""
+    return [h + p for h, p in zip(image, padding)]
 
 
 @functools.lru_cache(100)
 def _matrices(image, kernel, size, padding):
     """B (r, h*w), G (r, kh*kw) and A (r, oh*ow) in float32."""
-    periods = lengths(image, kernel, size, padding)
+    lengths = periods(image, padding)
     b, g, a = [], [], []
-    for f in np.ndindex(*periods):
-        opposite = tuple(-i % n for i, n in zip(f, periods))  # the conjugate: its numbers are known
+    for f in np.ndindex(*lengths):
+        opposite = tuple(-i % n for i, n in zip(f, lengths))  # the conjugate: its numbers are known
         if opposite < f:
             continue
-        turn = [2 * np.pi * i / n for i, n in zip(f, periods)]
+        turn = [2 * np.pi * i / n for i, n in zip(f, lengths)]
         angle = lambda extent, back=(0, 0): np.add.outer(*(t * (np.arange(m) - s) for t, m, s in zip(turn, extent, back))).ravel()  # noqa: E731
         (cx, sx), (cw, sw), (cy, sy) = ((np.cos(t), np.sin(t)) for t in (angle(image), angle(kernel), angle(size, padding)))
         if opposite == f:
             b, g, a = [*b, cx], [*g, cw], [*a, cy]
         else:  # (cx - i sx) (cw + i sw), the imaginary part from the product of the sums of both
             b, g, a = [*b, cx, -sx, cx - sx], [*g, cw, sw, cw + sw], [*a, 2 * (cy + sy), 2 * (sy - cy), -2 * sy]
-    return tuple(np.array(m, np.float32) / s for m, s in ((b, 1), (g, 1), (a, periods[0] * periods[1])))
+    return tuple(np.array(m, np.float32) / s for m, s in ((b, 1), (g, 1), (a, lengths[0] * lengths[1])))
 
 
 def _to(matrix, images):  # (r, h*w), (n, h, w, c) -> (r, n, c)
