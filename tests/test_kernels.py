@@ -150,7 +150,7 @@ def test_products_into_arrays_of_any_layout(dtype):
 
 
 def test_warnings_of_large_operations_follow_the_callers_errstate():
-    x = np.full(host.ALONE * 4, -1.0)
+    x = np.full(host.ALONE * 20, -1.0)
     with np.errstate(all="raise"), pytest.raises(FloatingPointError):
         ops.sqrt(x)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
