@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinygan import checkpoint, data, models, plot, random, train
+from tinygan import checkpoint, data, models, nn, optim, plot, random, train
 from tinygan.checkpoint import CheckpointError
 from tinygan.nn import losses
 
@@ -72,6 +72,19 @@ def test_objectives_train(objective):
     random.manual_seed(0)
     gan = models.dcgan(width=2, latent=5, objective=objective)
     assert np.isfinite(gan.step(np.zeros((4, 1, 28, 28), np.float32))["d_loss"])
+
+
+def test_the_critic_of_a_wgan_gp_settles_where_the_penalty_balances_the_gap():
+    random.manual_seed(0)
+    generator, critic = nn.Linear(1, 2), nn.Linear(2, 1)
+    generator.load_state_dict({"weight": np.zeros((2, 1)), "bias": np.zeros(2)})
+    gan = models.WGANGP(generator, critic, latent=1, lr=0)
+    gan.d_optimizer = optim.SGD(critic.parameters(), 0.03)
+    for _ in range(200):  # fakes are (0, 0), real samples (3, 4): d_loss is -5s + 10(s - 1)^2 for a slope s towards them
+        result = gan.step(np.array([[3, 4]] * 4, np.float32))
+        random.default.next_step()
+    np.testing.assert_allclose(critic.weight.data, [[0.75, 1.0]], rtol=1e-5)
+    np.testing.assert_allclose(result["d_loss"], -5.625, rtol=1e-5)
 
 
 def test_a_resumed_run_ends_with_the_same_weights(tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import nn, optim, random
 from ..autograd import grad, no_grad
-from ..nn.losses import non_saturating
+from ..nn.losses import gradient_penalty, non_saturating, wasserstein
 
 
 class GAN:
@@ -33,10 +33,14 @@ class GAN:
         """n latent points from N(0, 1), (n, latent)."""
         return (source or random.default).normal((n, self.latent), device=self.device)
 
+    def d_loss(self, fake, real):
+        """What D is to lower, on raw samples of both kinds, (n, ...) each."""
+        return self.objective(self.discriminator(fake), self.discriminator(real))
+
     def step(self, real):
         """One update of D on `real` (n, ...) and as many fakes, then one of G; the two losses as raw scalars."""
         fake = self.generator(self.noise(len(real)))
-        d_loss = self.objective(self.discriminator(fake.data), self.discriminator(real))  # fake.data: a constant, G stays
+        d_loss = self.d_loss(fake.data, real)  # fake.data: a constant, G stays
         self.d_optimizer.step(grad(d_loss, self.d_optimizer.params))
         g_loss = self.objective(self.discriminator(fake))
         self.g_optimizer.step(grad(g_loss, self.g_optimizer.params))
@@ -58,6 +62,21 @@ class GAN:
     def optimizers(self):
         """For a trainer that schedules the learning rate."""
         return [self.g_optimizer, self.d_optimizer]
+
+
+class WGANGP(GAN):
+    """The Wasserstein GAN whose critic D is kept at slopes near 1 (Gulrajani 2017, equation 3).
+
+    A step updates D once (the paper: five times, at lr 1e-4 and betas 0, 0.9). D may not normalise its batch.
+    """
+
+    def __init__(self, *networks_and_latent, penalty=10.0, objective=wasserstein, **options):
+        super().__init__(*networks_and_latent, objective=objective, **options)
+        self.penalty = penalty
+
+    def d_loss(self, fake, real):
+        mix = random.default.uniform((len(real),), device=self.device)
+        return super().d_loss(fake, real) + self.penalty * gradient_penalty(self.discriminator, real, fake, mix)
 
 
 def mlp(latent=100, lr=2e-4, **options):
