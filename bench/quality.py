@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 import torch
-from step import TorchGAN
+from peers import TorchGAN
 
 from tinygan import data, models, random
 from tinygan.metrics import Judge

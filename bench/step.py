@@ -1,126 +1,109 @@
-"""Milliseconds per training step next to PyTorch eager: the same networks, batch and optimizer, alternating in one process.
+"""Milliseconds per training step next to PyTorch and others: the same networks, batch and optimizer, alternating in one process.
 
-    python bench/step.py [--models dcgan dcgan5x5 mlp] [--batch-size 128] [--width 32] [--rounds 7]
+    python bench/step.py [--tasks mlp-gan dcgan5x5 mlp-vae conv-vae wgan-gp dcgan] [--peers jax ...] [--rounds 7] [--readme]
 
-Prints the median of both, and the median over rounds of their ratio: above 1, tinygan is faster. Needs torch.
+Before it is timed, each peer must report tinygan's losses for the first two steps. Printed are the medians of tinygan and of
+PyTorch; the work of a step, counted from the shapes of the matrix products and convolutions that tinygan asks for, forward and
+backward (a multiplication and an addition are two, taps in the padding count, and so does what a faster algorithm saves), and
+the rate at which it is done; and speeds, the medians over rounds of PyTorch's time over each peer's: above 1 is faster. The
+rate of one large product, measured first, is what the processor could do. "torch tuned" freezes D in G's update and fuses
+Adam. --readme prints the README's table as well.
 """
 
 import argparse
+import functools
+import math
 import statistics
-import time
 
 import numpy as np
-import torch
-from torch import nn
+from common import TASKS, Ours, images, machine, model, race, speed
+from peers import agree, peers
 
-from tinygan import models, random
+from tinygan import kernels, random
 
+TITLES = {"mlp-gan": "mlp GAN", "dcgan5x5": "DCGAN", "mlp-vae": "mlp VAE", "conv-vae": "conv VAE", "wgan-gp": "WGAN-GP",
+          "dcgan": "small DCGAN"}  # fmt: skip
 
-def twin(module):
-    """The PyTorch network that a tinygan network describes, with its weights."""
-    layers = []
-    for m in module:
-        name, arguments = type(m).__name__, ()
-        options = {}
-        if name == "Linear":
-            arguments, options = m.weight.shape[::-1], {"bias": m.bias is not None}
-        elif name in ("Conv2d", "ConvTranspose2d"):
-            into, out = m.weight.shape[1], m.weight.shape[0]
-            arguments = (into, out) if name == "Conv2d" else (out, into)
-            arguments += (m.weight.shape[2:],)
-            options = dict(m.options, bias=m.bias is not None)
-        elif name.startswith("BatchNorm"):
-            arguments = m.weight.shape
-        elif name == "LeakyReLU":
-            arguments = (m.negative_slope,)
-        elif name == "Dropout":
-            arguments = (m.p,)
-        elif name == "Unflatten":
-            arguments = (m.dim, m.unflattened_size)
-        layers.append(getattr(nn, name)(*arguments, **options))
-    net = nn.Sequential(*layers)
-    net.load_state_dict({k: torch.tensor(np.ascontiguousarray(v)) for k, v in module.state_dict().items()})
-    return net
+WORDS = {"tinygan": "**tinygan**", "torch tuned": "PyTorch tuned", "jax": "JAX jit", "mygrad": "MyGrad"}
 
 
-class TorchGAN:
-    """GAN.step, as a PyTorch user writes it."""
-
-    def __init__(self, gan):
-        self.generator, self.discriminator = twin(gan.generator), twin(gan.discriminator)
-        self.average = {k: v.clone() for k, v in self.generator.state_dict().items() if v.is_floating_point()}
-        lr, betas = gan.g_optimizer.lr, gan.g_optimizer.betas
-        self.g_optimizer = torch.optim.Adam(self.generator.parameters(), lr, betas)
-        self.d_optimizer = torch.optim.Adam(self.discriminator.parameters(), lr, betas)
-        self.latent, self.updates = gan.latent, 0
-
-    def step(self, real):
-        loss = nn.functional.binary_cross_entropy_with_logits
-        real, n = torch.from_numpy(real), len(real)
-        one, zero = torch.ones(n, 1), torch.zeros(n, 1)
-        fake = self.generator(torch.randn(n, self.latent))
-        self.d_optimizer.zero_grad()
-        d_loss = loss(self.discriminator(fake.detach()), zero) + loss(self.discriminator(real), one)
-        d_loss.backward()
-        self.d_optimizer.step()
-        self.g_optimizer.zero_grad()
-        g_loss = loss(self.discriminator(fake), one)
-        g_loss.backward()
-        self.g_optimizer.step()
-        self.updates += 1
-        weight = 1 - min(0.999, (1 + self.updates) / (10 + self.updates))
-        with torch.no_grad():
-            for name, value in self.generator.state_dict().items():
-                if name in self.average:
-                    self.average[name].lerp_(value, weight)
-        return {"d_loss": d_loss.item(), "g_loss": g_loss.item()}
+def ceilings(rounds, n=2048):
+    """{name: GFLOP/s} of the float32 product of two n x n matrices."""
+    a, b = np.random.default_rng(0).standard_normal((2, n, n)).astype(np.float32)
+    runs = {"tinygan": lambda: kernels.of(a).gemm(a, b), "numpy": lambda: a @ b}
+    return {name: 2 * n**3 / 1e6 / min(times) for name, times in race(runs, rounds).items()}
 
 
-def race(runs, rounds, seconds=1.0):
-    """{name: f} -> {name: [milliseconds per call, one a round]}, A B A B, so that a slow moment hits both."""
-    counts, times = {}, {name: [] for name in runs}
-    for name, f in runs.items():
-        f(), f()
-        start = time.perf_counter()
-        f()
-        counts[name] = max(1, round(seconds / (time.perf_counter() - start)))
-    for _ in range(rounds):
-        for name, f in runs.items():
-            f()
-            start = time.perf_counter()
-            for _ in range(counts[name]):
-                f()
-            times[name].append((time.perf_counter() - start) * 1e3 / counts[name])
-    return times
+def gflop(step):
+    """The work of a step of tinygan, from the shapes of the matrix products and convolutions that it asks for."""
+    module, total = kernels.of(np.zeros(1)), 0
+    size = {"gemm": lambda a, b: a.size * b.shape[-1],
+            "conv": lambda x, w, size: len(x) * math.prod(size) * w.size,
+            "conv_transpose": lambda y, w, size: y.size * w.size // w.shape[3],
+            "conv_filter": lambda x, y, size: y.size * math.prod(size) * x.shape[3]}  # fmt: skip
+    plain = {name: getattr(module, name) for name in size}
+
+    def counted(name):
+        def f(a, b, *others, **options):
+            nonlocal total
+            total += 2 * size[name](a, b, *others[:1])
+            return plain[name](a, b, *others, **options)
+
+        return f
+
+    try:
+        for name in size:
+            setattr(module, name, counted(name))
+        step()
+    finally:
+        for name, f in plain.items():
+            setattr(module, name, f)
+    return total / 1e9
+
+
+def measure(make, found, batch_size, rounds):
+    """GFLOP of a step, and {name: [milliseconds a step, one a round]}."""
+    agree(make, found)
+    random.manual_seed(0)
+    ours, batch = make(), images(batch_size)
+    sides = {"tinygan": Ours(ours)} | {name: peer for name, peer in ((n, of(ours)) for n, of in found.items()) if peer}
+    work = gflop(functools.partial(sides["tinygan"].step, batch))
+    return work, race({name: functools.partial(side.step, batch) for name, side in sides.items()}, rounds)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", choices=models.MODELS, default=list(models.MODELS))
+    found, missing = peers()
+    others = [name for name in found if name not in ("torch", "torch tuned")]
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS)
+    parser.add_argument("--peers", nargs="*", choices=others, default=others, help="beside PyTorch")
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--width", type=int, default=32, help="of dcgan")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--readme", action="store_true")
     args = parser.parse_args()
-    torch.set_num_threads(2)
-    torch.manual_seed(0)
-    print(f"torch {torch.__version__}, numpy {np.__version__}, 2 threads, float32,", end=" ")
-    print(f"batch {args.batch_size}, dcgan at width {args.width}")
-    print(f"{'model':10} {'tinygan ms':>11} {'torch ms':>9} {'speed':>7}")
-    for name in args.models:
-        random.manual_seed(0)
-        ours = models.MODELS[name](**({"width": args.width} if name == "dcgan" else {}))
-        theirs = TorchGAN(ours)
-        real = np.random.default_rng(0).uniform(-1, 1, (args.batch_size, 1, 28, 28)).astype(np.float32)
-
-        def step():
-            losses = ours.step(real)
-            random.default.next_step()
-            return {k: float(v) for k, v in losses.items()}
-
-        times = race({"ours": step, "torch": lambda: theirs.step(real)}, args.rounds)
-        ratio = statistics.median(t / o for o, t in zip(times["ours"], times["torch"]))
-        milliseconds = [statistics.median(times[who]) for who in ("ours", "torch")]
-        print(f"{name:10} {milliseconds[0]:11.1f} {milliseconds[1]:9.1f} {ratio:6.2f}x", flush=True)
+    found = {name: make for name, make in found.items() if name in args.peers or name not in others}
+    print(machine("numpy", "torch", *args.peers))
+    print(f"float32, batch {args.batch_size}, dcgan at width {args.width}, {args.rounds} rounds; {'; '.join(missing)}")
+    rates = ceilings(args.rounds)
+    print("a product of 2048 x 2048, GFLOP/s: " + ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items()))
+    names = ["tinygan", *found]
+    columns = ["step", "GFLOP", "tinygan ms", "GFLOP/s", "torch ms", "GFLOP/s", *names]
+    print("".join(f"{title:>12}" for title in columns))
+    table = {}
+    for task in args.tasks:
+        options = {"width": args.width} if task == "dcgan" else {}
+        work, times = measure(functools.partial(model, task, **options), found, args.batch_size, args.rounds)
+        ms = {name: statistics.median(t) for name, t in times.items()}
+        row = table[task] = {name: f"{speed(times, name, 'torch'):.2f}x" for name in times}
+        numbers = [work] + [number for name in ("tinygan", "torch") for number in (ms[name], 1e3 * work / ms[name])]
+        cells = [task, *(f"{number:.4g}" for number in numbers), *(row.get(name, "") for name in names)]
+        print("".join(f"{cell:>12}" for cell in cells), flush=True)
+        row |= {"PyTorch eager, ms": f"{ms['torch']:.3g}", "tinygan, ms": f"{ms['tinygan']:.3g}"}
+    if args.readme:
+        print(f"\n| batches of {args.batch_size} | {' | '.join(TITLES[task] for task in table)} |\n|---|{'--:|' * len(table)}")
+        for name in ["PyTorch eager, ms", "tinygan, ms", *(n for n in names if n != "torch")]:
+            print(f"| {WORDS.get(name, name)} | {' | '.join(row.get(name, '') for row in table.values())} |")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,125 @@
+"""What the benchmarks share: taking turns, asking a fresh process, naming the machine.
+
+On import it loads the standard library alone: Linux counts the memory of a process that starts another in the other's peak.
+"""
+
+import importlib.metadata
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+TASKS = ("mlp-gan", "dcgan5x5", "mlp-vae", "conv-vae", "wgan-gp", "dcgan")
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def model(task, **options):
+    """The model of tinygan that makes this training step."""
+    from tinygan import models
+
+    if task == "wgan-gp":
+        nets = models.dcgan5x5(**options)
+        return models.WGANGP(nets.generator, nets.discriminator, nets.latent)
+    name, _, kind = task.partition("-")
+    return (models.VAES if kind == "vae" else models.MODELS)[name](**options)
+
+
+def images(n, side=28):
+    """A batch of noise."""
+    import numpy as np
+
+    return np.random.default_rng(0).uniform(-1, 1, (n, 1, side, side)).astype(np.float32)
+
+
+class Ours:
+    """tinygan, as its trainer runs it."""
+
+    def __init__(self, model):
+        from tinygan import random
+
+        self.model, self.next_step = model, random.default.next_step
+
+    def step(self, batch):
+        losses = self.model.step(batch)
+        self.next_step()
+        return {k: float(v) for k, v in losses.items()}
+
+
+def machine(*packages):
+    """The processor, and the versions of what is measured, in a line."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    name = next((line.split(": ", 1)[1] for line in lines if line.startswith("model name")), platform.processor())
+    versions = [f"{p} {importlib.metadata.version(p)}" for p in packages]
+    return ", ".join([name, f"{CORES} cores" if CORES > 1 else "1 core", f"python {platform.python_version()}", *versions])
+
+
+def race(runs, rounds, seconds=1.0):
+    """{name: f} -> {name: [milliseconds per call, one a round]}, A B A B, so that a slow moment hits both."""
+    counts, times = {}, {name: [] for name in runs}
+    for name, f in runs.items():
+        f(), f()
+        start = time.perf_counter()
+        f()
+        counts[name] = max(1, round(seconds / (time.perf_counter() - start)))
+    for _ in range(rounds):
+        for name, f in runs.items():
+            f()
+            start = time.perf_counter()
+            for _ in range(counts[name]):
+                f()
+            times[name].append((time.perf_counter() - start) * 1e3 / counts[name])
+    return times
+
+
+def speed(times, name, base):
+    """How many times as fast as `base` is: the median over rounds."""
+    return statistics.median(b / t for b, t in zip(times[base], times[name]))
+
+
+def ask(script, env=None, **options):
+    """What the script's child(**options) gives, in a process of its own; `env` adds to its environment."""
+    command = [sys.executable, script, "--child", json.dumps(options)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, env=os.environ | (env or {}), text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def answer(main, child):
+    """Run a script: main(), or the child for the `ask` that started it."""
+    if sys.argv[1:2] == ["--child"]:
+        print(json.dumps(child(**json.loads(sys.argv[2]))))
+    else:
+        main()
+
+
+def peak():
+    """The most memory that this process has had at a time, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << (20 if sys.platform == "darwin" else 10))
+
+
+def alone(who, task, batch_size, steps, seconds=0, **options):
+    """A child that makes at least so many steps (20 or more), for at least so long, with "tinygan" or "torch".
+
+    Peak memory in MB before the first step, after twenty and at the end; the median of milliseconds a step.
+    """
+    batch, times = images(batch_size, options.get("side", 28)), []
+    if who == "torch":
+        sys.modules["numba"] = None  # tinygan draws the first weights, and its compiler must not count
+        warnings.simplefilter("ignore")
+        from peers import with_torch as peer
+    else:
+        peer = Ours
+    peer, before = peer(model(task, **options)), peak()
+    while len(times) < steps or sum(times) < seconds:
+        start = time.perf_counter()
+        peer.step(batch)
+        times.append(time.perf_counter() - start)
+        if len(times) == 20:
+            early = peak()
+    return {"before": before, "early": early, "peak": peak(), "ms": 1e3 * statistics.median(times[3:])}
