@@ -47,6 +47,14 @@ def test_every_model_steps_and_samples(name):
     np.testing.assert_allclose(gan.sample(300, z)[270:], gan.sample(30, z[270:]), atol=1e-5)  # one sample, whatever its batch
 
 
+def test_dcgan_makes_images_of_other_sides():
+    gan = models.dcgan(width=1, latent=2, side=12)
+    gan.step(np.zeros((2, 1, 12, 12), np.float32))
+    assert gan.sample(2).shape == (2, 1, 12, 12)
+    with pytest.raises(ValueError, match="multiple of 4, got 30"):
+        models.dcgan(side=30)
+
+
 def test_the_discriminators_update_leaves_the_generator_alone_and_the_other_way_round():
     gan, batches = tiny()
     generator, discriminator = gan.generator.state_dict(), gan.discriminator.state_dict()

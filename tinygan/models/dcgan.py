@@ -4,14 +4,19 @@ from .. import nn
 from .gan import GAN
 
 
-def dcgan(width=16, latent=64, lr=2e-3, **options):
-    """DCGAN with its 4x4 kernels and initial weights, scaled to 28x28: 7 -> 14 -> 28 and back, width to 4*width channels."""
-    w = width
+def dcgan(width=16, latent=64, lr=2e-3, side=28, **options):
+    """DCGAN with its 4x4 kernels and initial weights, scaled to 28x28: 7 -> 14 -> 28 and back, width to 4*width channels.
+
+    side: of other images, a multiple of 4.
+    """
+    if side < 4 or side % 4:
+        raise ValueError(f"dcgan: side must be a multiple of 4, got {side}")
+    w, s = width, side // 4
     generator = nn.Sequential(
-        nn.Linear(latent, 4 * w * 7 * 7),
-        nn.BatchNorm1d(4 * w * 7 * 7),
+        nn.Linear(latent, 4 * w * s * s),
+        nn.BatchNorm1d(4 * w * s * s),
         nn.ReLU(),
-        nn.Unflatten(1, (4 * w, 7, 7)),
+        nn.Unflatten(1, (4 * w, s, s)),
         nn.ConvTranspose2d(4 * w, 2 * w, 4, stride=2, padding=1),
         nn.BatchNorm2d(2 * w),
         nn.ReLU(),
@@ -24,7 +29,7 @@ def dcgan(width=16, latent=64, lr=2e-3, **options):
         nn.Conv2d(w, 2 * w, 4, stride=2, padding=1),
         nn.LeakyReLU(0.2),
         nn.Flatten(),
-        nn.Linear(2 * w * 7 * 7, 1),
+        nn.Linear(2 * w * s * s, 1),
     )
     return GAN(nn.init.dcgan(generator), nn.init.dcgan(discriminator), latent, lr, **options)
 
