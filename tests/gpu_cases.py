@@ -76,6 +76,7 @@ def _cases(dtype):
     for n in (0, 3):
         x, w, y, geometry = whole(n, 6, 5, 5), whole(3, 2, 5, 7), whole(n, 3, 4, 7), strided[2:]
         yield from (case("conv", x, w, (3, 4), *geometry), case("conv_transpose", y, w, (6, 5), *geometry))
+        yield from (case("conv", x, w, (3, 4), *geometry, whole(7)), case("conv_transpose", y, w, (6, 5), *geometry, whole(5)))
         yield case("conv_filter", x, y, (3, 2), *geometry)
     for slope in (0.0, 0.2):
         yield from (case("leaky_relu", a, slope) for a in (image, edge, real(0, 3)))
@@ -84,7 +85,7 @@ def _cases(dtype):
         x, g = real(rows, 5) + 3, real(rows, 5)
         yield from (case("affine", x, *c, rtol=near), case("norm_sums", g, x, *c, rtol=60 * near))
         yield from (case("moments", x, rtol=20 * near), case("norm_grad", g, x, *c, *c, c[1], rtol=9 * near))
-    yield case("moments", whole(16, 300))
+    yield from (case("moments", whole(16, 300)), case("column_sums", whole(16, 300)))
     for beta1 in (0.0, 0.5):
         p, g = image, np.ascontiguousarray(image[::-1])  # g lies otherwise than p, m and v
         state = np.moveaxis(real(2, 4, 4, 3), 3, 1), abs(np.moveaxis(real(2, 4, 4, 3), 3, 1))

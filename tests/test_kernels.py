@@ -52,7 +52,8 @@ def large(dtype):
             for c, o in ((1, 70), (13, 3), (33, 17)):
                 x, f, y = whole(n, h + 1, w, c), whole(*kernel, c, o), whole(n, *size, o)
                 yield from (case("conv", a, f, size, *geometry) for a in (x, np.asfortranarray(x), x[:, ::-1]))
-                yield case("conv_transpose", y, f, (h + 1, w), *geometry)
+                yield from (case("conv", x, f, size, *geometry, whole(o)), case("conv_transpose", y, f, (h + 1, w), *geometry))
+                yield case("conv_transpose", y, f, (h + 1, w), *geometry, whole(c))
                 yield case("conv_filter", x, y, kernel, *geometry)
     for shape in ((3, 5), (3, 7, 11, 19), (5, 7, 31, 33)):
         x, g = whole(*shape), whole(*shape)
@@ -66,7 +67,7 @@ def large(dtype):
             yield from (case("affine", a, *c, rtol=near), case("norm_sums", b, a, *c, rtol=60 * near))
             yield from (case("moments", a, rtol=20 * near), case("norm_grad", b, a, *c, *c, c[1], rtol=9 * near))
         x, g, a, b = whole(rows, 11), whole(rows, 11), whole(11), whole(11)
-        yield from (case("affine", x, a, b), case("norm_sums", g, x, a, np.exp2(b)))
+        yield from (case("affine", x, a, b), case("norm_sums", g, x, a, np.exp2(b)), case("column_sums", x))
     yield from (case("moments", a, rtol=20 * near) for a in (np.zeros((5000, 1)), real(4096, 2) * [1, 1e-3] + [0, 10]))
     for shape in ((5,), (3, 7, 11, 19), (5, 7, 31, 33)):
         state = [channels_last(a) if a.ndim == 4 else a for a in (real(*shape), real(*shape), abs(real(*shape)))]
@@ -98,10 +99,15 @@ def test_equals_reference(case):
 def test_spectral_convolutions_are_as_exact_as_direct_ones(image, kernel, padding):
     size = tuple(i + 2 * p - k + 1 for i, k, p in zip(image, kernel, padding))
     x, w, y = real(9, *image, 11), real(*kernel, 11, 13), real(9, *size, 13)
-    for face, *args in (("conv", x, w, size), ("conv_transpose", y, w, image), ("conv_filter", x, y, kernel)):
-        exact = getattr(reference, face)(*args, (1, 1), padding, (1, 1))
+    geometry = (1, 1), padding, (1, 1)
+    for face, *args in (
+        ("conv", x, w, size, *geometry, real(13)),
+        ("conv_transpose", y, w, image, *geometry, real(11)),
+        ("conv_filter", x, y, kernel, *geometry),
+    ):
+        exact = getattr(reference, face)(*args)
         args = [a.astype(np.float32) if isinstance(a, np.ndarray) else a for a in args]
-        ours, plain = (getattr(k, face)(*args, (1, 1), padding, (1, 1)) for k in (spectral, reference))
+        ours, plain = (getattr(k, face)(*args) for k in (spectral, reference))
         assert ours.dtype == np.float32 and np.abs(ours - exact).max() < 5e-7 * np.sqrt(x.size) * np.abs(exact).std()
         assert np.abs(ours - exact).max() < 8 * np.abs(plain - exact).max() + 1e-6
 

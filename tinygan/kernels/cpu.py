@@ -21,15 +21,15 @@ word = np.uintp  # an index that cannot be negative: Numba need not wrap it arou
 jit = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 
-def conv(x, w, size, stride, padding, dilation):
+def conv(x, w, size, stride, padding, dilation, bias=None):
     geometry = size, stride, padding, dilation
-    return _route(x, w, x.shape, w.shape, *geometry).conv(x, w, *geometry)
+    return _route(x, w, x.shape, w.shape, *geometry).conv(x, w, *geometry, bias)
 
 
-def conv_transpose(y, w, size, stride, padding, dilation):
+def conv_transpose(y, w, size, stride, padding, dilation, bias=None):
     geometry = stride, padding, dilation
     route = _route(y, w, (len(y), *size, w.shape[2]), w.shape, y.shape[1:3], *geometry)
-    return route.conv_transpose(y, w, size, *geometry)
+    return route.conv_transpose(y, w, size, *geometry, bias)
 
 
 def conv_filter(x, y, size, stride, padding, dilation):
@@ -110,6 +110,25 @@ def moments(x):
     split(_moments, BLOCKS, x.size, x, total, square)
     shift = total.sum(0) / rows
     return x[0] + shift, np.maximum(square.sum(0) / rows - shift * shift, 0)
+
+
+def _column_sums(start, stop, x, total):
+    rows, c = x.shape
+    for k in range(start, stop):
+        for i in range(k * rows // BLOCKS, (k + 1) * rows // BLOCKS):
+            for j in range(c):
+                total[k, j] += x[i, j]
+
+
+_column_sums = jit(_column_sums)
+
+
+def column_sums(x):
+    if x.size < SMALL:
+        return reference.column_sums(x)
+    total = np.zeros((BLOCKS, x.shape[1]), x.dtype)
+    split(_column_sums, BLOCKS, x.size, contiguous(x), total)
+    return total.sum(0)
 
 
 def _affine(start, stop, x, scale, shift, out):
@@ -226,7 +245,7 @@ _bits = jit(_bits)
 
 def bits(n, key, draw, step):
     out, t = empty(((n + 3) // 4 * 4,), np.uint32), int(step[0])
-    split(_bits, len(out) // 4, len(out), out, *(np.uint32(i) for i in (draw, t & 0xFFFFFFFF, t >> 32, *key)))
+    split(_bits, len(out) // 4, 4 * len(out), out, *(np.uint32(i) for i in (draw, t & 0xFFFFFFFF, t >> 32, *key)))
     return out[:n]
 
 

@@ -61,29 +61,34 @@ def phases(source, image, kernel, stride, padding, dilation, itemsize, multiple)
     return (group, hp, wp, o), (top, left), found, *map(np.concatenate, (rows, columns, to)), chosen
 
 
-def conv(x, w, size, stride, padding, dilation):
+def conv(x, w, size, stride, padding, dilation, bias=None):
     o, x = w.shape[3], contiguous(x)
     group, corner, rows, columns = patches(x.shape, size, w.shape[:2], stride, padding, dilation, x.itemsize)
     out, phase = empty((len(x), *size, o), x.dtype), np.array([(size[0] * size[1], len(columns), 0, 0, 0)])
-    to, filters = line(len(rows), o, ROWS), _filters(w.reshape(-1, o))
-    cost = out.size * len(columns) >> 6
-    split(gather, len(x), cost, x, group, corner, phase, whole(rows, ROWS), columns, to, filters, out)
+    to, filters, bias = line(len(rows), o, ROWS), _filters(w.reshape(-1, o)), _bias(bias, x)
+    cost = out.size * len(columns) >> 4
+    split(gather, len(x), cost, x, group, corner, phase, whole(rows, ROWS), columns, to, filters, bias, out)
     return out
 
 
-def conv_transpose(y, w, size, stride, padding, dilation):
+def conv_transpose(y, w, size, stride, padding, dilation, bias=None):
     (*kernel, c, o), y = w.shape, contiguous(y)
     out, taps, geometry = empty((len(y), *size, c), y.dtype), w.size // o, (tuple(kernel), stride, padding, dilation, y.itemsize)
-    cost = y.size * taps >> 6
+    cost, bias = y.size * taps >> 4, _bias(bias, y)
     if o * _width(taps, y) + 150 * taps < taps // c * o * _width(c, y):  # few channels would leave most of a tile empty
         group, corner, rows, columns = patches(out.shape, y.shape[1:3], *geometry)
-        split(scatter, len(y), cost, y, (1, *group[1:]), corner, rows, columns, _filters(w.reshape(-1, o).T), out)
+        split(scatter, len(y), cost, y, (1, *group[1:]), corner, rows, columns, _filters(w.reshape(-1, o).T), bias, out)
         return out
     group, corner, found, rows, columns, to, chosen = phases(y.shape, out.shape, *geometry, ROWS)
     filters = [_filters(w[some].swapaxes(2, 3).reshape(-1, c)) for some in chosen]
     found = np.array([(*phase, at) for phase, at in zip(found, np.cumsum([0, *map(len, filters)]))])
-    split(gather, len(y), cost, y, group, corner, found, rows, columns, to, np.concatenate(filters), out)
+    split(gather, len(y), cost, y, group, corner, found, rows, columns, to, np.concatenate(filters), bias, out)
     return out
+
+
+def _bias(bias, x):
+    """A bias up to whole tiles; an empty one for None."""
+    return np.empty(0, x.dtype) if bias is None else np.append(bias, np.zeros(_width(len(bias), x) - len(bias), x.dtype))
 
 
 def _width(n, x):
@@ -94,7 +99,7 @@ def _width(n, x):
 def conv_filter(x, y, size, stride, padding, dilation):
     x, y, c, o = contiguous(x), contiguous(y), x.shape[3], y.shape[3]
     group, corner, rows, columns = patches(x.shape, y.shape[1:3], size, stride, padding, dilation, x.itemsize)
-    partial, cost = empty((PARTS, len(columns), o), x.dtype), y.size * len(columns) >> 6
+    partial, cost = empty((PARTS, len(columns), o), x.dtype), y.size * len(columns) >> 4
     split(correlate, PARTS, cost, x, group, corner, rows, whole(columns, ROWS), len(columns), y, partial)
     return partial.sum(axis=0).reshape(*size, c, o)
 

@@ -11,7 +11,7 @@ import math
 import cupy
 import numpy as np
 
-from .reference import convolutions, elementwise, index_add  # noqa: F401  (np.add.at is cupy.add.at here; its sums have no order)
+from .reference import column_sums, convolutions, elementwise, index_add  # noqa: F401  (np.add.at is cupy.add.at here; its sums have no order)
 
 empty, contiguous, Kernel = cupy.empty, cupy.ascontiguousarray, cupy.ElementwiseKernel
 WORKSPACE = 32 << 20  # bytes that cuBLAS asks for on Hopper

@@ -28,14 +28,14 @@ jit = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 
 def _tile(vectors):
-    """The tile `vectors` registers wide: c[to[i] + j] (+)= sum over p < k of a[rows[i] + columns[p]] * b[p, j].
+    """The tile `vectors` registers wide: c[to[i] + j] (+)= begin[j] + sum over p < k of a[rows[i] + columns[p]] * b[p, j].
 
     `zero` is a number of the type to compute in, `add` says whether to keep what is in c, the others are addresses and k. It
     is written in LLVM's language, because Numba has no vectors that stay in registers.
     """
 
     @intrinsic
-    def tile(typing, zero, a, rows, columns, k, b, c, to, add):
+    def tile(typing, zero, a, rows, columns, k, b, begin, c, to, add):
         number, index, size = (ir.FloatType() if zero.bitwidth == 32 else ir.DoubleType()), ir.IntType(64), zero.bitwidth // 8
         width = BYTES // size
         vector, lanes = ir.VectorType(number, width), ir.VectorType(ir.IntType(32), width)
@@ -48,14 +48,14 @@ def _tile(vectors):
                 return [builder.bitcast(at(base, j * width), vector.as_pointer()) for j in range(vectors)]
 
             def load(place):
-                value = builder.load(place)
-                value.align = size
+                (value := builder.load(place)).align = size
                 return value
 
-            _, a, rows, columns, k, b, c, to, add = args
-            a, b, c = (builder.inttoptr(x, number.as_pointer()) for x in (a, b, c))
+            _, a, rows, columns, k, b, begin, c, to, add = args
+            a, b, begin, c = (builder.inttoptr(x, number.as_pointer()) for x in (a, b, begin, c))
             rows, columns, to = (builder.inttoptr(x, index.as_pointer()) for x in (rows, columns, to))
             starts = [at(a, builder.load(at(rows, i))) for i in range(ROWS)]
+            first = [index(0)] + [load(place) for place in line(begin)] * ROWS
             before, test, body, after = builder.block, *map(builder.append_basic_block, ("test", "body", "after"))
             builder.branch(test)
             builder.position_at_end(test)
@@ -70,9 +70,8 @@ def _tile(vectors):
                 for v in loaded:  # "contract": multiply and add in one instruction
                     product = builder.fmul(every, v, flags=("contract",))
                     more.append(builder.fadd(product, sums[len(more)], flags=("contract",)))
-            zeros = [index(0)] + [vector([0.0] * width)] * len(sums)
-            for phi, first, then in zip([p, *sums], zeros, [builder.add(p, index(1)), *more]):
-                phi.add_incoming(first, before)
+            for phi, value, then in zip([p, *sums], first, [builder.add(p, index(1)), *more]):
+                phi.add_incoming(value, before)
                 phi.add_incoming(then, body)
             builder.branch(test)
             builder.position_at_end(after)
@@ -82,7 +81,7 @@ def _tile(vectors):
                     builder.store(total, place).align = size
             return context.get_dummy_value()
 
-        return numba.types.void(zero, *[numba.types.intp] * 7, numba.types.boolean), generate
+        return numba.types.void(zero, *[numba.types.intp] * 8, numba.types.boolean), generate
 
     return tile
 
@@ -107,27 +106,28 @@ def _depth(k):
 _depth = jit(_depth)
 
 
-def _multiply(m, n, k, a, rows, columns, b, c, to, step, add):
-    """c[to[i] + j * step] (+)= sum over p of a[rows[i] + columns[p]] * b[p, j]; a is an address, b packed, c flat.
+def _multiply(m, n, k, a, rows, columns, b, bias, c, to, step, add):
+    """c[to[i] + j * step] (+)= bias[j] + sum over p of a[rows[i] + columns[p]] * b[p, j]; a: an address, b: packed, c: flat.
 
-    Tables of rows are as long as the next multiple of a tile's.
+    Tables of rows and a bias are as long as whole tiles; an empty bias is none.
     """
     zero, size = c.dtype.type(0), c.itemsize
     lanes = lanes_of(n, size)
-    width, spot, spots = (n + lanes - 1) // lanes * lanes, np.empty(ROWS * lanes, c.dtype), np.arange(ROWS) * lanes
+    width, spot, spots = (n + lanes - 1) // lanes * lanes, np.zeros((ROWS + 1) * lanes, c.dtype), np.arange(ROWS) * lanes
     for first in range(0, max(k, 1), _depth(k)):
         depth, more = min(_depth(k), k - first), add or first > 0
         for i in range(0, m, ROWS):
             for j in range(0, n, lanes):
                 row, column = rows.ctypes.data + 8 * i, columns.ctypes.data + 8 * first
                 panel = b.ctypes.data + size * (first * width + j * depth)
+                begin = bias.ctypes.data + size * j if len(bias) and first == 0 else spot.ctypes.data + size * ROWS * lanes
                 whole = i + ROWS <= m and j + lanes <= n and step == 1
                 out = c.ctypes.data + size * j if whole else spot.ctypes.data
                 places = to.ctypes.data + 8 * i if whole else spots.ctypes.data
                 if n <= BYTES // size:
-                    _narrow(zero, a, row, column, depth, panel, out, places, more and whole)
+                    _narrow(zero, a, row, column, depth, panel, begin, out, places, more and whole)
                 else:
-                    _wide(zero, a, row, column, depth, panel, out, places, more and whole)
+                    _wide(zero, a, row, column, depth, panel, begin, out, places, more and whole)
                 if not whole:  # from the spot to where it belongs
                     for v in range(min(lanes, n - j)):
                         for u in range(min(ROWS, m - i)):
@@ -160,7 +160,7 @@ _pack = jit(_pack)
 
 def _some_rows(start, stop, m, n, k, a, rows, columns, b, c, to, step):
     i = start * ROWS
-    _multiply(min(stop * ROWS, m) - i, n, k, a.ctypes.data, rows[i:], columns, b, c, to[i:], step, False)
+    _multiply(min(stop * ROWS, m) - i, n, k, a.ctypes.data, rows[i:], columns, b, c[:0], c, to[i:], step, False)
 
 
 _some_rows = jit(_some_rows)
@@ -173,7 +173,7 @@ def _some_products(start, stop, m, n, k, a, a_stride, rows, columns, b, b_stride
     for t in range(start, stop):
         _pack(0, panels, b, t * b_strides[0], b_strides[1], b_strides[2], k, n, packed)
         address = a.ctypes.data + c.itemsize * t * a_stride
-        _multiply(m, n, k, address, rows, columns, packed, c[t * c_stride :], to, step, False)
+        _multiply(m, n, k, address, rows, columns, packed, c[:0], c[t * c_stride :], to, step, False)
 
 
 _some_products = jit(_some_products)
@@ -184,15 +184,14 @@ def gemm(a, b, out=None):
     if m * n * k < SMALL or a.dtype != b.dtype or a.dtype.char not in "fd" or k != b.shape[-2] or max(a.ndim, b.ndim) > 3:
         return np.matmul(a, b, out=out)
     shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), m, n)
-    if out is None:
-        out = empty(shape, a.dtype)
-    elif out.shape != shape or out.dtype != a.dtype or not dense(out):
+    out = empty(shape, a.dtype) if out is None else out
+    if out.shape != shape or out.dtype != a.dtype or not dense(out):
         out[...] = gemm(a, b)
         return out
     (a, (at, ai, ak)), (b, (bt, bk, bj)), (c, (ct, ci, cj)) = map(memory, (a, b, out))
     if _overhead(m, k, n, ak, bj, cj) > _overhead(n, k, m, bk, ai, ci):  # rather out.T = b.T @ a.T
         m, n, a, at, ai, ak, b, bt, bk, bj, ci, cj = n, m, b, bt, bj, bk, a, at, ak, ai, cj, ci
-    tables, to, size = (line(m, ai, ROWS), line(k, ak)), line(m, ci, ROWS), m * n * k >> 6
+    tables, to, size = (line(m, ai, ROWS), line(k, ak)), line(m, ci, ROWS), m * n * k >> 4
     if out.ndim == 2:
         split(_some_rows, -(-m // ROWS), size, m, n, k, a, *tables, packed(b, bk, bj, k, n), c, to, cj)
     else:
@@ -225,25 +224,26 @@ def whole(table, multiple):
 
 def packed(b, down, across, k, n):
     """B (k, n), given as its memory and strides, in panels of a tile's width."""
-    lanes = lanes_of(n, b.itemsize)
-    panels = -(-n // lanes)
-    out = empty((panels * lanes * k,), b.dtype)
+    panels = -(-n // lanes_of(n, b.itemsize))
+    out = empty((panels * lanes_of(n, b.itemsize) * k,), b.dtype)
     split(_pack, panels, out.size, b, 0, down, across, k, n, out)
     return out
 
 
 def _place(x, padded, top, left):
     """x (h, w, c) into `padded`, its corner at (top, left), what does not fit cut off."""
+    c, skip = x.shape[2], max(0, -left)
+    n = (min(x.shape[1], padded.shape[1] - left) - skip) * c
     for i in range(max(0, -top), min(x.shape[0], padded.shape[0] - top)):
-        for j in range(max(0, -left), min(x.shape[1], padded.shape[1] - left)):
-            for q in range(x.shape[2]):
-                padded[i + top, j + left, q] = x[i, j, q]
+        of, to = x[i].reshape(-1)[skip * c :], padded[i + top].reshape(-1)[(skip + left) * c :]
+        for q in range(n):
+            to[q] = of[q]
 
 
 _place = jit(_place)
 
 
-def gather(start, stop, x, group, corner, phases, rows, columns, to, b, out):
+def gather(start, stop, x, group, corner, phases, rows, columns, to, b, bias, out):
     padded = np.zeros(group, x.dtype)
     for first in range(start, stop, len(padded)):
         count = min(len(padded), stop - first)
@@ -251,26 +251,28 @@ def gather(start, stop, x, group, corner, phases, rows, columns, to, b, out):
             _place(x[first + t], padded[t], corner[0], corner[1])
         for m, k, row, column, at in phases:
             c, a, n = out[first:].reshape(-1), padded.ctypes.data, out.shape[3]
-            _multiply(m * count, n, k, a, rows[row:], columns[column:], b[at:], c, to[row:], 1, False)
+            _multiply(m * count, n, k, a, rows[row:], columns[column:], b[at:], bias, c, to[row:], 1, False)
 
 
 gather = jit(gather)
 
 
-def scatter(start, stop, y, group, corner, rows, columns, b, out):
+def scatter(start, stop, y, group, corner, rows, columns, b, bias, out):
     positions, o, k = y.shape[1] * y.shape[2], y.shape[3], len(columns)
     lanes = lanes_of(k, y.itemsize)
     width, m = (k + lanes - 1) // lanes * lanes, (positions + ROWS - 1) // ROWS * ROWS
     padded, cols = np.empty(group, y.dtype), np.empty(m * width, y.dtype)
     own, across, to = np.minimum(np.arange(m), positions - 1) * o, np.arange(o), np.arange(m) * width
     for i in range(start, stop):
-        _multiply(m, width, o, y[i].ctypes.data, own, across, b, cols, to, 1, False)
+        _multiply(m, width, o, y[i].ctypes.data, own, across, b, cols[:0], cols, to, 1, False)
         padded[:] = 0
+        out[i] = 0
+        if len(bias):
+            padded[:], out[i] = bias[: out.shape[3]], bias[: out.shape[3]]
         image = padded[0].reshape(-1)
         for r in range(positions):
             for q in range(k):
                 image[word(rows[r] + columns[q])] += cols[word(r * width + q)]
-        out[i] = 0
         _place(padded[0], out[i], -corner[0], -corner[1])
 
 
@@ -292,7 +294,7 @@ def correlate(start, stop, x, group, corner, rows, columns, k, y, partial):
                 _place(x[first + t], padded[t], corner[0], corner[1])
             _pack(0, panels, y[first:].reshape(-1), 0, o, 1, positions * count, o, packed)
             c, a = partial[part].reshape(-1), padded.ctypes.data
-            _multiply(k, o, positions * count, a, columns, rows, packed, c, to, 1, True)
+            _multiply(k, o, positions * count, a, columns, rows, packed, c[:0], c, to, 1, True)
 
 
 correlate = jit(correlate)

@@ -69,22 +69,23 @@ def _taps(h, w, size, kernel, stride, padding, dilation):
 def convolutions(im2col, col2im, gemm, empty, numbers):
     """The three faces of `ops.conv` from a device's im2col, col2im and gemm, with so many numbers in columns at a time.
 
-    Images are (n, h, w, c) and (n, oh, ow, o), filters (kh, kw, c, o); `size` is the (height, width) of the result.
+    Images are (n, h, w, c) and (n, oh, ow, o), filters (kh, kw, c, o); `size` is the (height, width) of the result, and a bias
+    is as long as it has channels.
     """
 
-    def conv(x, w, size, stride, padding, dilation):
+    def conv(x, w, size, stride, padding, dilation, bias=None):
         out = empty((len(x), *size, w.shape[3]), x.dtype)
         for block in blocks(x, size, w.shape):
             cols = im2col(x[block], size, w.shape[:2], stride, padding, dilation)
             gemm(cols, w.reshape(-1, w.shape[3]), out=out[block].reshape(len(cols), w.shape[3]))
-        return out
+        return shifted(out, bias)
 
-    def conv_transpose(y, w, size, stride, padding, dilation):
+    def conv_transpose(y, w, size, stride, padding, dilation, bias=None):
         out = empty((len(y), *size, w.shape[2]), y.dtype)
         for block in blocks(y, y.shape[1:3], w.shape):
             cols = gemm(y[block].reshape(-1, w.shape[3]), w.reshape(-1, w.shape[3]).T)
             out[block] = col2im(cols, out[block].shape, y.shape[1:3], w.shape[:2], stride, padding, dilation)
-        return out
+        return shifted(out, bias)
 
     def conv_filter(x, y, size, stride, padding, dilation):
         out = empty((*size, x.shape[3], y.shape[3]), x.dtype)
@@ -92,6 +93,11 @@ def convolutions(im2col, col2im, gemm, empty, numbers):
         for block in blocks(x, y.shape[1:3], out.shape):
             cols = im2col(x[block], y.shape[1:3], size, stride, padding, dilation)
             out += gemm(cols.T, y[block].reshape(len(cols), -1)).reshape(out.shape)
+        return out
+
+    def shifted(out, bias):
+        if bias is not None:
+            out += bias
         return out
 
     def blocks(images, positions, filters):
@@ -117,6 +123,11 @@ def leaky_relu_grad(g, x, slope):
 def moments(x):
     """Mean and biased variance of the columns: (rows, c) -> (c,), (c,)."""
     return x.mean(axis=0), x.var(axis=0)
+
+
+def column_sums(x):
+    """(rows, c) -> (c,)."""
+    return x.sum(axis=0)
 
 
 def affine(x, scale, shift):

@@ -48,22 +48,25 @@ def _to(matrix, images):  # (r, h*w), (n, h, w, c) -> (r, n, c)
     return out
 
 
-def _back(matrix, numbers, size):  # (r, h*w), (r, n, c) -> (n, h, w, c)
-    return gemm(matrix.T, numbers.swapaxes(0, 1)).reshape(-1, *size, numbers.shape[2])
+def _back(matrix, numbers, size, bias):  # (r, h*w), (r, n, c) -> (n, h, w, c)
+    out = gemm(matrix.T, numbers.swapaxes(0, 1)).reshape(-1, *size, numbers.shape[2])
+    if bias is not None:
+        out += bias
+    return out
 
 
 def _filters(matrix, w):  # (r, kh*kw), (kh, kw, c, o) -> (r, c, o)
     return gemm(matrix, w.reshape(matrix.shape[1], -1)).reshape(-1, *w.shape[2:])
 
 
-def conv(x, w, size, stride, padding, dilation):
+def conv(x, w, size, stride, padding, dilation, bias=None):
     b, g, a = _matrices(x.shape[1:3], w.shape[:2], size, padding)
-    return _back(a, gemm(_to(b, x), _filters(g, w)), size)
+    return _back(a, gemm(_to(b, x), _filters(g, w)), size, bias)
 
 
-def conv_transpose(y, w, size, stride, padding, dilation):
+def conv_transpose(y, w, size, stride, padding, dilation, bias=None):
     b, g, a = _matrices(size, w.shape[:2], y.shape[1:3], padding)
-    return _back(b, gemm(_to(a, y), _filters(g, w).swapaxes(1, 2)), size)
+    return _back(b, gemm(_to(a, y), _filters(g, w).swapaxes(1, 2)), size, bias)
 
 
 def conv_filter(x, y, size, stride, padding, dilation):

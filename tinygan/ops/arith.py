@@ -65,7 +65,7 @@ def subtract(x, y):
     return x - y
 
 
-@elementwise(lambda g, out, x, y: g * y, lambda g, out, x, y: g * x)
+@elementwise(lambda g, out, x, y: multiply(g, y), lambda g, out, x, y: multiply(g, x))
 def multiply(x, y):
     """x * y."""
     return x * y

@@ -15,37 +15,43 @@ import numpy as np
 
 from .. import kernels
 from ..autograd import describe, primitive
+from .reduce import sum_channels
 from .shape import pad, reshape
 
 
 @primitive
-def _conv(x, w, *, size, groups, **geometry):  # (n, c, h, w), (o, c/groups, kh, kw) -> (n, o, *size)
+def _conv(x, w, b=None, *, size, groups, **geometry):  # (n, c, h, w), (o, c/groups, kh, kw), (o,) -> (n, o, *size)
     if groups > 1:
-        return np.concatenate([_conv(x, w, size=size, groups=1, **geometry) for x, w in _split(groups, (x, 1), (w, 0))], 1)
-    return kernels.of(x).conv(_last(x), _filters(w), size, **geometry).transpose(0, 3, 1, 2)
+        parts = _split(groups, (x, 1), (w, 0), (b, 0))
+        return np.concatenate([_conv(*part, size=size, groups=1, **geometry) for part in parts], 1)
+    return kernels.of(x).conv(_last(x), _filters(w), size, **geometry, bias=b).transpose(0, 3, 1, 2)
 
 
 @primitive
-def _transposed(y, w, *, size, groups, **geometry):  # (n, o, oh, ow), (o, c/groups, kh, kw) -> (n, c, *size)
+def _transposed(y, w, b=None, *, size, groups, **geometry):  # (n, o, oh, ow), (o, c/groups, kh, kw), (c,) -> (n, c, *size)
     if groups > 1:
-        return np.concatenate([_transposed(y, w, size=size, groups=1, **geometry) for y, w in _split(groups, (y, 1), (w, 0))], 1)
-    return kernels.of(y).conv_transpose(_last(y), _filters(w), size, **geometry).transpose(0, 3, 1, 2)
+        parts = _split(groups, (y, 1), (w, 0), (b, 0))
+        return np.concatenate([_transposed(*part, size=size, groups=1, **geometry) for part in parts], 1)
+    return kernels.of(y).conv_transpose(_last(y), _filters(w), size, **geometry, bias=b).transpose(0, 3, 1, 2)
 
 
 @primitive
 def _filter(x, y, *, size, groups, **geometry):  # (n, c, h, w), (n, o, oh, ow) -> (o, c/groups, *size)
     if groups > 1:
-        return np.concatenate([_filter(x, y, size=size, groups=1, **geometry) for x, y in _split(groups, (x, 1), (y, 1))], 0)
+        parts = _split(groups, (x, 1), (y, 1))
+        return np.concatenate([_filter(*part, size=size, groups=1, **geometry) for part in parts], 0)
     return kernels.of(x).conv_filter(_last(x), _last(y), size, **geometry).transpose(3, 2, 0, 1)
 
 
 _conv.defvjp(
-    lambda g, out, x, w, size, **geometry: _transposed(g, w, size=x.shape[2:], **geometry),
-    lambda g, out, x, w, size, **geometry: _filter(x, g, size=w.shape[2:], **geometry),
+    lambda g, out, x, w, b=None, *, size, **geometry: _transposed(g, w, size=x.shape[2:], **geometry),
+    lambda g, out, x, w, b=None, *, size, **geometry: _filter(x, g, size=w.shape[2:], **geometry),
+    lambda g, out, x, w, b, **geometry: sum_channels(g),
 )
 _transposed.defvjp(
-    lambda g, out, y, w, size, **geometry: _conv(g, w, size=y.shape[2:], **geometry),
-    lambda g, out, y, w, size, **geometry: _filter(g, y, size=w.shape[2:], **geometry),
+    lambda g, out, y, w, b=None, *, size, **geometry: _conv(g, w, size=y.shape[2:], **geometry),
+    lambda g, out, y, w, b=None, *, size, **geometry: _filter(g, y, size=w.shape[2:], **geometry),
+    lambda g, out, y, w, b, **geometry: sum_channels(g),
 )
 _filter.defvjp(
     lambda g, out, x, y, size, **geometry: _transposed(y, g, size=x.shape[2:], **geometry),
@@ -64,7 +70,7 @@ def _filters(w):
 
 
 def _split(groups, *arrays):
-    return zip(*(np.split(a, groups, axis) for a, axis in arrays))
+    return zip(*([None] * groups if a is None else np.split(a, groups, axis) for a, axis in arrays))
 
 
 def pair(name, value, least):
@@ -107,8 +113,7 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     size = tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in zip(x.shape[2:], kernel, stride, padding, dilation))
     if min(size) < 1 or min(kernel) < 1:
         raise ValueError(f"conv2d: kernel {kernel}, dilation {dilation}, does not fit padding {padding} around x: {describe(x)}")
-    out = _conv(x, weight, size=size, groups=groups, stride=stride, padding=padding, dilation=dilation)
-    return out if bias is None else out + reshape(bias, (-1, 1, 1))
+    return _conv(x, weight, bias, size=size, groups=groups, stride=stride, padding=padding, dilation=dilation)
 
 
 def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
@@ -128,5 +133,4 @@ def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, output_padding=0
     size = tuple((n - 1) * s - 2 * p + d * (k - 1) + e + 1 for n, k, s, p, d, e in axes)
     if min(size) < 1:
         raise ValueError(f"conv_transpose2d: padding {padding} leaves a result of {size} from x: {describe(x)}")
-    out = _transposed(x, weight, size=size, groups=groups, stride=stride, padding=padding, dilation=dilation)
-    return out if bias is None else out + reshape(bias, (-1, 1, 1))
+    return _transposed(x, weight, bias, size=size, groups=groups, stride=stride, padding=padding, dilation=dilation)

@@ -8,7 +8,7 @@ import numpy as np
 from .. import kernels
 from ..autograd import Tensor, describe, primitive
 from .arith import raw, sqrt
-from .reduce import mean, sum
+from .reduce import mean, sum, sum_channels
 from .shape import reshape
 
 
@@ -41,7 +41,7 @@ def _normalised(x, axes, eps):
     return d * inv, inv
 
 
-_batch_norm.defvjp(_to_x, _to_weight, lambda g, out, x, weight, bias, **stats: sum(g, (0, *range(2, x.ndim))))
+_batch_norm.defvjp(_to_x, _to_weight, lambda g, out, x, weight, bias, **stats: sum_channels(g))
 
 
 def _rows(x):

@@ -1,12 +1,13 @@
 """Sums and other reductions over axes, with NumPy's `axis` (None, a number or a tuple) and `keepdims`.
 
-Ties of `max` and `min` share the gradient equally. This room knows no layers and no kernels.
+Ties of `max` and `min` share the gradient equally. This room knows no layers.
 """
 
 import math
 
 import numpy as np
 
+from .. import kernels
 from ..autograd import primitive
 from .arith import broadcast_to, exp, raw, where
 from .shape import transpose
@@ -30,6 +31,16 @@ def sum(x, axis=None, keepdims=False):
 
 
 sum.defvjp(lambda g, out, x, axis=None, keepdims=False: broadcast_to(g.reshape(_kept(x.shape, axis)), x.shape))
+
+
+@primitive
+def sum_channels(x):
+    """The sum over all axes but the second: (n, c, ...) -> (c,)."""
+    rows = x if x.ndim == 2 else x.transpose(0, *range(2, x.ndim), 1).reshape(-1, x.shape[1])
+    return kernels.of(x).column_sums(rows)
+
+
+sum_channels.defvjp(lambda g, out, x: broadcast_to(g.reshape((-1, *[1] * (x.ndim - 2))), x.shape))
 
 
 def mean(x, axis=None, keepdims=False):
