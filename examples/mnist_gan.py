@@ -1,6 +1,7 @@
 """Train a GAN on handwritten digits: the first page of tinygan.
 
     python examples/mnist_gan.py                        # the digits that ship with the package, any CPU, under 3 minutes
+    python examples/mnist_gan.py --conditional          # digits of the class you ask for
     python examples/mnist_gan.py --device gpu --data full
 
 A generator G turns random points z into images; a discriminator D scores images, high for real and low for G's. They play
@@ -17,18 +18,18 @@ from tinygan.nn.losses import binary_cross_entropy_with_logits as cross_entropy
 from tinygan.train import second_half, train
 
 
-def adversarial_step(gan, real):
+def adversarial_step(gan, batch):
     """One move of each player on a batch of real images (n, 1, 28, 28); this is `gan.step`, spelled out."""
-    G, D = gan.generator, gan.discriminator
+    real, G, D = gan.players(batch)  # the two networks; if conditional, they are told which digits the real images show
     fake = G(gan.noise(len(real)))
 
     # D learns to say 1 to real images and 0 to fake ones. fake.data is a plain array, a constant: G stays out of it.
     d_loss = cross_entropy(D(fake.data), 0.0) + cross_entropy(D(real), 1.0)
-    gan.d_optimizer.step(grad(d_loss, D.parameters()))
+    gan.d_optimizer.step(grad(d_loss, gan.discriminator.parameters()))
 
     # G learns to make D say 1. Its gradient flows through D, but only G's parameters are asked for, and only G moves.
     g_loss = cross_entropy(D(fake), 1.0)
-    gan.g_optimizer.step(grad(g_loss, G.parameters()))
+    gan.g_optimizer.step(grad(g_loss, gan.generator.parameters()))
 
     gan.ema.update()  # samples are drawn from a moving average of G, steadier than G itself
     return {"d_loss": d_loss.data, "g_loss": g_loss.data}
@@ -44,12 +45,12 @@ def main():
     options = {} if args.lr is None else {"lr": args.lr}
     if args.width:
         options["width"] = args.width
-    gan = MODELS[args.model](device=where, **options)
+    gan = MODELS[args.model](classes=10 if args.conditional else 0, device=where, **options)
     batch_size = args.batch_size or (32 if args.model == "dcgan" else 128)
-    batches = data.Batches(device.to(digits.images, where), batch_size, args.seed)
+    batches = data.Batches(device.to(digits.images, where), batch_size, args.seed, labels=digits.labels)
 
-    config = {name: getattr(args, name) for name in ("model", "data", "batch_size", "lr", "width", "seed")}
-    step = lambda real: adversarial_step(gan, real)
+    config = {name: getattr(args, name) for name in ("model", "conditional", "data", "batch_size", "lr", "width", "seed")}
+    step = lambda batch: adversarial_step(gan, batch)
     judge = Judge(data.scale(digits.images[:10_000]), where) if args.evaluate else None
     picture = train(gan, batches, args.epochs, args.out, step, second_half, args.resume, config, judge, args.evaluate)
 

@@ -2,6 +2,7 @@
 
     python examples/mnist_vae.py                        # the digits that ship with the package, any CPU, a minute or so
     python examples/mnist_vae.py --latent 2             # and a map of the plane that its digits lie in
+    python examples/mnist_vae.py --conditional          # digits of the class you ask for
     python examples/mnist_vae.py --model conv --targets dynamic --data full --iwae 5000
 
 An encoder gives each image x a little Gaussian cloud of points z; a decoder turns points back into images. Clouds that keep
@@ -14,6 +15,7 @@ from tinygan import data, device, grad, ops, plot, random
 from tinygan.cli import Parser, number, run
 from tinygan.metrics import Judge
 from tinygan.models import VAES
+from tinygan.models.labels import joined, unpack
 from tinygan.nn.losses import binary_cross_entropy_with_logits as cross_entropy
 from tinygan.nn.losses import gaussian_kl
 from tinygan.train import train
@@ -23,15 +25,16 @@ TARGETS = 4  # the random stream that decides which pixels of binarised digits a
 
 def elbo_step(vae, batch):
     """One update on images (n, 1, 28, 28); this is `vae.step`, spelled out."""
-    x = vae.target(batch)  # from [-1, 1] to the probability of ink, 0 to 1
+    images, labels = unpack(batch, vae.classes)  # labels: rows that are 1 at the class; without --conditional they are empty
+    x = vae.target(images)  # from [-1, 1] to the probability of ink, 0 to 1
 
     # Each image has its cloud, q(z|x): a mean and a variance in every direction. One point z is drawn from it, as mean +
     # deviation * noise, so that the gradient finds its way to mean and deviation. Without a KL term there is no cloud.
-    mean, log_variance = vae.encode(x, vae.encoder)
+    mean, log_variance = vae.encode(x, vae.encoder, labels)
     z = mean + ops.exp(0.5 * log_variance) * vae.noise(len(x)) if vae.beta else mean
 
     # What the decoder makes of z should be x: the nats still needed to name x once z is known ...
-    reconstruction = ops.mean(ops.sum(cross_entropy(vae.decoder(z), x, "none"), axis=(1, 2, 3)))
+    reconstruction = ops.mean(ops.sum(cross_entropy(vae.decoder(joined(z, labels)), x, "none"), axis=(1, 2, 3)))
     # ... and the nats needed to name z, given that everybody knows N(0, 1). Their sum bounds -log p(x): the ELBO, negated.
     kl = gaussian_kl(mean, log_variance)
     loss = reconstruction + vae.beta * kl
@@ -44,7 +47,7 @@ def elbo_step(vae, batch):
 def main():
     args = arguments()
     where = device.resolve(args.device)
-    digits, held_out = (part.images for part in data.split(args.data))
+    (digits, labels), (held_out, held_labels) = data.split(args.data)
     print(f"{len(digits)} digits, {args.model} on the {device.describe() if where == 'gpu' else 'CPU'}")
 
     random.manual_seed(args.seed)
@@ -53,11 +56,12 @@ def main():
         held_out = data.binarise(held_out, fixed)
     if args.targets == "static":
         digits = data.binarise(digits, fixed)
-    batches = data.Batches(device.to(digits, where), args.batch_size or 128, args.seed, args.targets == "dynamic")
+    batches = data.Batches(device.to(digits, where), args.batch_size or 128, args.seed, args.targets == "dynamic", labels)
     options = {} if args.lr is None else {"lr": args.lr}
-    vae = VAES[args.model](args.latent, beta=args.beta, device=where, **options)
+    classes = 10 if args.conditional else 0
+    vae = VAES[args.model](args.latent, beta=args.beta, device=where, classes=classes, **options)
 
-    names = ("model", "data", "batch_size", "lr", "latent", "beta", "targets", "seed")
+    names = ("model", "conditional", "data", "batch_size", "lr", "latent", "beta", "targets", "seed")
     config = {name: getattr(args, name) for name in names}
     step = lambda batch: elbo_step(vae, batch)
     steady = lambda progress: 1.0  # the moving average does what a falling learning rate would
@@ -65,34 +69,38 @@ def main():
     picture = train(vae, batches, args.epochs, args.out, step, steady, args.resume, config, judge, args.evaluate)
 
     images = device.to(data.scale(held_out), where)
-    bound = vae.elbo(images) if args.beta else {"reconstruction": vae.elbo(images)["reconstruction"]}
+    bound = vae.elbo((images, held_labels))
+    bound = bound if args.beta else {"reconstruction": bound["reconstruction"]}
     print(f"{len(images)} held-out digits, nats each: " + ", ".join(f"{k} {v:.2f}" for k, v in bound.items()))
     if args.iwae:
-        some = images[:: len(images) // 1000 or 1]  # a thousand take minutes
-        print(f"log p(x) is at least {vae.iwae(some, args.iwae).mean():.2f} (IWAE-{args.iwae} of {len(some)} digits)")
-    pictures(vae, images[:16], args.out)
+        some = slice(None, None, len(images) // 1000 or 1)  # a thousand take minutes
+        bound = vae.iwae((images[some], held_labels[some]), args.iwae)
+        print(f"log p(x{'|class' * args.conditional}) is at least {bound.mean():.2f} (IWAE-{args.iwae} of {len(bound)} digits)")
+    pictures(vae, (images[:16], held_labels[:16]), args.out)
     if args.samples:
         np.savez_compressed(args.out / "samples.npz", images=drawn(vae, vae.noise(args.samples)))
         print(f"{args.samples} digits: {args.out / 'samples.npz'}")
     print(picture)
 
 
-def drawn(vae, points):
-    """The decoder's images of points (n, latent), as (n, 28, 28) uint8."""
-    return plot.to_uint8(device.to_host(vae.sample(len(points), points)))
+def drawn(vae, points, labels=None):
+    """The decoder's images of points (n, latent) and labels (n,), None: each in turn, as (n, 28, 28) uint8."""
+    return plot.to_uint8(device.to_host(vae.sample(len(points), device.to(points, vae.device), labels)))
 
 
-def pictures(vae, images, out):
-    """Digits above their reconstructions; a walk from the first digit to the second, as a strip and moving; the plane."""
-    means = device.to_host(vae.encode(vae.target(images))[0].data)
-    from_points = lambda points: drawn(vae, device.to(points, vae.device))
+def pictures(vae, batch, out):
+    """Digits above their reconstructions; a walk from the first digit to the second, as a strip and moving; the plane.
+    If conditional, walk and plane stay in the class of the first digit: what changes is the handwriting.
+    """
+    (images, labels), (_, rows) = batch, unpack(batch, vae.classes)
+    means = device.to_host(vae.encode(vae.target(images), rows=rows)[0].data)
     originals = plot.to_uint8(device.to_host(images))
-    plot.grid(np.concatenate([originals, from_points(means)]), out / "reconstructions.png", columns=len(images))
-    walk = from_points(np.linspace(means[0], means[1], 16))
+    plot.grid(np.concatenate([originals, drawn(vae, means, labels)]), out / "reconstructions.png", columns=len(images))
+    walk = drawn(vae, np.linspace(means[0], means[1], 16), labels[:1].repeat(16))
     plot.grid(walk, out / "interpolation.png", columns=16)
     plot.animate(list(walk.repeat(4, 1).repeat(4, 2)), out / "interpolation.gif", 100)
     if vae.latent == 2:
-        plot.grid(from_points(plot.manifold(20)), out / "manifold.png", columns=20)
+        plot.grid(drawn(vae, plot.manifold(20), labels[:1].repeat(400)), out / "manifold.png", columns=20)
 
 
 def arguments():

@@ -146,8 +146,9 @@ def test_mixed_devices_are_refused(gpu):
             call()
 
 
+@pytest.mark.parametrize("classes", [0, 3])
 @pytest.mark.parametrize("name", ["dcgan", "vae"])
-def test_a_training_step_never_waits_and_gives_the_cpus_weights(gpu, name):
+def test_a_training_step_never_waits_and_gives_the_cpus_weights(gpu, name, classes):
     from tinygan import device, random
     from tinygan.models import dcgan, vae
 
@@ -155,15 +156,15 @@ def test_a_training_step_never_waits_and_gives_the_cpus_weights(gpu, name):
 
     def train(where, steps=3):
         random.manual_seed(0)
-        model = make(device=where)
+        model = make(device=where, classes=classes)
         for optimizer in model.optimizers:
             optimizer.eps = 1e-3  # a bias before batch normalisation has gradient 0: do not blow up its rounding
         random.default.seek(1)
         real = np.random.default_rng(0).uniform(-1, 1, (4, 1, 28, 28)).astype(np.float32)
-        real, waits = device.to(real, where), []
+        batch, waits = (device.to(real, where), device.to(np.array([2, 0, 2, 1], np.uint8), where)), []
         for _ in range(steps):
             before = standin.syncs
-            losses = model.step(real)
+            losses = model.step(batch)
             random.default.next_step()
             waits.append(standin.syncs - before)
         assert all(x.shape == () for x in losses.values())
@@ -172,8 +173,10 @@ def test_a_training_step_never_waits_and_gives_the_cpus_weights(gpu, name):
     (cpu, _), (on_gpu, waits) = train("cpu"), train("gpu")
     assert waits[1:] == [0, 0]  # the first step sends the random generator's counter
     if name == "vae":
-        x, y = (m.iwae(device.to(np.full((3, 1, 28, 28), 0.5, np.float32), m.device), k=5, rows=10) for m in (cpu, on_gpu))
+        grey, labels = np.full((3, 1, 28, 28), 0.5, np.float32), np.arange(3)
+        x, y = (m.iwae((device.to(grey, m.device), labels), k=5, rows=10) for m in (cpu, on_gpu))
         np.testing.assert_allclose(y.a, x, rtol=1e-4)
+    assert on_gpu.sample(2, labels=[1, 0]).shape == (2, 1, 28, 28)
     for part in [part for part in ("generator", "discriminator", "network", "average") if hasattr(cpu, part)]:
         ours, theirs = getattr(cpu, part).state_dict(), getattr(on_gpu, part).state_dict()
         for name in ours:

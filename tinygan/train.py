@@ -1,5 +1,5 @@
 """The training loop: progress, log, pictures, checkpoints, Ctrl-C. It knows no algorithm: a model has `step(batch)`, which
-returns losses, `sample(n, noise)`, `noise(n, source)`, `parts()` and `optimizers`.
+returns losses, `sample(n, noise)`, `noise(n, source)`, `parts()`, `optimizers` and `classes`, 0 or how many it samples in turn.
 """
 
 import contextlib
@@ -49,7 +49,8 @@ def train(model, batches, epochs, out, step=None, schedule=second_half, resume=F
         for old in (out / "samples").glob("epoch-*.png"):
             old.unlink()
     log_path.write_text("".join(json.dumps(r) + "\n" for r in records))
-    latent = model.noise(64, random.Generator(random.default.seed, PICTURES))
+    columns = model.classes or 8  # a class to a column
+    latent = model.noise(8 * columns, random.Generator(random.default.seed, PICTURES))
     random.default.seek(done) if done else None
 
     def save(path):
@@ -67,7 +68,7 @@ def train(model, batches, epochs, out, step=None, schedule=second_half, resume=F
 
     def picture():
         name = out / "samples" / f"epoch-{done // len(batches):03}.png"
-        plot.grid(plot.to_uint8(device.to_host(model.sample(len(latent), latent))), name)
+        plot.grid(plot.to_uint8(device.to_host(model.sample(len(latent), latent))), name, columns)
 
     start, first = time.perf_counter(), done
     with open(log_path, "a") as log, _interruptible() as interrupted, _bar(total, done) as bar:

@@ -27,12 +27,15 @@ class Batches:
     """The full batches of an image set; the remainder of N / batch_size sits an epoch out, another one every epoch.
 
     images: (N, h, w) uint8, NumPy or CuPy. binarised: draw ink or paper for each pixel, anew in every batch, from
-    `random.default`. DataError unless 1 <= batch_size <= N.
+    `random.default`. labels: (N,); batches are then pairs. DataError unless 1 <= batch_size <= N = the number of labels.
     """
 
-    def __init__(self, images, batch_size: int, seed: int = 0, binarised: bool = False):
+    def __init__(self, images, batch_size: int, seed: int = 0, binarised: bool = False, labels=None):
         if not 1 <= batch_size <= len(images):
             raise DataError(f"Batches: batch_size is {batch_size} but there are {len(images)} images; choose 1 to {len(images)}")
+        if labels is not None and len(labels) != len(images):
+            raise DataError(f"Batches: {len(labels)} labels for {len(images)} images; give one label for each")
+        self.labels = None if labels is None else to_device_of(labels, images)
         self.images, self.batch_size, self.seed, self.binarised = images, batch_size, seed, binarised
         self._epoch = self._order = None
 
@@ -41,11 +44,13 @@ class Batches:
         return len(self.images) // self.batch_size
 
     def batch(self, epoch: int, i: int):
-        """Batch i of an epoch: (batch_size, 1, h, w) float32 in [-1, 1]; IndexError unless 0 <= i < len(self)."""
+        """Batch i of an epoch: (batch_size, 1, h, w) float32 in [-1, 1], or that and labels; IndexError if there is none."""
         if not 0 <= i < len(self):
             raise IndexError(f"Batches: batch {i} does not exist, an epoch has {len(self)}; count from 0")
         if epoch != self._epoch:  # one draw and one transfer an epoch
             self._order = to_device_of(random.permutation(len(self.images), self.seed, epoch), self.images)
             self._epoch = epoch
-        chosen = self.images[self._order[i * self.batch_size : (i + 1) * self.batch_size]]  # (batch, h, w)
-        return scale(binarise(chosen, random.default) if self.binarised else chosen)
+        rows = self._order[i * self.batch_size : (i + 1) * self.batch_size]
+        chosen = self.images[rows]  # (batch, h, w)
+        images = scale(binarise(chosen, random.default) if self.binarised else chosen)
+        return images if self.labels is None else (images, self.labels[rows])

@@ -4,7 +4,7 @@ from .. import nn
 from .gan import GAN
 
 
-def dcgan(width=16, latent=64, lr=2e-3, side=28, **options):
+def dcgan(width=16, latent=64, lr=2e-3, side=28, classes=0, **options):
     """DCGAN with its 4x4 kernels and initial weights, scaled to 28x28: 7 -> 14 -> 28 and back, width to 4*width channels.
 
     side: of other images, a multiple of 4.
@@ -13,7 +13,7 @@ def dcgan(width=16, latent=64, lr=2e-3, side=28, **options):
         raise ValueError(f"dcgan: side must be a multiple of 4, got {side}")
     w, s = width, side // 4
     generator = nn.Sequential(
-        nn.Linear(latent, 4 * w * s * s),
+        nn.Linear(latent + classes, 4 * w * s * s),
         nn.BatchNorm1d(4 * w * s * s),
         nn.ReLU(),
         nn.Unflatten(1, (4 * w, s, s)),
@@ -29,15 +29,15 @@ def dcgan(width=16, latent=64, lr=2e-3, side=28, **options):
         nn.Conv2d(w, 2 * w, 4, stride=2, padding=1),
         nn.LeakyReLU(0.2),
         nn.Flatten(),
-        nn.Linear(2 * w * s * s, 1),
+        nn.Linear(2 * w * s * s, classes or 1),
     )
-    return GAN(nn.init.dcgan(generator), nn.init.dcgan(discriminator), latent, lr, **options)
+    return GAN(nn.init.dcgan(generator), nn.init.dcgan(discriminator), latent, lr, classes=classes, **options)
 
 
-def dcgan5x5(latent=100, lr=2e-4, **options):
+def dcgan5x5(latent=100, lr=2e-4, classes=0, **options):
     """The architecture of the TensorFlow tutorial "Deep Convolutional Generative Adversarial Network"."""
     generator = nn.Sequential(
-        nn.Linear(latent, 7 * 7 * 256, bias=False),
+        nn.Linear(latent + classes, 7 * 7 * 256, bias=False),
         nn.BatchNorm1d(7 * 7 * 256),
         nn.LeakyReLU(0.3),
         nn.Unflatten(1, (256, 7, 7)),
@@ -58,6 +58,6 @@ def dcgan5x5(latent=100, lr=2e-4, **options):
         nn.LeakyReLU(0.3),
         nn.Dropout(0.3),
         nn.Flatten(),
-        nn.Linear(128 * 7 * 7, 1),
+        nn.Linear(128 * 7 * 7, classes or 1),
     )
-    return GAN(generator, discriminator, latent, lr, **options)
+    return GAN(generator, discriminator, latent, lr, classes=classes, **options)

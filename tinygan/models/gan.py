@@ -10,6 +10,7 @@ import numpy as np
 from .. import nn, optim, random
 from ..autograd import grad, no_grad
 from ..nn.losses import gradient_penalty, non_saturating, wasserstein
+from .labels import chosen, joined, one_hot, unpack
 
 
 class GAN:
@@ -17,13 +18,16 @@ class GAN:
 
     generator: (n, latent) -> samples; discriminator: samples -> logits (n, 1); objective: see `nn.losses`. Both learn by
     Adam with the same lr and betas. Samples are drawn from `average`, a moving average of G's weights (Yazici 2019).
+    With classes: G takes (n, latent + classes), D gives (n, classes), one logit for each, and the one that the label names
+    counts (Mescheder 2018): a linear projection discriminator (Miyato & Koyama 2018) that needs no input for the label.
     """
 
     def __init__(
-        self, generator, discriminator, latent, lr=2e-4, betas=(0.5, 0.999), decay=0.999, objective=non_saturating, device="cpu"
-    ):
+        self, generator, discriminator, latent, lr=2e-4, betas=(0.5, 0.999), decay=0.999, objective=non_saturating, device="cpu",
+        classes=0,
+    ):  # fmt: skip
         self.generator, self.discriminator = generator.to(device), discriminator.to(device)
-        self.latent, self.objective, self.device = latent, objective, device
+        self.latent, self.classes, self.objective, self.device = latent, classes, objective, device
         self.average = copy.deepcopy(generator).eval()
         self.ema = optim.EMA(self.average, generator, decay)
         self.g_optimizer = optim.Adam(generator.parameters(), lr, betas)
@@ -33,25 +37,32 @@ class GAN:
         """n latent points from N(0, 1), (n, latent)."""
         return (source or random.default).normal((n, self.latent), device=self.device)
 
-    def d_loss(self, fake, real):
-        """What D is to lower, on raw samples of both kinds, (n, ...) each."""
-        return self.objective(self.discriminator(fake), self.discriminator(real))
+    def players(self, batch):
+        """The real samples of a batch, samples or (samples, labels), and G and D as functions that have heard the labels."""
+        real, rows = unpack(batch, self.classes)
+        return real, lambda z: self.generator(joined(z, rows)), lambda x: chosen(self.discriminator(x), rows)
 
-    def step(self, real):
-        """One update of D on `real` (n, ...) and as many fakes, then one of G; the two losses as raw scalars."""
-        fake = self.generator(self.noise(len(real)))
-        d_loss = self.d_loss(fake.data, real)  # fake.data: a constant, G stays
+    def d_loss(self, D, fake, real):
+        """What D is to lower, on raw samples of both kinds, (n, ...) each."""
+        return self.objective(D(fake), D(real))
+
+    def step(self, batch):
+        """One update of D on a batch (n, ...) and as many fakes, then one of G; the two losses as raw scalars."""
+        real, G, D = self.players(batch)
+        fake = G(self.noise(len(real)))
+        d_loss = self.d_loss(D, fake.data, real)  # fake.data: a constant, G stays
         self.d_optimizer.step(grad(d_loss, self.d_optimizer.params))
-        g_loss = self.objective(self.discriminator(fake))
+        g_loss = self.objective(D(fake))
         self.g_optimizer.step(grad(g_loss, self.g_optimizer.params))
         self.ema.update()
         return {"d_loss": d_loss.data, "g_loss": g_loss.data}
 
-    def sample(self, n, noise=None):
-        """n samples as a raw array, from fresh noise or from the `noise` (n, latent) given."""
+    def sample(self, n, noise=None, labels=None):
+        """n samples as a raw array, from fresh noise or the `noise` (n, latent) given; labels (n,), None: each class in turn."""
         noise = self.noise(n) if noise is None else noise
+        points = joined(noise, one_hot(labels, self.classes, noise))
         with no_grad():
-            return np.concatenate([self.average(noise[i : i + 250]).data for i in range(0, n, 250)])
+            return np.concatenate([self.average(points[i : i + 250]).data for i in range(0, n, 250)])
 
     def parts(self):
         """Everything that training changes, by name: what a checkpoint holds."""
@@ -74,15 +85,15 @@ class WGANGP(GAN):
         super().__init__(*networks_and_latent, objective=objective, **options)
         self.penalty = penalty
 
-    def d_loss(self, fake, real):
+    def d_loss(self, D, fake, real):
         mix = random.default.uniform((len(real),), device=self.device)
-        return super().d_loss(fake, real) + self.penalty * gradient_penalty(self.discriminator, real, fake, mix)
+        return super().d_loss(D, fake, real) + self.penalty * gradient_penalty(D, real, fake, mix)
 
 
-def mlp(latent=100, lr=2e-4, **options):
+def mlp(latent=100, lr=2e-4, classes=0, **options):
     """The GAN of dense layers: G latent-256-512-1024-784, D 784-1024-512-256-1."""
     generator = nn.Sequential(
-        nn.Linear(latent, 256), nn.LeakyReLU(0.2),
+        nn.Linear(latent + classes, 256), nn.LeakyReLU(0.2),
         nn.Linear(256, 512), nn.LeakyReLU(0.2),
         nn.Linear(512, 1024), nn.LeakyReLU(0.2),
         nn.Linear(1024, 784), nn.Tanh(), nn.Unflatten(1, (1, 28, 28)),
@@ -92,6 +103,6 @@ def mlp(latent=100, lr=2e-4, **options):
         nn.Linear(784, 1024), nn.LeakyReLU(0.2), nn.Dropout(0.3),
         nn.Linear(1024, 512), nn.LeakyReLU(0.2), nn.Dropout(0.3),
         nn.Linear(512, 256), nn.LeakyReLU(0.2), nn.Dropout(0.3),
-        nn.Linear(256, 1),
+        nn.Linear(256, classes or 1),
     )  # fmt: skip
-    return GAN(generator, discriminator, latent, lr, **options)
+    return GAN(generator, discriminator, latent, lr, classes=classes, **options)

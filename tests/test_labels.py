@@ -1,0 +1,176 @@
+"""Class-conditional models: the label reaches every place it should and no other, and nothing else about them is special."""
+
+import functools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tinygan import Tensor, checkpoint, data, models, nn, ops, plot, random, train
+from tinygan.models.labels import chosen, joined, one_hot, unpack
+from tinygan.testing import check_grads
+
+ROOT = Path(__file__).parent.parent
+DIGITS = data.load("bundled")
+MODELS = {f"{kind} {name}": m for kind, all in (("gan", models.MODELS), ("vae", models.VAES)) for name, m in all.items()}
+TINY = {"gan": functools.partial(models.dcgan, width=2, latent=5), "vae": functools.partial(models.VAES["mlp"], latent=5)}
+
+
+def made(make, classes=10, n=160):
+    random.manual_seed(0)
+    return make(classes=classes), data.Batches(DIGITS.images[:n], 32, labels=DIGITS.labels[:n])
+
+
+def weights(model):
+    return {f"{p}/{k}": a.copy() for p, thing in model.parts().items() for k, a in thing.state_dict().items()}
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_step_teaches_the_classes_of_its_batch_and_a_sample_obeys_its_label(name):
+    random.manual_seed(0)
+    model = MODELS[name](classes=10)
+    gan = isinstance(model, models.GAN)
+    to_images, to_answers = (model.generator, model.discriminator) if gan else (model.decoder, model.encoder)
+    first, last = to_images.parameters()[0], to_answers.parameters()[-1]  # a weight (out, latent + 10), a bias (10 * k,)
+    before = [p.data.copy() for p in (first, last)]
+    model.step((data.scale(DIGITS.images[:4]), np.array([3, 8, 3, 3], np.uint8)))
+    columns = (first.data != before[0]).any(axis=0)
+    assert columns[:-10].all() and columns[-10:].nonzero()[0].tolist() == [3, 8]
+    assert (last.data != before[1]).reshape(10, -1).any(axis=1).nonzero()[0].tolist() == [3, 8]
+
+    model.ema.decay = 0.0
+    model.ema.update()
+    noise = model.noise(12)
+    by_turns = model.sample(12, noise)
+    np.testing.assert_array_equal(by_turns, model.sample(12, noise, labels=[*range(10), 0, 1]))
+    sevens = model.sample(12, noise, labels=np.full(12, 7))
+    assert by_turns.shape == (12, 1, 28, 28) and by_turns.dtype == np.float32
+    np.testing.assert_allclose(sevens[7], by_turns[7], atol=1e-5)
+    assert all(np.abs(sevens[i] - by_turns[i]).max() > 1e-3 for i in range(12) if i != 7)
+
+
+def test_joined_and_chosen_are_differentiable_and_pick_the_label():
+    rows = one_hot(np.array([2, 0, 2, 1]), 3, np.zeros((4, 1)))
+    assert rows.tolist() == [[0, 0, 1], [1, 0, 0], [0, 0, 1], [0, 1, 0]] and rows.dtype == np.float64
+    out = np.random.default_rng(0).normal(size=(4, 6))
+    np.testing.assert_array_equal(chosen(out, rows), out.reshape(4, 3, 2)[range(4), [2, 0, 2, 1]])
+    check_grads(lambda out: chosen(out, rows), out)
+    check_grads(lambda z: joined(z, rows), out)
+    np.testing.assert_allclose((joined(out, rows)[:, 6:] ** 2).mean(), 1)
+    none = np.empty((4, 0))
+    x = Tensor(out)
+    assert joined(x, none) is x and chosen(x, none) is x
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_without_classes_labels_change_nothing(name):
+    results = []
+    for labelled in (True, False):
+        model, batches = made(TINY[name], classes=0)
+        for i in range(2):
+            batch = batches.batch(0, i)
+            model.step(batch if labelled else batch[0])
+        results.append(weights(model) | {"sample": model.sample(2, labels=[1, 2] if labelled else None)})
+    assert same(*results)
+
+
+class Shifted(models.VAE):
+    """p(x|z, y) is N(W z + s_y, 0.25) with orthogonal columns of W, so that q(z|x, y) can be, and is, the true posterior."""
+
+    def __init__(self):
+        super().__init__(nn.Linear(6, 3 * 4).double(), nn.Linear(2 + 3, 6).double(), 2, classes=3)
+        rng = np.random.default_rng(1)
+        w, self.shift = np.linalg.qr(rng.normal(size=(6, 2)))[0] * [2.0, 0.7], rng.normal(size=(3, 6))
+        precision = 1 + (w**2).sum(axis=0) / 0.25
+        self.covariance, to_mean = w @ w.T + 0.25 * np.eye(6), w.T / 0.25 / precision[:, None]
+        decoder = np.concatenate([w, self.shift.T / 3**0.5], axis=1)
+        self.average.decoder.load_state_dict({"weight": decoder, "bias": np.zeros(6)})
+        weight = np.concatenate([np.concatenate([to_mean, np.zeros((2, 6))])] * 3)
+        bias = np.concatenate([np.concatenate([-to_mean @ s, -np.log(precision)]) for s in self.shift])
+        self.average.encoder.load_state_dict({"weight": weight, "bias": bias})
+
+    def target(self, images):
+        return images
+
+    def log_likelihood(self, output, x):
+        return -ops.sum((x - output) ** 2 / 0.5 + 0.5 * np.log(2 * np.pi * 0.25), axis=1)
+
+
+@pytest.mark.parametrize(("k", "rows"), [(1, 1000), (1, 1), (7, 5), (10, 25), (40, 1000)])
+def test_the_bounds_are_on_p_of_x_given_its_label(k, rows):
+    model, labels = Shifted(), np.array([2, 0, 1, 1, 0, 2, 2])
+    x = np.random.default_rng(2).normal(size=(7, 6))
+    d = x - model.shift[labels]
+    distance = (d * np.linalg.solve(model.covariance, d.T).T).sum(axis=1)
+    log_p = -0.5 * (distance + np.linalg.slogdet(2 * np.pi * model.covariance)[1])
+    np.testing.assert_allclose(model.iwae((x, labels), k, rows), log_p, atol=1e-12)
+    model.beta = 0.0  # without noise, the cut into pieces cannot matter
+    assert model.elbo((x, labels), rows) == pytest.approx(model.elbo((x, labels)))
+    assert model.elbo((x, labels))["reconstruction"] < model.elbo((x, labels[::-1]))["reconstruction"]
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_resumed_run_ends_with_the_same_weights_and_its_pictures_have_a_class_to_a_column(name, tmp_path):
+    model, batches = made(TINY[name])
+    picture = train.train(model, batches, 2, tmp_path / "whole")
+    expected = weights(model)
+    latent = model.noise(80, random.Generator(0, train.PICTURES))
+    cells = plot.to_uint8(model.sample(80, latent, np.tile(np.arange(10), 8)))
+    np.testing.assert_array_equal(np.asarray(Image.open(picture))[::2, ::2], plot.sheet(cells, 10))
+
+    model, batches = made(TINY[name])
+
+    def step(batch):
+        if random.default.step == 7:
+            raise KeyboardInterrupt
+        return model.step(batch)
+
+    with pytest.raises(KeyboardInterrupt):
+        train.train(model, batches, 2, tmp_path / "cut", step)
+    model, batches = made(TINY[name])
+    train.train(model, batches, 2, tmp_path / "cut", resume=True)
+    assert same(weights(model), expected)
+    with pytest.raises(checkpoint.CheckpointError, match="belongs to another model"):
+        checkpoint.load(tmp_path / "cut/checkpoint.npz", made(TINY[name], classes=0)[0].parts())
+
+
+def test_batches_keep_labels_beside_their_images():
+    images = np.arange(20, dtype=np.uint8).repeat(4).reshape(20, 2, 2)
+    for binarised in (False, True):
+        x, y = data.Batches(images, 8, labels=np.arange(20) % 3, binarised=binarised).batch(1, 1)
+        assert x.shape == (8, 1, 2, 2) and y.shape == (8,)
+        if not binarised:
+            np.testing.assert_array_equal(np.rint((x[:, 0, 0, 0] + 1) * 127.5) % 3, y)
+    with pytest.raises(data.DataError, match="19 labels for 20 images"):
+        data.Batches(images, 8, labels=np.arange(19))
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_errors(name):
+    model, _ = made(TINY[name])
+    with pytest.raises(ValueError, match=r"10 classes .* data.Batches\(labels=...\)"):
+        model.step(data.scale(DIGITS.images[:4]))
+    with pytest.raises(IndexError, match="12 is out of bounds"):
+        model.sample(1, labels=[12])
+    with pytest.raises(ValueError, match="10 classes"):
+        unpack(np.zeros((2, 3)), 10)
+
+
+@pytest.mark.parametrize("flags", [["mnist_gan", "--width", "4"], ["mnist_vae", "--latent", "2", "--iwae", "2"]], ids=" ".join)
+def test_the_examples_make_digits_by_class(flags, tmp_path):
+    name, *flags = flags
+    command = [sys.executable, str(ROOT / f"examples/{name}.py"), *flags, "--conditional", "--epochs", "1", "--batch-size", "128"]
+    command += ["--samples", "30", "--out", str(tmp_path), "--device", "cpu"]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == str(tmp_path / "samples/epoch-001.png")
+    assert Image.open(tmp_path / "samples/epoch-001.png").size == (10 * 56, 8 * 56)
+    assert np.load(tmp_path / "samples.npz")["images"].shape == (30, 28, 28)

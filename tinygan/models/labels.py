@@ -1,0 +1,34 @@
+"""What makes a model class-conditional (Mirza & Osindero 2014): labels, as rows that are 1 at the class and 0 elsewhere.
+
+A model of 0 classes asks for no labels: its rows are empty and change nothing. This room knows arrays, and no network.
+"""
+
+import numpy as np
+
+from .. import ops
+
+
+def unpack(batch, classes):
+    """The images of a batch, which is those or (images, labels), and their `one_hot` rows; ValueError if labels are missing."""
+    images, labels = batch if isinstance(batch, tuple) else (batch, None)
+    if classes and labels is None:
+        raise ValueError(f"a model of {classes} classes learns from (images, labels): make them with data.Batches(labels=...)")
+    return images, one_hot(labels, classes, images)
+
+
+def one_hot(labels, classes, like):
+    """Rows (n, classes) of labels, integers (n,), None for each class in turn; device and dtype are those of `like` (n, ...)."""
+    if not classes:
+        return np.empty_like(like, shape=(len(like), 0))
+    labels = np.arange(len(like)) % classes if labels is None else labels
+    return np.eye(classes, dtype=like.dtype, like=like)[np.asarray(labels, like=like)]
+
+
+def chosen(out, rows):
+    """Of what a network gave for each class, (n, classes * k), the part for the label, (n, k); without rows `out` itself."""
+    return out if rows is None or not rows.shape[1] else ops.sum(ops.reshape(out, (*rows.shape, -1)) * rows[:, :, None], axis=1)
+
+
+def joined(points, rows):
+    """(n, latent + classes): points beside rows, these with the points' mean square, 1; a VAE heeds plain ones too late."""
+    return ops.concatenate([points, rows * rows.shape[1] ** 0.5], 1) if rows.shape[1] else points
