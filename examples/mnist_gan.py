@@ -1,7 +1,7 @@
 """Train a GAN on handwritten digits: the first page of tinygan.
 
     python examples/mnist_gan.py                        # the digits that ship with the package, any CPU, under 3 minutes
-    python examples/mnist_gan.py --conditional          # digits of the class you ask for
+    python examples/mnist_gan.py --no-conditional       # the original game: nobody says which digit is which
     python examples/mnist_gan.py --device gpu --data full
 
 A generator G turns random points z into images; a discriminator D scores images, high for real and low for G's. They play
@@ -64,7 +64,7 @@ def main():
 def arguments():
     """The command line."""
     parser = Parser("Train a GAN on handwritten digits.")
-    parser.training(MODELS, "dcgan", 32, "32 for dcgan, else 128", "runs/mnist_gan")
+    parser.training(MODELS, "dcgan", 32, "32 for dcgan, else 128", "runs/mnist_gan", conditional=True)
     parser.add_argument("--width", type=number(int, 1), help="channels of dcgan's narrowest layer; None: 16")
     args = parser.parse_args()
     if args.width and args.model != "dcgan":

@@ -19,11 +19,11 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, description):
         super().__init__(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
 
-    def training(self, models, model, epochs, batch_size, out):
+    def training(self, models, model, epochs, batch_size, out, conditional=False):
         """Add the flags of a training run, with these defaults; `batch_size` says in words what None means."""
         add = self.add_argument
         add("--model", choices=models, default=model, help="the networks")
-        add("--conditional", action="store_true", help="teach it which digit is which; pictures have one digit a column")
+        add("--conditional", action=argparse.BooleanOptionalAction, default=conditional, help="teach it which digit is which")
         add("--device", choices=["auto", "cpu", "gpu"], default="auto", help="auto: the GPU if one is usable")
         add("--data", default="bundled", metavar="SET", help="bundled, full (60,000 digits, fetched once) or a folder")
         add("--epochs", type=number(int, 1), default=epochs, help="passes over the digits")
