@@ -11,6 +11,7 @@ import math
 import cupy
 import numpy as np
 
+from .cuda import IMAGES, RANDOM
 from .reference import column_sums, convolutions, elementwise, index_add  # noqa: F401  (np.add.at is cupy.add.at here; its sums have no order)
 
 empty, contiguous, Kernel = cupy.empty, cupy.ascontiguousarray, cupy.ElementwiseKernel
@@ -88,58 +89,6 @@ def _library():
     library.cublasGemmEx.argtypes = [p, *[i] * 5, p, *[p, i, i] * 2, p, p, i, i, i, i]
     library.cublasGemmStridedBatchedEx.argtypes = [p, *[i] * 5, p, *[p, i, i, n] * 2, p, p, i, i, n, i, i, i]
     return library
-
-
-IMAGES = r"""
-// A thread takes the columns q = threadIdx.x, threadIdx.x + blockDim.x, ... of one row. Images are (n, h, w, c).
-__device__ int row() { return blockIdx.x * blockDim.y + threadIdx.y; }
-#define GEOMETRY int rows, int h, int w, int c, int oh, int ow, \
-                 int kh, int kw, int sh, int sw, int ph, int pw, int dh, int dw
-
-extern "C" __global__ void im2col(const real* x, real* cols, GEOMETRY) {
-    int r = row(), j = r % ow, i = r / ow % oh, b = r / ow / oh, k = kh * kw * c;
-    if ((unsigned)r >= rows) return;
-    const real* image = x + (long long)b * h * w * c;
-    real* to = cols + (long long)r * k;
-    for (int q = threadIdx.x; q < k; q += blockDim.x) {
-        int tap = q / c, y = i * sh - ph + tap / kw * dh, z = j * sw - pw + tap % kw * dw;
-        to[q] = y >= 0 && y < h && z >= 0 && z < w ? image[((long long)y * w + z) * c + q % c] : 0;
-    }
-}
-// Row r is one pixel, which gathers from every patch that holds it: no two threads write to one place.
-extern "C" __global__ void col2im(const real* cols, real* x, GEOMETRY) {
-    int r = row(), z = r % w, y = r / w % h, b = r / w / h;
-    if ((unsigned)r >= rows) return;
-    for (int q = threadIdx.x; q < c; q += blockDim.x) {
-        real sum = 0;
-        for (int u = 0; u < kh; u++) {
-            int top = y + ph - u * dh, i = top / sh;
-            if (top < 0 || top % sh || i >= oh) continue;
-            for (int v = 0; v < kw; v++) {
-                int left = z + pw - v * dw, j = left / sw;
-                if (left < 0 || left % sw || j >= ow) continue;
-                sum += cols[(((((long long)b * oh + i) * ow + j) * kh + u) * kw + v) * c + q];
-            }
-        }
-        x[(long long)r * c + q] = sum;
-    }
-}
-
-// Column sums of a and b over the rows r, r + parts, r + 2*parts, ... of (rows, c); sums is (2, parts, c).
-#define COLUMN_SUMS(name, a, b, ...) \
-extern "C" __global__ void name(__VA_ARGS__, real* sums, int rows, int c, int parts) { \
-    for (int q = threadIdx.x, r = row(); r < parts && q < c; q += blockDim.x) { \
-        real sum_a = 0, sum_b = 0; \
-        for (long long i = r; i < rows; i += parts) { long long e = i * c + q; sum_a += a; sum_b += b; } \
-        sums[(long long)r * c + q] = sum_a; \
-        sums[((long long)parts + r) * c + q] = sum_b; \
-    } \
-}
-// shifted by the first row, so that the squares do not cancel
-COLUMN_SUMS(moments, x[e] - x[q], (x[e] - x[q]) * (x[e] - x[q]), const real* x)
-COLUMN_SUMS(norm_sums, g[e], g[e] * ((x[e] - mean[q]) * inv[q]),
-            const real* g, const real* x, const real* mean, const real* inv)
-"""
 
 
 def im2col(x, size, kernel, stride, padding, dilation):
@@ -241,37 +190,6 @@ def _run(kernel, out, *args):
     order = sorted(range(out.ndim), key=lambda axis: -out.strides[axis])
     kernel(*(a.transpose(order) if getattr(a, "shape", None) == out.shape else a for a in (*args, out)))
     return out
-
-
-RANDOM = r"""
-__device__ void philox(unsigned* c, unsigned k0, unsigned k1) {
-    for (int round = 0; round < 10; round++) {
-        unsigned long long p = 0xD2511F53ull * c[0], q = 0xCD9E8D57ull * c[2];
-        c[0] = (unsigned)(q >> 32) ^ c[1] ^ k0, c[1] = (unsigned)q;
-        c[2] = (unsigned)(p >> 32) ^ c[3] ^ k1, c[3] = (unsigned)p;
-        k0 += 0x9E3779B9u, k1 += 0xBB67AE85u;
-    }
-}
-#define KEY long long n, unsigned k0, unsigned k1, unsigned draw, const long long* step
-// A thread has four words w, for the elements from `at` on; EACH walks them, or every second one.
-#define EACH(by) \
-    unsigned b = blockIdx.x * blockDim.y + threadIdx.y, w[4] = {b, draw, (unsigned)*step, (unsigned)(*step >> 32)}; \
-    philox(w, k0, k1); \
-    long long at = 4ll * b; \
-    for (int i = 0; i < 4 && at + i < n; i += by)
-
-__device__ float unit(unsigned word) { return (word >> 8) * (1.0f / (1 << 24)); }
-extern "C" __global__ void bits(unsigned* out, KEY) { EACH(1) out[at + i] = w[i]; }
-extern "C" __global__ void uniform(real* out, KEY) { EACH(1) out[at + i] = unit(w[i]); }
-extern "C" __global__ void bernoulli(real* out, KEY, float p, real y) { EACH(1) out[at + i] = unit(w[i]) < p ? y : 0; }
-extern "C" __global__ void normal(real* out, KEY) {
-    EACH(2) {
-        real radius = sqrt((real)-2 * log((real)1 - unit(w[i]))), angle = (real)6.283185307179586 * unit(w[i + 1]);
-        out[at + i] = radius * cos(angle);
-        if (at + i + 1 < n) out[at + i + 1] = radius * sin(angle);
-    }
-}
-"""
 
 
 def bits(n, key, draw, step):
