@@ -4,18 +4,24 @@ Arrays wrap NumPy's and refuse what CuPy refuses: silent copies to the host, ope
 Kernels are compiled from their real source by g++ behind a shim that loops over blocks and threads; cuBLAS is a library
 that counts by columns and checks its arguments. `syncs` counts what CUDA graph capture would refuse: reading a value,
 sending one, masks, CuPy's own matrix products. It knows CuPy 14 and nothing of tinygan.
+
+A stream that captures refuses all that, and executes nothing: what is called is recorded, new arrays hold NaN, and `launch`
+does it all again in the same memory. Work on one stream that does not wait for the work of another is an error.
 """
 
+import contextlib
 import ctypes
 import functools
 import hashlib
 import importlib.machinery
+import gc
 import itertools
 import re
 import subprocess
 import sys
 import tempfile
 import types
+import weakref
 
 import numpy as np
 
@@ -26,6 +32,54 @@ syncs = 0
 def sync():
     global syncs
     syncs += 1
+    if Stream.recording:
+        raise RuntimeError("the operation is not permitted when the stream is capturing")
+    Stream.current().works()
+
+
+def write(f):
+    """Call f, which changes arrays in place; under capture, record it only."""
+    Stream.current().works()
+    return Stream.recording.calls.append(f) if Stream.recording else f()
+
+
+def make_arrays(f, *inputs):
+    """The arrays that f() gives, wrapped: views of inputs, or new ones; under capture, recorded, and new ones hold NaN or 0."""
+    graph = Stream.recording
+    with np.errstate(all="ignore" if graph else "warn"):
+        result = wrap(f())
+    arrays = [r for r in (result if isinstance(result, (tuple, list)) else [result]) if isinstance(r, ndarray)]
+    fresh = [i for i, r in enumerate(arrays) if not any(np.may_share_memory(r.a, x) for x in inputs)]
+    if fresh or not inputs:
+        Stream.current().works()
+    if graph and fresh:
+        def again():
+            with np.errstate(all="ignore"):
+                new = wrap(f())
+            new = new if isinstance(new, (tuple, list)) else [new]
+            for i in fresh:
+                arrays[i].a[...] = new[i].a
+
+        graph.calls.append(again)
+        for i in fresh:
+            _allocate(arrays[i].a)
+            arrays[i].a[...] = np.nan if arrays[i].dtype.kind == "f" else 0
+    return result
+
+
+def _allocate(a):
+    if Stream.recording and _allocators[-1] is None:
+        raise RuntimeError("a graph uses memory of the default pool, which may hand it to others while the graph writes it")
+    if Stream.recording:
+        _allocators[-1].kept.append(a)
+
+
+def raw_inputs(x):
+    """The raw arrays in nested arguments."""
+    if isinstance(x, ndarray):
+        return [x.a]
+    x = x.values() if isinstance(x, dict) else x if isinstance(x, (tuple, list)) else ()
+    return [a for i in x for a in raw_inputs(i)]
 
 
 class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
@@ -40,15 +94,17 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
         raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()`")
 
     def __array_ufunc__(self, ufunc, method, *inputs, out=(None,), **kwargs):
+        raw = raw_inputs(inputs)
         if method != "__call__":
-            return wrap(getattr(ufunc, method)(*unwrap(inputs), **kwargs))
+            f = functools.partial(getattr(ufunc, method), *unwrap(inputs), **kwargs)
+            return write(f) if method == "at" else make_arrays(f, *raw)
         if kwargs.keys() - {"dtype", "casting"}:
             raise TypeError(f"Wrong arguments {kwargs}")  # no `where`
         if ufunc is np.matmul:
             sync()
         if out[0] is None:
-            return wrap(ufunc(*unwrap(inputs), order="C", **kwargs))  # CuPy does not keep its inputs' layout
-        ufunc(*unwrap(inputs), out=out[0].a, **kwargs)
+            return make_arrays(functools.partial(ufunc, *unwrap(inputs), order="C", **kwargs), *raw)  # CuPy: not inputs' layout
+        write(functools.partial(ufunc, *unwrap(inputs), out=out[0].a, **kwargs))
         return out[0]
 
     def __array_function__(self, func, types, args, kwargs):
@@ -60,12 +116,14 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
             if isinstance(i, (list, np.ndarray)) or getattr(getattr(i, "dtype", None), "kind", "") == "b":
                 sync()
         index = tuple(i.a if isinstance(i, ndarray) else i for i in index)
-        return ndarray(self.a[index if any(i is ... for i in index) else (*index, ...)])
+        index = index if any(i is ... for i in index) else (*index, ...)
+        return make_arrays(lambda: self.a[index], self.a)
 
     def __setitem__(self, index, value):
         if isinstance(value, (np.ndarray, list)):
             raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
-        self.a[unwrap(index)] = unwrap(value)
+        index, value = unwrap(index), unwrap(value)
+        write(lambda: self.a.__setitem__(index, value))
 
     def __len__(self):
         return len(self.a)
@@ -98,7 +156,11 @@ def wrap(x):
 
 
 def _forward(name):
-    return lambda self, *args, **kwargs: wrap(getattr(self.a, name)(*unwrap(args), **kwargs))
+    def call(self, *args, **kwargs):
+        f = functools.partial(getattr(self.a, name), *unwrap(args), **kwargs)
+        return write(f) if name == "fill" else make_arrays(f, self.a, *raw_inputs(args))
+
+    return call
 
 
 def _read(name):
@@ -120,6 +182,7 @@ for _name in "item tolist __bool__ __int__ __float__ __index__ __complex__ __rep
 ndarray.T = property(lambda self: ndarray(self.a.T))
 
 SYNCING = {"nonzero", "argwhere", "flatnonzero", "unique", "array_repr", "dot", "einsum", "tensordot", "inner", "vdot"}
+JOINS = {"concatenate", "stack"}  # more than eight arrays: their addresses are sent
 MISSING = {"block", "insert", "einsum_path", "geomspace", "vecdot", "matvec", "vecmat", "frompyfunc", "isnat", "memmap"}
 
 
@@ -136,17 +199,22 @@ class Module(types.ModuleType):
             return f
 
         def call(*args, **kwargs):
-            if name in SYNCING or (name == "where" and len(args) == 1):
+            if name in SYNCING or (name == "where" and len(args) == 1) or (name in JOINS and len(args[0]) > 8):
                 sync()
-            out = f(*unwrap(args), **{k: unwrap(v) for k, v in kwargs.items()})
-            return wrap(np.asarray(out, order="C") if name == "where" and len(args) == 3 else out)
+            g = functools.partial(f, *unwrap(args), **{k: unwrap(v) for k, v in kwargs.items()})
+            if name == "copyto":
+                return write(g)
+            if name == "where" and len(args) == 3:
+                return make_arrays(lambda: np.asarray(g(), order="C"), *raw_inputs(args))
+            return make_arrays(g, *raw_inputs([args, kwargs]))
 
         return call
 
     def array(self, x, dtype=None, copy=True, **_):
         if not isinstance(x, ndarray):
             sync()
-        return ndarray(np.array(x.a if isinstance(x, ndarray) else x, dtype, copy=copy or None))
+        x = x.a if isinstance(x, ndarray) else x
+        return make_arrays(lambda: np.array(x, dtype, copy=copy or None), *[x] * isinstance(x, np.ndarray))
 
     def asarray(self, x, dtype=None, **_):
         return self.array(x, dtype, copy=False) if isinstance(x, ndarray) else self.array(x, dtype)
@@ -197,6 +265,8 @@ def _array(x, dtype, what):
 
 class RawModule:
     def __init__(self, code):
+        if Stream.recording:
+            raise RuntimeError("a kernel is compiled during capture")
         self.built, self.parameters = _compile(code)
 
     def get_function(self, name):
@@ -213,7 +283,7 @@ class RawModule:
                     raise TypeError(f"{name}({what}): the kernel says {dtype}, got {np.asarray(x).dtype}")
                 else:
                     values.append(np.ctypeslib.as_ctypes_type(dtype)(x.item()))
-            run(grid[0], *block, *values)
+            write(lambda: run(grid[0], *block, *values))
 
         return launch
 
@@ -250,6 +320,13 @@ class ElementwiseKernel:
         shape = np.broadcast_shapes(*walked)
         if len(args) == self.nin:
             args += tuple(ndarray(np.empty(shape, letters[letter])) for _, letter, _ in self.params[self.nin :])
+            for out in args[self.nin :]:
+                _allocate(out.a)
+        outs = args[self.nin :]
+        write(lambda: self.run(args, shape, letters))
+        return outs[0] if len(outs) == 1 else outs
+
+    def run(self, args, shape, letters):
         outs, buffers = args[self.nin :], []
         for x, (raw, letter, what) in zip(args, self.params):
             a = x.a if isinstance(x, ndarray) else np.asarray(x, letters[letter])
@@ -260,7 +337,6 @@ class ElementwiseKernel:
         run(ctypes.c_longlong(int(np.prod(shape))), *(POINTER(b.ctypes.data) for b in buffers))
         for out, b in zip(outs, buffers[self.nin :]):
             out.a[...] = b
-        return outs[0] if len(outs) == 1 else outs
 
 
 def elementwise_source(params, nin, operation, letters):
@@ -283,11 +359,23 @@ def _elementwise(*key):
 
 CUBLAS = """
 #include <cstddef>
-struct Handle { const void* workspace; };
-enum { OK, INVALID = 7 };
+#include <functional>
+#include <vector>
+struct Handle { const void *workspace, *stream; };
+enum { OK, INVALID = 7, INTERNAL = 14 };
+enum { RUN, RECORD, REFUSE };
 
-extern "C" int cublasCreate_v2(Handle** handle) { static Handle made[8], *next = made; *handle = next++; return OK; }
-extern "C" int cublasSetStream_v2(Handle* handle, void*) { handle->workspace = 0; return OK; }
+static int (*ask)(const void* stream, long number);  // what to do with a call: number is what `replay` would know it by
+static std::vector<std::function<void()>> recorded;
+extern "C" void answer_by(int (*f)(const void*, long)) { ask = f; }
+extern "C" void replay(long number) { recorded[number](); }
+
+extern "C" int cublasCreate_v2(Handle** handle) {
+    static Handle made[64], *next = made;
+    *handle = next++;
+    return ask(0, -1) == RUN ? OK : INTERNAL;
+}
+extern "C" int cublasSetStream_v2(Handle* handle, void* stream) { *handle = {0, stream}; return OK; }
 extern "C" int cublasSetWorkspace_v2(Handle* handle, void* p, size_t size) {
     handle->workspace = p;
     return size == 32 << 20 ? OK : INVALID;
@@ -308,16 +396,21 @@ extern "C" int cublasGemmStridedBatchedEx(
         Handle* handle, int ta, int tb, int m, int n, int k, const void* alpha, const void* A, int kind, int lda,
         long long sa, const void* B, int kind_b, int ldb, long long sb, const void* beta, void* C, int kind_c, int ldc,
         long long sc, int count, int compute, int algorithm) {
-    bool types = kind == kind_b && kind == kind_c && (kind == 0 || kind == 1) && compute == (kind ? 70 : 68);
+    bool types = kind == kind_b && kind == kind_c && (kind == 0 || kind == 1);
+    types = types && (kind ? compute == 70 : compute == 68 || compute == 77);
     bool sizes = m > 0 && n > 0 && k > 0 && count > 0 && lda >= (ta ? k : m) && ldb >= (tb ? n : k) && ldc >= m;
     if (!handle->workspace || !types || !sizes || algorithm != -1 || (ta | tb) & ~1) return INVALID;
     if (kind ? *(double*)beta != 0 : *(float*)beta != 0) return INVALID;
-    for (long long i = 0; i < count; i++)
-        if (kind) multiply(ta, tb, m, n, k, *(double*)alpha, (double*)A + i * sa, lda, (double*)B + i * sb, ldb,
-                           (double*)C + i * sc, ldc);
-        else multiply(ta, tb, m, n, k, *(float*)alpha, (float*)A + i * sa, lda, (float*)B + i * sb, ldb,
-                      (float*)C + i * sc, ldc);
-    return OK;
+    double by = kind ? *(double*)alpha : *(float*)alpha;
+    auto run = [=] {
+        for (long long i = 0; i < count; i++)
+            if (kind) multiply(ta, tb, m, n, k, by, (double*)A + i * sa, lda, (double*)B + i * sb, ldb, (double*)C + i * sc, ldc);
+            else multiply(ta, tb, m, n, k, (float)by, (float*)A + i * sa, lda, (float*)B + i * sb, ldb, (float*)C + i * sc, ldc);
+    };
+    int what = ask(handle->stream, recorded.size());
+    if (what == RUN) run();
+    if (what == RECORD) recorded.push_back(run);
+    return what == REFUSE ? INTERNAL : OK;
 }
 
 extern "C" int cublasGemmEx(
@@ -330,8 +423,127 @@ extern "C" int cublasGemmEx(
 """
 
 
+@functools.cache
+def _cublas():
+    """The path of the library, which asks `_ask` what to do with each call."""
+    path = build(CUBLAS)
+    ctypes.CDLL(path).answer_by(_ask)
+    return path
+
+
+@ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_long)
+def _ask(stream, number):
+    try:
+        here, graph = Stream.current(), Stream.recording
+        here.works()
+        if number < 0 or stream != here.ptr:
+            return 2 if graph or number >= 0 else 0
+    except RuntimeError:
+        return 2
+    if graph:
+        graph.calls.append(lambda: ctypes.CDLL(_cublas()).replay(ctypes.c_long(number)))
+    return 1 if graph else 0
+
+
+# Streams, graphs and memory
+
+
+class Stream:
+    recording, stack, known, numbers = None, [], weakref.WeakSet(), itertools.count(1)
+
+    def __init__(self, null=False, non_blocking=False):
+        self.ptr, self.legacy, self.non_blocking = next(Stream.numbers), null, non_blocking
+        self.work, self.seen = 0, {}  # pieces of work so far, and by stream those that were waited for
+        Stream.known.add(self)
+
+    @staticmethod
+    def current():
+        return Stream.stack[-1]
+
+    def __enter__(self):
+        Stream.stack.append(self)
+        return self
+
+    def __exit__(self, *exc):
+        Stream.stack.pop()
+
+    def works(self):
+        if Stream.recording:
+            if Stream.recording.stream is not self:
+                raise RuntimeError("work on another stream than the one that captures")
+        elif any(s.work > self.seen.get(s.ptr, 0) for s in Stream.known if s is not self):
+            raise RuntimeError("a race: this stream does not wait for the work of another")
+        else:
+            self.work += 1
+
+    def record(self):
+        return types.SimpleNamespace(seen=self.seen | {self.ptr: self.work})
+
+    def wait_event(self, event):
+        self.seen = {ptr: max(event.seen.get(ptr, 0), self.seen.get(ptr, 0)) for ptr in event.seen | self.seen}
+
+    def synchronize(self):
+        sync()
+
+    def begin_capture(self):
+        if self.legacy or not self.non_blocking or Stream.recording:
+            raise RuntimeError("cannot capture on this stream")
+        self.works()
+        gc.collect()
+        Stream.recording = Graph(self)
+
+    def end_capture(self):
+        graph, Stream.recording = Stream.recording, None
+        graph.pool = weakref.ref(_allocators[-1]) if _allocators[-1] else lambda: True
+        return graph
+
+
+Stream.stack.append(Stream(null=True))
+
+
+class Graph:
+    def __init__(self, stream):
+        self.stream, self.calls, self.launches = stream, [], 0
+
+    def launch(self):
+        Stream.current().works()
+        if Stream.recording or self.pool() is None:
+            raise RuntimeError("the graph's memory is gone" if self.pool() is None else "a launch during capture")
+        self.launches += 1
+        for call in self.calls:
+            call()
+
+
+class MemoryPool:
+    """Its `malloc` only marks whose memory it is: what a graph takes is kept while the pool lives."""
+
+    def __init__(self):
+        self.kept = []
+
+    def malloc(self, size):
+        raise NotImplementedError
+
+
+_allocators = [None]  # None is the default pool
+
+
+@contextlib.contextmanager
+def using_allocator(malloc):
+    _allocators.append(malloc.__self__)
+    try:
+        yield
+    finally:
+        _allocators.pop()
+
+
+class OutOfMemoryError(MemoryError):
+    pass
+
+
 class Memory:
     def __init__(self, size):
+        if Stream.recording:
+            raise RuntimeError("cudaMalloc during capture")
         self.kept = np.empty(size, np.uint8)
         self.ptr = self.kept.ctypes.data
 
@@ -349,10 +561,11 @@ def make():
         getDevice=lambda: 0,
         getDeviceProperties=lambda device: {"name": b"NVIDIA Stand-in"},
     )
-    stream = types.SimpleNamespace(ptr=next(_streams))
-    cupy.cuda = types.SimpleNamespace(runtime=runtime, Memory=Memory, get_current_stream=lambda: stream)
-    pathfinder.load_nvidia_dynamic_lib = lambda name: types.SimpleNamespace(abs_path=build(CUBLAS))
+    Stream.known.clear()
+    Stream.stack[:] = [Stream(null=True)]
+    cupy.cuda = types.ModuleType("cupy.cuda")
+    cupy.cuda.runtime, cupy.cuda.Memory, cupy.cuda.Stream, cupy.cuda.get_current_stream = runtime, Memory, Stream, Stream.current
+    cupy.cuda.MemoryPool, cupy.cuda.using_allocator = MemoryPool, using_allocator
+    cupy.cuda.memory = types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError)
+    pathfinder.load_nvidia_dynamic_lib = lambda name: types.SimpleNamespace(abs_path=_cublas())
     return {"cupy": cupy, "cuda": cuda, "cuda.pathfinder": pathfinder}
-
-
-_streams = itertools.count(1)

@@ -1,14 +1,17 @@
-"""Cases for the raw functions of the GPU, run by `test_gpu_host.py` on the stand-in and by `test_gpu.py` on a device.
+"""Cases for the GPU, run by `test_gpu_host.py` and `test_capture.py` on the stand-in and by `test_gpu.py` on a device.
 
 A case calls one function of `kernels/gpu.py` and of `kernels/reference.py` with the same arrays and compares what they
-return and what they changed in place.
+return and what they changed in place. MODELS makes every model, small, and a few by other objectives; `trained` trains one.
 """
 
 import dataclasses
+import functools
 
 import numpy as np
 
+from tinygan import device, models, random
 from tinygan.kernels import reference
+from tinygan.nn import losses
 
 rng = np.random.default_rng(0)
 
@@ -86,13 +89,16 @@ def _cases(dtype):
         yield from (case("affine", x, *c, rtol=near), case("norm_sums", g, x, *c, rtol=60 * near))
         yield from (case("moments", x, rtol=20 * near), case("norm_grad", g, x, *c, *c, c[1], rtol=9 * near))
     yield from (case("moments", whole(16, 300)), case("column_sums", whole(16, 300)))
+    yield case("affine", whole(9, 5), whole(5), whole(5))
+    yield case("norm_sums", whole(40, 300), whole(40, 300), whole(300), np.exp2(whole(300) % 4))
     for beta1 in (0.0, 0.5):
         p, g = image, np.ascontiguousarray(image[::-1])  # g lies otherwise than p, m and v
         state = np.moveaxis(real(2, 4, 4, 3), 3, 1), abs(np.moveaxis(real(2, 4, 4, 3), 3, 1))
         yield case("adam", p, g, *state, np.array([1e-3]), np.array([10]), beta1, 0.999, 1e-8, rtol=near)
     first = np.zeros(3, dtype), np.zeros(3, dtype), np.array([1e-3]), np.array([1])
     yield case("adam", real(3), real(3), *first, 0.9, 0.999, 1e-8, rtol=near)
-    yield from (case("lerp", image, real(*image.shape), 0.25, rtol=near), case("lerp", whole(4), whole(4), 0.5))
+    yield case("lerp", image, real(*image.shape), np.array(0.25), rtol=near)
+    yield case("lerp", whole(4), whole(4), np.array(0.5))
     yield case("index_add", np.zeros((4, 3), dtype), np.array([1, 3, 1]), whole(3, 3))
     yield case("index_add", np.zeros((4, 3), dtype), (slice(None), np.array([2, 2])), whole(4, 2))
     for shape in ((1,), (3, 2, 5), (1030,), (0,)):
@@ -120,3 +126,51 @@ def known_answer(gpu, to_gpu, counter, key):
     words = to_gpu(np.array(counter, np.uint32))
     gpu._kernel(gpu.RANDOM + once, "once", "f")((1,), (1, 1), (words, *map(np.uint32, key)))
     return words
+
+
+small = functools.partial(models.dcgan, width=2, latent=3)
+
+
+def wgan_gp(device):
+    nets = small()
+    return models.WGANGP(nets.generator, nets.discriminator, 3, device=device)
+
+
+MODELS = {f"gan {name}": functools.partial(make, latent=3) for name, make in models.MODELS.items()} | {"gan dcgan": small}
+MODELS |= {f"vae {name}": functools.partial(make, latent=3) for name, make in models.VAES.items()}
+MODELS |= {f.__name__: functools.partial(small, objective=f) for f in (losses.hinge, losses.wasserstein)}
+MODELS |= {"wgan-gp": wgan_gp, "no noise": functools.partial(models.VAES["mlp"], latent=3, beta=0)}
+MODELS |= {f"conditional {name}": functools.partial(MODELS[name], classes=3) for name in ("gan dcgan", "vae conv")}
+
+
+def trained(name, where, steps=4, wrap=lambda step: step, watch=lambda: None):
+    """(the model, the losses of each step, what `watch` gave after each) of so many steps from seed 0, `wrap` around each."""
+    random.manual_seed(0)
+    model = MODELS[name](device=where)
+    for optimizer in model.optimizers:
+        optimizer.eps = 1e-3  # a bias before batch normalisation has gradient 0: do not blow up its rounding
+    random.default.seek(1)
+    real = np.random.default_rng(0).uniform(-1, 1, (steps, 4 if "5x5" not in name else 2, 1, 28, 28)).astype(np.float32)
+    step, history, seen, batches = wrap(model.step), [], [], [device.to(batch, where) for batch in real]
+    if model.classes:
+        batches = [(x, device.to(np.array([i, 0, 2, 1], np.uint8) % 3, where)) for i, x in enumerate(batches)]
+    for batch in batches:
+        watch()
+        history.append({k: np.copy(v) for k, v in step(batch).items()})
+        random.default.next_step()
+        seen.append(watch())
+    return model, [{k: float(v) for k, v in loss.items()} for loss in history], seen
+
+
+def state(model):
+    """Every array that training changes, on the host."""
+    return {f"{part}.{k}": device.to_host(a) for part, thing in model.parts().items() for k, a in thing.state_dict().items()}
+
+
+def assert_same_model(ours, theirs, **tolerance):
+    """To the last bit unless a tolerance (rtol, atol) says otherwise."""
+    ours, theirs = state(ours), state(theirs)
+    assert ours.keys() == theirs.keys()
+    for name, a in ours.items():
+        assert a.dtype == theirs[name].dtype
+        np.testing.assert_allclose(theirs[name], a, err_msg=name, **(tolerance or {"rtol": 0}))

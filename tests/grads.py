@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from tinygan import ops
+from tinygan import device, ops
 from tinygan.nn import losses
 from tinygan.ops import conv
 
@@ -21,6 +21,13 @@ def real(*shape):
 
 def positive(*shape):
     return np.asarray(np.abs(real(*shape)))
+
+
+def on(x, a):
+    """The array, or those in the tuple, where x lives."""
+    if isinstance(a, tuple):
+        return tuple(on(x, i) for i in a)
+    return device.to_device_of(a, ops.raw(x)) if isinstance(a, np.ndarray) else a
 
 
 mask, rows = np.array([[True, False, True], [False, False, True]]), np.array([2, 0, 2])
@@ -45,7 +52,7 @@ def along(op, extra=()):
 
 
 def indexed(*indices):
-    return [(lambda x, i=i: x[i], (2, 3)) for i in indices]
+    return [(lambda x, i=i: x[on(x, i)], (2, 3)) for i in indices]
 
 
 def normalised(x, weight=None, bias=None, eps=1e-5):
@@ -53,7 +60,7 @@ def normalised(x, weight=None, bias=None, eps=1e-5):
 
 
 def normalised_by_running(x, weight=None, bias=None):
-    return ops.batch_norm(x, np.ones(2, x.dtype), np.full(2, 3, x.dtype), weight, bias)
+    return ops.batch_norm(x, on(x, np.ones(2, x.dtype)), on(x, np.full(2, 3, x.dtype)), weight, bias)
 
 
 geometry = {"size": (2, 2), "groups": 1, "stride": (2, 1), "padding": (1, 0), "dilation": (1, 2)}
@@ -71,7 +78,8 @@ CASES = {  # a function and its arguments: arrays, or the shapes of arrays
     "abs": each(ops.abs),
     "maximum": pairs(ops.maximum) + [(lambda x: ops.maximum(x, 0.3), (3,))],
     "minimum": pairs(ops.minimum) + [(lambda x: ops.minimum(0.3, x), (3,))],
-    "where": pairs(lambda x, y: ops.where(mask, x, y), shapes=PAIRS[:-1]) + [(lambda x: ops.where(mask[0], x, 1.0), (2, 3))],
+    "where": pairs(lambda x, y: ops.where(on(x, mask), x, y), shapes=PAIRS[:-1])
+    + [(lambda x: ops.where(on(x, mask[0]), x, 1.0), (2, 3))],
     "xlogy": [(ops.xlogy, real(*a), positive(*b)) for a, b in PAIRS] + [(lambda y: ops.xlogy(2, y), positive(3))],
     "clip": [(lambda x: ops.clip(x, -1.1, 0.93), (2, 3)), (lambda x: ops.clip(x, max=0.9), ()), (lambda x: ops.clip(x, 0), (0,))],
     "broadcast_to": [(lambda x: ops.broadcast_to(x, (2, 3)), shape) for shape in ((3,), (2, 1), (), (2, 3))],
@@ -118,7 +126,7 @@ CASES = {  # a function and its arguments: arrays, or the shapes of arrays
     "layer_norm": [(lambda x, w, b: ops.layer_norm(x, 3, w, b), (2, 3), (3,), (3,))]
     + [(lambda x: ops.layer_norm(x, (2, 2)), (2, 2, 2))],
     "losses": [(lambda x, t: losses.binary_cross_entropy_with_logits(x, t, "none"), (2, 3), positive(2, 3)),
-               (lambda x: losses.cross_entropy(x, rows), (3, 3)), (losses.gaussian_kl, (2, 3), (2, 3))],
+               (lambda x: losses.cross_entropy(x, on(x, rows)), (3, 3)), (losses.gaussian_kl, (2, 3), (2, 3))],
 }
 ALL = {f"{name}-{i}": (f, [real(*a) if isinstance(a, tuple) else a for a in arguments])
        for name, cases in CASES.items() for i, (f, *arguments) in enumerate(cases)}

@@ -5,9 +5,9 @@ and that nothing waits for the device. `test_gpu.py` runs the same cases where t
 """
 
 import functools
-import importlib
 import inspect
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,26 +16,16 @@ from pathlib import Path
 import cupy_standin as standin
 import numpy as np
 import pytest
-from gpu_cases import CASES, VECTORS, known_answer
+from gpu_cases import CASES, MODELS, VECTORS, assert_same_model, known_answer, trained
+from grads import ALL
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tinygan import ops
+from tinygan import Tensor, device, grad, models, nn, ops
 from tinygan.kernels import reference
 from tinygan.testing import GradientError, check_grads
 
 pytestmark = pytest.mark.skipif(not shutil.which("g++"), reason="g++ is missing: it compiles the kernels for the host")
-
-
-@pytest.fixture(scope="module")
-def gpu():
-    """`tinygan.kernels.gpu`, imported on the stand-in."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, module in standin.make().items():
-            patch.setitem(sys.modules, name, module)
-        patch.delitem(sys.modules, "tinygan.kernels.gpu", raising=False)
-        yield importlib.import_module("tinygan.kernels.gpu")
-        sys.modules.pop("tinygan.kernels.gpu")
 
 
 def to_gpu(x):
@@ -144,48 +134,57 @@ def test_mixed_devices_are_refused(gpu):
     ):
         with pytest.raises(TypeError):
             call()
+    for here, there in ("cpu", "gpu"), ("gpu", "cpu"):
+        words = rf"_linear: .* on two devices, \(2, 3\) float32 {here}, \(4, 3\) float32 {there}: move one"
+        with pytest.raises(TypeError, match=words):
+            nn.Linear(3, 4).to(there)(device.to(x, here))
 
 
-@pytest.mark.parametrize("classes", [0, 3])
-@pytest.mark.parametrize("name", ["dcgan", "vae"])
-def test_a_training_step_never_waits_and_gives_the_cpus_weights(gpu, name, classes):
-    from tinygan import device, random
-    from tinygan.models import dcgan, vae
+@pytest.mark.parametrize("f, inputs", ALL.values(), ids=ALL)
+def test_every_operation_to_second_order_gives_the_references_values(gpu, f, inputs):
+    """In float64, on arrays that refuse a mix of devices."""
+    def derivatives(to):
+        xs = [Tensor(to(x)) if x.dtype.kind == "f" else to(x) for x in inputs]
+        out, seed = f(*xs), np.random.default_rng(0)
+        cotangent = lambda shape: to(np.asarray(seed.standard_normal(shape)))
+        wanted = [x for x in xs if isinstance(x, Tensor)]
+        first = grad(out, wanted, cotangent(out.shape), create_graph=True)
+        second = grad(first, wanted, [cotangent(x.shape) for x in first], allow_unused=True)
+        return [to_host(ops.raw(x)) for x in (out, *first, *second)]
 
-    make = {"dcgan": functools.partial(dcgan, width=2, latent=3), "vae": functools.partial(vae.conv, latent=3)}[name]
+    for ours, theirs in zip(derivatives(to_gpu), derivatives(lambda x: x), strict=True):
+        np.testing.assert_allclose(*((0, 0) if ours is None and theirs is None else (ours, theirs)), rtol=1e-9, atol=1e-12)
 
-    def train(where, steps=3):
-        random.manual_seed(0)
-        model = make(device=where, classes=classes)
-        for optimizer in model.optimizers:
-            optimizer.eps = 1e-3  # a bias before batch normalisation has gradient 0: do not blow up its rounding
-        random.default.seek(1)
-        real = np.random.default_rng(0).uniform(-1, 1, (4, 1, 28, 28)).astype(np.float32)
-        batch, waits = (device.to(real, where), device.to(np.array([2, 0, 2, 1], np.uint8), where)), []
-        for _ in range(steps):
-            before = standin.syncs
-            losses = model.step(batch)
-            random.default.next_step()
-            waits.append(standin.syncs - before)
-        assert all(x.shape == () for x in losses.values())
-        return model, waits
 
-    (cpu, _), (on_gpu, waits) = train("cpu"), train("gpu")
-    assert waits[1:] == [0, 0]  # the first step sends the random generator's counter
-    if name == "vae":
+@pytest.mark.parametrize("name", MODELS)
+def test_a_training_step_never_waits_and_gives_the_cpus_weights(gpu, name):
+    def waits():
+        before, standin.syncs = standin.syncs, 0
+        return before
+
+    cpu, expected, _ = trained(name, "cpu", 3)
+    on_gpu, losses, waited = trained(name, "gpu", 3, watch=waits)
+    assert waited[1:] == [0, 0]  # the first step sends the random generator's counter
+    assert [sorted(x) for x in losses] == [sorted(x) for x in expected]
+    if "vae conv" in name:
         grey, labels = np.full((3, 1, 28, 28), 0.5, np.float32), np.arange(3)
         x, y = (m.iwae((device.to(grey, m.device), labels), k=5, rows=10) for m in (cpu, on_gpu))
         np.testing.assert_allclose(y.a, x, rtol=1e-4)
     assert on_gpu.sample(2, labels=[1, 0]).shape == (2, 1, 28, 28)
-    for part in [part for part in ("generator", "discriminator", "network", "average") if hasattr(cpu, part)]:
-        ours, theirs = getattr(cpu, part).state_dict(), getattr(on_gpu, part).state_dict()
-        for name in ours:
-            assert ours[name].dtype == theirs[name].dtype
-            np.testing.assert_allclose(theirs[name].a, ours[name], rtol=1e-4, atol=1e-5, err_msg=f"{part}.{name}")
+    assert_same_model(cpu, on_gpu, rtol=1e-4, atol=1e-5)
+
+
+def test_every_model_and_every_kernel_has_its_case(gpu):
+    assert {f"gan {name}" for name in models.MODELS} | {f"vae {name}" for name in models.VAES} <= set(MODELS)
+    sources = set(re.findall(r"__global__ void (?!name)(\w+)|^COLUMN_SUMS\((\w+)", gpu.IMAGES + gpu.RANDOM, re.M))
+    kernels = {a or b for a, b in sources}
+    for dtype in ("float32", "float64"):  # to the last bit, on whole numbers; sine and logarithm differ from library to library
+        exact = {case.name for case in CASES if case.dtype in (dtype, "") and not case.rtol}
+        assert kernels - {"normal"} - exact == ({"bits"} if dtype == "float64" else set())
 
 
 def test_the_judge_sees_the_same_on_the_gpu(gpu):
-    from tinygan import data, device
+    from tinygan import data
     from tinygan.metrics import Judge
 
     images = (data.load().images[:40].astype(np.float32) / 127.5 - 1)[:, None]
@@ -206,7 +205,7 @@ del os.environ["LD_PRELOAD"]  # the compiler does without
 sys.path[:0] = [{str(here)!r}, {str(here.parent)!r}]
 import cupy_standin
 cupy_standin.FLAGS += ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "-k", "float32 or geometry or any_view", {__file__!r}]))
+sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "-k", "not nvcc and (float or geometry or view or second)", {__file__!r}]))
 """
     env = os.environ | {"LD_PRELOAD": asan, "ASAN_OPTIONS": "detect_leaks=0", "OMP_NUM_THREADS": "1"}
     run = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True)
@@ -219,7 +218,7 @@ def test_nvcc_compiles_the_kernels(gpu, tmp_path, real):
     code = f"typedef {real} real;\n" + gpu.IMAGES + gpu.RANDOM
     for k in vars(gpu).values():
         if isinstance(k, standin.ElementwiseKernel):
-            letters = ("T", real[0]), ("R", "d"), ("S", "l")
+            letters = ("T", real[0]), ("R", "d"), ("S", "l"), ("W", "d")
             source = standin.elementwise_source(tuple(k.params), k.nin, k.operation, letters)
             code += f"namespace {k.name}_ {{\n" + source.replace('extern "C"', "__global__") + "}\n"
     (tmp_path / "kernels.cu").write_text(code)

@@ -130,6 +130,8 @@ def primitive(f):
         try:
             data = f(*raw, **kwargs)
         except Exception as e:
+            if len({describe(a)[-3:] for a in args if hasattr(a, "dtype")}) > 1:
+                raise TypeError(f"{op.__name__}: arguments on two devices, {', '.join(map(describe, args))}: move one") from e
             e.add_note(f"in {op.__name__}({', '.join(map(describe, args))})")
             raise
         t = _new(Tensor)

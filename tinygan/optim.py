@@ -118,26 +118,28 @@ class Adam(Optimizer):
 class EMA:
     """An exponential moving average of one module's floats, parameters and buffers, kept in another of the same kind.
 
-    While young it forgets faster: the decay of update t is min(decay, (1 + t) / (10 + t)).
+    While young it forgets faster: the decay of update t is min(decay, (1 + t) / (10 + t)), with t counted on the device.
     """
 
     def __init__(self, average, module, decay=0.999):
-        self.decay, self.updates = decay, 0
-        average.load_state_dict(module.state_dict())
-        pairs = zip(average.state_dict().values(), module.state_dict().values())
+        self.decay, state = decay, module.state_dict()
+        average.load_state_dict(state)
+        pairs = zip(average.state_dict().values(), state.values())
+        self._updates = np.zeros_like(next(iter(state.values()), np.empty(0)), shape=(1,), dtype=np.int64)
         self.pairs = [(to, of) for to, of in pairs if to.dtype.kind == "f"]
 
     def update(self):
         """average += (1 - decay) * (module - average)."""
-        self.updates += 1
-        weight = 1 - min(self.decay, (1 + self.updates) / (10 + self.updates))
+        self._updates += 1
+        t = self._updates[0]
+        weight = 1 - np.minimum(self.decay, (1 + t) / (10 + t))
         for to, of in self.pairs:
             kernels.of(to).lerp(to, of, weight)
 
     def state_dict(self):
-        """The number of updates; the average itself is the state of its module."""
-        return {"updates": np.array([self.updates])}
+        """The number of updates, the very memory; the average itself is the state of its module."""
+        return {"updates": self._updates}
 
     def load_state_dict(self, state_dict):
         """Go on from there."""
-        self.updates = int(state_dict["updates"][0])
+        self._updates[...] = np.asarray(state_dict["updates"], like=self._updates)

@@ -17,7 +17,7 @@ class Generator:
     """A source of random arrays. seed: 0 <= seed < 2**32; stream: an independent sequence of the same seed."""
 
     def __init__(self, seed=0, stream=0):
-        self.stream = stream
+        self.stream, self._steps = stream, {}
         self.manual_seed(seed)
 
     def manual_seed(self, seed):
@@ -30,7 +30,9 @@ class Generator:
 
     def seek(self, step):
         """Go to the first draw of `step`."""
-        self.step, self.draw, self._steps = int(step), 0, {}
+        self.step, self.draw = int(step), 0
+        for on_device in self._steps.values():
+            on_device[...] = self.step  # in place: captured steps read this memory
 
     def next_step(self):
         """Count one step up, and its draws from zero."""

@@ -152,7 +152,7 @@ _norm_grad = Kernel(
 )
 _leaky_relu = Kernel("T x, T slope", "T y", "y = !(x <= 0) ? x : slope == 0 ? (T)0 : slope * x", "leaky_relu")
 _leaky_relu_grad = Kernel("T g, T x, T slope", "T y", "y = x > 0 ? g : slope == 0 ? (T)0 : slope * g", "leaky_grad")
-_lerp = Kernel("T q, T weight", "T p", "p += weight * (q - p)", "lerp")
+_lerp = Kernel("T q, raw W weight", "T p", "p += (T)weight[0] * (q - p)", "lerp")
 _adam = Kernel(  # expm1(t * log(beta)) is beta^t - 1, to float32's last digit in float32
     "T g, raw R lr, raw S step, T beta1, T beta2, T log1, T log2, T eps",
     "T m, T v, T p",

@@ -155,8 +155,8 @@ def adam(p, g, m, v, lr, step, beta1, beta2, eps):
 
 
 def lerp(p, q, weight):
-    """p += weight * (q - p), in place: the step of a moving average."""
-    p += weight * (q - p)
+    """p += weight * (q - p), in place: the step of a moving average; `weight` is an array () on the device."""
+    p += p.dtype.type(weight) * (q - p)
 
 
 def index_add(x, index, g):
