@@ -52,7 +52,8 @@ def main():
     config = {name: getattr(args, name) for name in ("model", "conditional", "data", "batch_size", "lr", "width", "seed")}
     step = lambda batch: adversarial_step(gan, batch)
     judge = Judge(data.scale(digits.images[:10_000]), where) if args.evaluate else None
-    picture = train(gan, batches, args.epochs, args.out, step, second_half, args.resume, config, judge, args.evaluate)
+    options = args.resume, config, judge, args.evaluate, not args.no_capture
+    picture = train(gan, batches, args.epochs, args.out, step, second_half, *options)
 
     if args.samples:
         images = plot.to_uint8(device.to_host(gan.sample(args.samples)))

@@ -66,7 +66,8 @@ def main():
     step = lambda batch: elbo_step(vae, batch)
     steady = lambda progress: 1.0  # the moving average does what a falling learning rate would
     judge = Judge(data.scale(digits[:10_000]), where) if args.evaluate else None
-    picture = train(vae, batches, args.epochs, args.out, step, steady, args.resume, config, judge, args.evaluate)
+    options = args.resume, config, judge, args.evaluate, not args.no_capture
+    picture = train(vae, batches, args.epochs, args.out, step, steady, *options)
 
     images = device.to(data.scale(held_out), where)
     bound = vae.elbo((images, held_labels))

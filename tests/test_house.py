@@ -12,7 +12,8 @@ PACKAGE = ROOT / "tinygan"
 FILES = sorted(PACKAGE.rglob("*.py"))
 RANKS = {"device": 0, "kernels": 1, "random": 1, "autograd": 2, "ops": 3, "nn": 4, "optim": 4, "data": 4, "models": 5}
 RANKS |= dict.fromkeys(["cli", "train", "checkpoint", "capture", "metrics", "plot", "testing"], 6) | {"evaluate": 7}
-NEIGHBOURS = {("random", "kernels"), ("train", "checkpoint"), ("train", "plot"), ("cli", "checkpoint"), ("cli", "train")}
+NEIGHBOURS = {("random", "kernels"), ("cli", "checkpoint"), ("cli", "train")}
+NEIGHBOURS |= {("train", "capture"), ("train", "checkpoint"), ("train", "plot")}
 
 
 def room(path):

@@ -25,6 +25,7 @@ class Parser(argparse.ArgumentParser):
         add("--model", choices=models, default=model, help="the networks")
         add("--conditional", action=argparse.BooleanOptionalAction, default=conditional, help="teach it which digit is which")
         add("--device", choices=["auto", "cpu", "gpu"], default="auto", help="auto: the GPU if one is usable")
+        add("--no-capture", action="store_true", help="on a GPU, launch a step's kernels one by one and not as a CUDA graph")
         add("--data", default="bundled", metavar="SET", help="bundled, full (60,000 digits, fetched once) or a folder")
         add("--epochs", type=number(int, 1), default=epochs, help="passes over the digits")
         add("--batch-size", type=number(int, 2), help=f"images a step; None: {batch_size}")

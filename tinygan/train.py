@@ -9,9 +9,13 @@ import signal
 import time
 from pathlib import Path
 
-from . import checkpoint, device, plot, random
+import numpy as np
+
+from . import checkpoint, device, ops, plot, random
+from .capture import capture
 from .checkpoint import CheckpointError
 
+READ = {"cpu": 1, "gpu": 50}  # the losses are read after so many steps: reading waits for a GPU
 PICTURES, JUDGED = 2, 5  # the random streams of the latent points that every picture shows, and that a judge sees
 
 
@@ -24,19 +28,21 @@ def second_half(progress):
     return min(1.0, 2 * (1 - progress))
 
 
-def train(model, batches, epochs, out, step=None, schedule=second_half, resume=False, config=None, judge=None, every=1):
+def train(
+    model, batches, epochs, out, step=None, schedule=second_half, resume=False, config=None, judge=None, every=1, graph=True
+):
     """Train for `epochs` passes over `batches`, writing into the folder `out`; returns the path of the last picture.
 
     step: model.step unless given. schedule: factor of the learning rates by progress in [0, 1). config: what a run must share
     with the one it resumes (seed included): a resumed run ends with the very weights of one never interrupted. On Ctrl-C the
     step is finished and saved, then KeyboardInterrupt says where. A loss that is not finite raises TrainingError.
     judge: a function of 10,000 samples to {"fid": ..., "coverage": ...} (a `metrics.Judge`), asked after each `every` epochs and
-    at the end; best.npz is the checkpoint of the lowest FID.
+    at the end; best.npz is the checkpoint of the lowest FID. graph: on a GPU the step is replayed; see `capture`.
     """
     out, step, config = Path(out), step or model.step, config or {}
     (out / "samples").mkdir(parents=True, exist_ok=True)
     path, log_path = out / "checkpoint.npz", out / "log.jsonl"
-    rates, total, done, records = [o.lr for o in model.optimizers], epochs * len(batches), 0, []
+    rates, total, done, records, unread = [o.lr for o in model.optimizers], epochs * len(batches), 0, [], []
     if resume:
         meta = checkpoint.load(path, model.parts())
         differ = [f"{k} was {meta['config'].get(k)}, is {v}" for k, v in config.items() if meta["config"].get(k) != v]
@@ -52,6 +58,16 @@ def train(model, batches, epochs, out, step=None, schedule=second_half, resume=F
     columns = model.classes or 8  # a class to a column
     latent = model.noise(8 * columns, random.Generator(random.default.seed, PICTURES))
     random.default.seek(done) if done else None
+
+    def read():
+        rows = device.to_host(np.stack([v for losses in unread for v in losses.values()])).reshape(len(unread), -1)
+        for i, row in enumerate(rows.tolist(), done - len(rows)):
+            losses = dict(zip(unread[0], row))
+            if not all(map(math.isfinite, row)):
+                saved = f"the last good checkpoint is {path}" if path.exists() else "there is no checkpoint yet"
+                raise TrainingError(f"step {i + 1}: the loss is not finite ({_words(losses)}); try a lower --lr; {saved}")
+            yield {"step": i + 1, "epoch": i // len(batches) + 1, **losses, "seconds": round(time.perf_counter() - start, 3)}
+        unread.clear()
 
     def save(path):
         meta = {"step": done, "epoch": done // len(batches), "seed": random.default.seed, "config": config}
@@ -70,26 +86,28 @@ def train(model, batches, epochs, out, step=None, schedule=second_half, resume=F
         name = out / "samples" / f"epoch-{done // len(batches):03}.png"
         plot.grid(plot.to_uint8(device.to_host(model.sample(len(latent), latent))), name, columns)
 
+    step, often = capture(step) if graph else step, READ[device.of(latent)]
     start, first = time.perf_counter(), done
     with open(log_path, "a") as log, _interruptible() as interrupted, _bar(total, done) as bar:
         while done < total:
             epoch, i = divmod(done, len(batches))
             for optimizer, rate in zip(model.optimizers, rates):
                 optimizer.lr = rate * schedule(done / total)
-            losses = {name: float(value) for name, value in step(batches.batch(epoch, i)).items()}
-            done += 1
-            if not all(map(math.isfinite, losses.values())):
-                saved = f"the last good checkpoint is {path}" if path.exists() else "there is no checkpoint yet"
-                raise TrainingError(f"step {done}: the loss is not finite ({_words(losses)}); try a lower --lr; {saved}")
+            losses = step(batches.batch(epoch, i))
+            unread.append({name: np.copy(ops.raw(value)) for name, value in losses.items()})  # a replay overwrites its results
             random.default.next_step()
-            record = {"step": done, "epoch": epoch + 1, **losses, "seconds": round(time.perf_counter() - start, 3)}
+            done += 1
+            if not (len(unread) == often or i + 1 == len(batches) or interrupted):
+                continue
+            new = list(read())
+            words = _words({name: new[-1][name] for name in losses})
             if judge and i + 1 == len(batches) and ((epoch + 1) % every == 0 or done == total):
-                record |= judged()
-            records.append(record)
-            log.write(json.dumps(records[-1]) + "\n")
+                new[-1] |= judged()
+            records += new
+            log.writelines(json.dumps(r) + "\n" for r in new)
             bar.set_description_str(f"epoch {epoch + 1}/{epochs}", refresh=False)
-            bar.set_postfix_str(_words(losses), refresh=False)
-            bar.update()
+            bar.set_postfix_str(words, refresh=False)
+            bar.update(len(new))
             if i + 1 == len(batches) or interrupted:
                 log.flush()
                 save(path)
@@ -98,7 +116,7 @@ def train(model, batches, epochs, out, step=None, schedule=second_half, resume=F
                 if bar.disable:
                     passed = time.perf_counter() - start
                     left = passed / (done - first) * (total - done)
-                    print(f"epoch {epoch + 1}/{epochs}  {_words(losses)}  {passed:.0f} s, {left:.0f} s left", flush=True)
+                    print(f"epoch {epoch + 1}/{epochs}  {words}  {passed:.0f} s, {left:.0f} s left", flush=True)
             if interrupted:
                 raise KeyboardInterrupt(f"stopped after step {done} of {total}; {path} goes on with --resume")
     pictures = sorted((out / "samples").glob("epoch-*.png"))

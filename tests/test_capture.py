@@ -1,0 +1,298 @@
+"""Captured steps on the stand-in, whose graphs do again what was recorded: the same weights as eager steps, to the last bit.
+
+The stand-in refuses what CUDA refuses under capture, memory that others could get, and streams that do not wait.
+"""
+
+import gc
+import json
+import shutil
+import warnings
+import weakref
+
+import cupy_standin as standin
+import numpy as np
+import pytest
+from gpu_cases import MODELS, assert_same_model, state, trained
+
+from tinygan import checkpoint, data, device, models, optim, random
+from tinygan.capture import MOST, capture
+from tinygan.train import TrainingError, train
+
+pytestmark = [
+    pytest.mark.skipif(not shutil.which("g++"), reason="g++ is missing: it compiles the kernels for the host"),
+    pytest.mark.usefixtures("gpu"),
+]
+
+
+@pytest.fixture(autouse=True)
+def launches(monkeypatch):
+    """The graphs launched, in their order; and no warning goes unnoticed."""
+    launched, plain = [], standin.Graph.launch
+    monkeypatch.setattr(standin.Graph, "launch", lambda graph: (launched.append(weakref.ref(graph)), plain(graph)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield launched
+    assert standin.Stream.recording is None and len(standin.Stream.stack) == 1
+
+
+EAGER = 2  # calls before the first replay
+
+
+def gpu_array(*x):
+    return device.to(np.array(x if len(x) > 1 else x[0], np.float32), "gpu")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_captured_and_eager_steps_give_the_same_model(name, launches):
+    steps = EAGER + 3
+    eager, expected, _ = trained(name, "gpu", steps)
+    assert not launches
+    counters, count = [], lambda: counters.append((random.default.step, random.default.draw))
+    captured, losses, _ = trained(name, "gpu", steps, capture, count)
+    assert len(launches) == 3 and len({id(graph) for graph in launches}) == 1 and losses == expected
+    assert counters[::2] == [(i + 1, 0) for i in range(steps)] and counters[1::2] == [(i + 2, 0) for i in range(steps)]
+    assert_same_model(eager, captured)
+
+
+def test_what_changes_between_steps_changes_in_a_replay():
+    """The learning rate, the seed by `seek`, a checkpoint's state, the batch: each is read where it lies."""
+
+    def run(wrap):
+        random.manual_seed(3)
+        model, x = models.dcgan(width=2, latent=2, device="gpu"), gpu_array(*np.linspace(-1, 1, 2 * 784)).reshape(2, 1, 28, 28)
+        step, losses = wrap(model.step), []
+        for i in range(8):
+            if i == 4:
+                model.g_optimizer.lr, model.d_optimizer.lr = 0.1, 0.0
+            if i == 5:
+                random.default.seek(2)
+            if i == 6:
+                model.ema.load_state_dict({"updates": np.array([5000])})
+                model.d_optimizer.load_state_dict({k: 0 * device.to_host(v) for k, v in model.d_optimizer.state_dict().items()})
+            losses.append({k: float(v) for k, v in step(x / (i + 1)).items()})
+            random.default.next_step()
+        return model, losses
+
+    (eager, expected), (captured, losses) = run(lambda step: step), run(capture)
+    assert losses == expected and state(captured)["ema.updates"] == 5002
+    assert_same_model(eager, captured)
+
+
+def test_results_are_the_graphs_own_and_inputs_are_copied(launches):
+    @capture
+    def double(x, scale=2):
+        """Twice x."""
+        return x * scale, {"same": x}
+
+    assert double.__name__ == "double" and double.__doc__ == "Twice x." and double(3)[0] == 6 and double(np.ones(2))[0][0] == 2
+    inputs = [gpu_array(i) for i in range(EAGER + 2)]
+    seen = [double(x) for x in inputs]
+    assert [float(x) for x in inputs] == [0, 1, 2, 3]  # the caller's stay the caller's
+    assert [float(x) for x, _ in seen] == [0, 2, 6, 6] and seen[-1] is seen[-2] and len(launches) == 2  # overwritten
+    assert float(seen[-1][1]["same"]) == 3
+    for scale in (3, 3.0):  # another argument and another shape are another graph; a keyword is an argument
+        assert [float(double(gpu_array(i, i), scale=scale)[0][1]) for i in range(4)] == [0, 3, 6, 9]
+    assert len({graph() for graph in launches}) == 3
+    view = device.to(np.arange(12.0).reshape(3, 4), "gpu")
+    assert all(np.array_equal(double(view.T)[0].get(), 2 * np.arange(12.0).reshape(3, 4).T) for _ in range(EAGER + 2))
+
+
+def test_a_step_may_draw_and_count_by_itself():
+    def run(wrap):
+        random.manual_seed(1)
+
+        def step(x):
+            noise = random.default.normal((3,), device="gpu") + random.default.uniform((3,), device="gpu")
+            random.default.next_step()
+            return noise + x
+
+        step, zero = wrap(step), gpu_array(0)
+        out = []
+        for i in range(6):
+            if i % 2:  # a draw before the step: another graph, with other draws
+                random.default.normal((2,), device="gpu")
+            out.append(step(zero).get().tolist())
+        return out, random.default.step, random.default.draw
+
+    assert run(capture) == run(lambda step: step)
+
+
+BAD = {
+    "reads a value": (lambda x: x * float(x), "RuntimeError: the operation is not permitted"),
+    "decides by a value": (lambda x: x if x > 0 else -x, "RuntimeError"),
+    "sends a value": (lambda x: x * device.to(np.ones(1, np.float32), "gpu"), "RuntimeError"),
+    "uses cuBLAS through CuPy": (lambda x: x.reshape(1, 1) @ x.reshape(1, 1) / x, "RuntimeError"),
+    "masks": (lambda x: x[x > 0], "RuntimeError"),
+    "synchronizes": (lambda x: (device.module(x).cuda.get_current_stream().synchronize(), x)[1] * 2, "RuntimeError"),
+}
+
+
+@pytest.mark.parametrize("bad, reason", BAD.values(), ids=BAD)
+def test_what_cannot_be_captured_runs_as_it_is_and_says_so_once(bad, reason, launches):
+    weight, count = gpu_array(1), []
+
+    @capture
+    def step(x):
+        nonlocal weight
+        count.append(1)
+        noise = random.default.uniform((1,), device="gpu")
+        weight += 1
+        random.default.next_step()
+        return bad(x) + weight + noise
+
+    random.manual_seed(0)
+    with pytest.warns(UserWarning, match=f"without a CUDA graph.*{reason}") as warned:
+        results = [float(step(gpu_array(4)).ravel()[0]) for _ in range(EAGER + 3)]
+    assert len(warned) == 1 and warned[0].filename == __file__ and not launches
+    assert float(weight) == 1 + len(results) and len(count) == len(results) + 1 and random.default.step == len(results)
+    noise, value = random.Generator(0), float(np.ravel(bad(gpu_array(4)).get())[0])
+    for i, result in enumerate(results):
+        assert result == np.float32(value) + np.float32(2 + i) + noise.uniform((1,))[0]
+        noise.next_step()
+
+
+def test_calls_that_never_repeat_are_not_captured_for_ever(launches):
+    step = capture(lambda x: x + random.default.uniform((1,), device="gpu"))
+    with pytest.warns(UserWarning, match=f"called in more than {MOST} ways") as warned:
+        for _ in range(3 * MOST):
+            step(gpu_array(1))  # and no `next_step`: each draw is another one
+    assert len(warned) == 1 and not launches
+
+
+def test_an_error_of_the_step_itself_is_passed_on_and_not_taken_for_a_refusal():
+    calls = []
+
+    @capture
+    def step(x):
+        calls.append(1)
+        if len(calls) == 2:
+            raise standin.OutOfMemoryError("Out of memory allocating 8 bytes")
+        return x + 1
+
+    x = gpu_array(1)
+    assert float(step(x)) == 2
+    with pytest.raises(MemoryError):
+        step(x)
+    assert [float(step(x)) for _ in range(3)] == [2, 2, 2]
+
+
+def test_pool_graph_and_results_live_and_die_together(launches, monkeypatch):
+    pools, plain = [], standin.MemoryPool.__init__
+    monkeypatch.setattr(standin.MemoryPool, "__init__", lambda pool: (pools.append(weakref.ref(pool)), plain(pool))[1])
+    step, x = capture(lambda x: (x * 2 + 1) * 3), gpu_array(1)
+    for _ in range(EAGER + 1):
+        out = step(x)
+    gc.collect()
+    assert launches[0]() and pools[0]() and len(pools) == 1 and pools[0]().kept  # what it wrote on the way is kept
+    assert any(out.a is a for a in pools[0]().kept)
+    del step
+    assert launches[0]() is None and pools[0]() is None and float(out) == 9
+
+    step = capture(lambda x: float(x))  # a refused one keeps nothing
+    with pytest.warns(UserWarning):
+        [step(x) for _ in range(EAGER + 1)]
+    gc.collect()  # its exception had seen it
+    assert pools[1]() is None
+
+
+def test_the_moving_average_counts_on_the_device_as_it_did_on_the_host():
+    weight = np.arange(4, dtype=np.float32) / 3
+    for where in ("cpu", "gpu"):
+        average, module = (models.gan.nn.BatchNorm1d(4).to(where) for _ in range(2))
+        ema, expected = optim.EMA(average, module, 0.5), np.ones(4, np.float32)
+        module.weight.data[...] = device.to(weight, where)
+        for t in range(1, 30):
+            ema.update()
+            expected += np.float32(1 - min(0.5, (1 + t) / (10 + t))) * (weight - expected)
+        np.testing.assert_allclose(device.to_host(average.weight.data), expected, rtol=1e-6)
+        assert device.of(ema.state_dict()["updates"]) == where
+
+
+# The trainer
+
+
+def run(out, where="gpu", epochs=3, binarised=False, **options):
+    random.manual_seed(0)
+    gan = models.dcgan(width=2, latent=3, device=where)
+    batches = data.Batches(device.to(data.load().images[:40], where), 8, 0, binarised)
+    train(gan, batches, epochs, out, **options)
+    return gan, [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+
+
+def timeless(log):
+    return [{k: v for k, v in record.items() if k != "seconds"} for record in log]
+
+
+@pytest.mark.parametrize("binarised", [False, True])
+def test_the_trainer_captures_and_its_run_is_the_eager_run(tmp_path, launches, binarised):
+    eager, expected = run(tmp_path / "eager", binarised=binarised, graph=False)
+    assert not launches
+    captured, log = run(tmp_path / "captured", binarised=binarised)
+    assert len(launches) == 15 - 1 - EAGER and timeless(log) == timeless(expected)
+    assert_same_model(eager, captured)
+    # (before the first step the networks were drawn: it has no like)
+    _, on_cpu = run(tmp_path / "cpu", "cpu", binarised=binarised)
+    assert [list(record) for record in log] == [list(record) for record in on_cpu]
+    assert [(r["step"], r["epoch"]) for r in log] == [(r["step"], r["epoch"]) for r in on_cpu]
+    np.testing.assert_allclose([r["d_loss"] for r in log[:5]], [r["d_loss"] for r in on_cpu[:5]], rtol=1e-3)
+
+
+def test_losses_are_read_every_few_steps(tmp_path, monkeypatch):
+    reads = []
+    monkeypatch.setattr("tinygan.train.READ", {"gpu": 3})
+    plain = device.to_host
+    monkeypatch.setattr(device, "to_host", lambda a: (reads.append(a.shape), plain(a))[1])
+    run(tmp_path, epochs=2)
+    assert reads == [(6,), (4,), (64, 1, 28, 28)] * 2  # 3 and 2 steps of 2 losses, and a picture
+
+
+def test_a_captured_run_resumes_to_the_bit(tmp_path):
+    whole, log = run(tmp_path / "whole")
+    run(tmp_path / "cut", epochs=1, schedule=lambda progress: 1.0)
+    cut, resumed = run(tmp_path / "cut", epochs=3, resume=True)  # the first epoch's rate is 1 in both
+    assert timeless(resumed) == timeless(log)
+    assert_same_model(whole, cut)
+
+
+def test_a_loss_that_is_not_finite_names_its_step_though_it_is_read_later(tmp_path):
+    random.manual_seed(0)
+    gan = models.dcgan(width=2, latent=3, device="gpu")
+    batches = data.Batches(device.to(data.load().images[:40], "gpu"), 8)
+    step, count = gan.step, gpu_array(0, 0)
+
+    def poisoned(real):
+        nonlocal count
+        count += 1
+        return {k: np.where(count[0] == 7, np.nan, v) for k, v in step(real).items()}
+
+    with pytest.raises(TrainingError, match="step 7: the loss is not finite .*the last good checkpoint"):
+        train(gan, batches, 3, tmp_path, poisoned)
+    assert checkpoint.load(tmp_path / "checkpoint.npz", gan.parts())["step"] == 5
+
+
+def test_the_stand_in_itself_refuses(monkeypatch):
+    cuda, x = device.module("gpu").cuda, gpu_array(1, 2)
+    stream, pool = cuda.Stream(non_blocking=True), cuda.MemoryPool()
+    with pytest.raises(RuntimeError, match="race"), stream:
+        stream.begin_capture()  # the stream has not waited for the copy of x
+    stream.wait_event(cuda.get_current_stream().record())
+
+    def captured(f):
+        with stream:
+            stream.begin_capture()
+            try:
+                return f()
+            finally:
+                stream.end_capture()
+
+    with pytest.raises(RuntimeError, match="default pool"):
+        captured(lambda: x + 1)
+    with cuda.using_allocator(pool.malloc):
+        assert np.isnan(captured(lambda: x + 1).a).all()  # nothing is computed
+    with pytest.raises(RuntimeError, match="cannot capture"):
+        cuda.get_current_stream().begin_capture()
+    with pytest.raises(RuntimeError, match="race"):
+        x += 1
+    cuda.get_current_stream().wait_event(stream.record())
+    x += 1
+    assert x.a.tolist() == [2, 3]
