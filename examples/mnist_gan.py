@@ -10,7 +10,7 @@ against each other, one move each a step, until G's digits pass. Read `adversari
 
 import numpy as np
 
-from tinygan import data, device, grad, plot, random
+from tinygan import data, device, grad, kernels, plot, random
 from tinygan.cli import Parser, number, run
 from tinygan.metrics import Judge
 from tinygan.models import MODELS
@@ -38,6 +38,7 @@ def adversarial_step(gan, batch):
 def main():
     args = arguments()
     where = device.resolve(args.device)
+    kernels.precision(args.precision, where)
     digits = data.load(args.data)
     print(f"{len(digits.images)} digits, {args.model} on the {device.describe() if where == 'gpu' else 'CPU'}")
 

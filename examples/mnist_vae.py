@@ -11,7 +11,7 @@ what the decoder needs, and that together fill one big Gaussian, make every poin
 
 import numpy as np
 
-from tinygan import data, device, grad, ops, plot, random
+from tinygan import data, device, grad, kernels, ops, plot, random
 from tinygan.cli import Parser, number, run
 from tinygan.metrics import Judge
 from tinygan.models import VAES
@@ -47,6 +47,7 @@ def elbo_step(vae, batch):
 def main():
     args = arguments()
     where = device.resolve(args.device)
+    kernels.precision(args.precision, where)
     (digits, labels), (held_out, held_labels) = data.split(args.data)
     print(f"{len(digits)} digits, {args.model} on the {device.describe() if where == 'gpu' else 'CPU'}")
 
@@ -58,16 +59,14 @@ def main():
         digits = data.binarise(digits, fixed)
     batches = data.Batches(device.to(digits, where), args.batch_size or 128, args.seed, args.targets == "dynamic", labels)
     options = {} if args.lr is None else {"lr": args.lr}
-    classes = 10 if args.conditional else 0
-    vae = VAES[args.model](args.latent, beta=args.beta, device=where, classes=classes, **options)
+    vae = VAES[args.model](args.latent, beta=args.beta, device=where, classes=10 if args.conditional else 0, **options)
 
     names = ("model", "conditional", "data", "batch_size", "lr", "latent", "beta", "targets", "seed")
     config = {name: getattr(args, name) for name in names}
-    step = lambda batch: elbo_step(vae, batch)
     steady = lambda progress: 1.0  # the moving average does what a falling learning rate would
     judge = Judge(data.scale(digits[:10_000]), where) if args.evaluate else None
     options = args.resume, config, judge, args.evaluate, not args.no_capture
-    picture = train(vae, batches, args.epochs, args.out, step, steady, *options)
+    picture = train(vae, batches, args.epochs, args.out, lambda batch: elbo_step(vae, batch), steady, *options)
 
     images = device.to(data.scale(held_out), where)
     bound = vae.elbo((images, held_labels))

@@ -8,7 +8,7 @@ import cupy_standin as standin
 import numpy as np
 import pytest
 
-from tinygan import device
+from tinygan import cli, device
 
 
 @pytest.fixture
@@ -115,3 +115,15 @@ def test_a_move_keeps_values_dtype_and_layout(cupy, x):
     for y in (there.a, back):
         assert y.dtype == x.dtype and np.array_equal(y, x) and y.strides == x.copy("K").strides
         assert not np.may_share_memory(x, y)
+
+
+@pytest.mark.parametrize("make", [
+    lambda cupy: cupy.cuda.memory.OutOfMemoryError("Out of memory allocating 512 bytes (allocated so far: 1 bytes)."),
+    lambda cupy: MemoryError("Unable to allocate 7 EiB"),
+])  # fmt: skip
+def test_out_of_memory_is_one_line_that_says_what_to_lower(cupy, make, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["bin/train"])
+    with pytest.raises(SystemExit) as e:
+        cli.run(_fail(make(cupy)))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert e.value.code == 2 and line.startswith("train: out of memory: ") and "lower --batch-size" in line and ".;" not in line

@@ -21,7 +21,7 @@ from grads import ALL
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tinygan import Tensor, device, grad, models, nn, ops
+from tinygan import Tensor, device, grad, kernels, models, nn, ops
 from tinygan.kernels import reference
 from tinygan.testing import GradientError, check_grads
 
@@ -121,6 +121,19 @@ def test_gemm_names_what_clashes(gpu, shapes):
         gpu.gemm(*(standin.ndarray(np.ones(s)) for s in shapes))
     with pytest.raises(ValueError, match="gemm: out is"):
         gpu.gemm(*(standin.ndarray(np.ones((2, 2))),) * 2, out=standin.ndarray(np.ones((2, 3))))
+
+
+def test_tf32_is_asked_for_and_only_on_a_gpu(gpu, monkeypatch):
+    seen, plain, a = [], gpu._cublas, standin.ndarray(np.ones((2, 2), np.float32))
+    monkeypatch.setattr(gpu, "_cublas", lambda name, *args: (seen.append((name, args[-2:])), plain(name, *args))[1])
+    with pytest.raises(device.DeviceError, match="tf32 is for a GPU"):
+        kernels.precision("tf32", "cpu")
+    kernels.precision("float32", "cpu")
+    gpu.gemm(a, a)
+    for precision in ("tf32", "float32"):
+        kernels.precision(precision, "gpu")
+        gpu.gemm(a, a), gpu.gemm(a.astype("float64"), a.astype("float64"))
+    assert [args[0] for name, args in seen if name == "GemmEx"] == [68, 77, 70, 68, 70]
 
 
 def test_mixed_devices_are_refused(gpu):

@@ -261,7 +261,7 @@ def test_the_command_prints_a_table_and_a_page(tmp_path, monkeypatch, capsys):
     args = tmp_path / "samples.npz", "--report", tmp_path / "page.png"
     code, out, complaint = command(monkeypatch, capsys, *args)
     assert code is None and not complaint and out[-1] == str(tmp_path / "page.png")
-    assert out[0] == "300 samples against 300 digits of bundled; nearest neighbours among 5000"
+    assert out[0] == "300 samples against 300 digits of bundled; nearest neighbours among 5000; on the CPU"
     assert out[1].split() == ["model", "real", "digits", "class", "means", "noise"]
     table = figures(out[2:-1])
     model, real, means, noise = table["Frechet distance (low)"]

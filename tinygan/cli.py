@@ -25,6 +25,7 @@ class Parser(argparse.ArgumentParser):
         add("--model", choices=models, default=model, help="the networks")
         add("--conditional", action=argparse.BooleanOptionalAction, default=conditional, help="teach it which digit is which")
         add("--device", choices=["auto", "cpu", "gpu"], default="auto", help="auto: the GPU if one is usable")
+        add("--precision", choices=["float32", "tf32"], default="float32", help="of matrix products; tf32: faster, on a GPU only")
         add("--no-capture", action="store_true", help="on a GPU, launch a step's kernels one by one and not as a CUDA graph")
         add("--data", default="bundled", metavar="SET", help="bundled, full (60,000 digits, fetched once) or a folder")
         add("--epochs", type=number(int, 1), default=epochs, help="passes over the digits")
@@ -61,6 +62,8 @@ def run(main):
         message, code = e, 2
     except TrainingError as e:
         message, code = e, 1
+    except MemoryError as e:  # CuPy's is one too
+        message, code = f"out of memory: {str(e).rstrip('.')}; lower --batch-size, --width, --samples or --n", 2
     except KeyboardInterrupt as e:
         message, code = str(e) or "interrupted", 130
     print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr)

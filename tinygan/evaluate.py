@@ -44,7 +44,8 @@ def main():
     noise = 2 * random.Generator(0).uniform(samples.shape) - 1
     sets = {"model": samples, "real digits": held_out, "class means": np.stack([means[c] for c in labels[:n]]), "noise": noise}
     title = f"{n} samples against {n} digits of {args.data}"
-    print(f"{title}; nearest neighbours among {len(training)}", flush=True)
+    place = device.describe() if where == "gpu" else "the CPU"
+    print(f"{title}; nearest neighbours among {len(training)}; on {place}", flush=True)
 
     judge = Judge(training[:n], where)
     figures = {name: judge(images) for name, images in sets.items()}

@@ -9,6 +9,7 @@ import warnings
 
 import numpy as np
 
+from ..device import DeviceError
 from . import reference
 
 
@@ -24,6 +25,15 @@ def _cpu():
     except Exception as e:  # missing, or broken by a NumPy it does not know
         warnings.warn(f"tinygan: Numba cannot be used ({e}); plain NumPy does its work, several times slower", stacklevel=3)
         return reference
+
+
+def precision(name, device):
+    """What float32 matrix products round to, from now on: 'float32', or on a GPU 'tf32', faster, 10 bits of fraction."""
+    if device == "gpu":
+        gpu = importlib.import_module(".gpu", __package__)
+        gpu.TYPES["f"] = gpu.SINGLE[name]
+    elif name != "float32":
+        raise DeviceError(f"precision {name} is for a GPU, and this runs on the CPU: use --precision float32")
 
 
 LARGE = 1 << 16  # elements: below, a NumPy expression is as fast as it gets

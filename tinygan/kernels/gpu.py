@@ -16,7 +16,8 @@ from .reference import column_sums, convolutions, elementwise, index_add  # noqa
 
 empty, contiguous, Kernel = cupy.empty, cupy.ascontiguousarray, cupy.ElementwiseKernel
 WORKSPACE = 32 << 20  # bytes that cuBLAS asks for on Hopper
-TYPES = {"f": (0, 68), "d": (1, 70)}  # cudaDataType_t and cublasComputeType_t by dtype; 77 for 68 would be TF32
+SINGLE = {"float32": (0, 68), "tf32": (0, 77)}  # cudaDataType_t and cublasComputeType_t of float32, by precision
+TYPES = {"f": SINGLE["float32"], "d": (1, 70)}  # ... and by dtype
 
 
 def gemm(a, b, out=None):
