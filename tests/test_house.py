@@ -53,7 +53,7 @@ def test_only_kernels_and_device_know_numba_and_cupy():
 def test_line_budgets():
     lines = {f: len(f.read_text(encoding="utf-8").splitlines()) for f in FILES}
     instruments = {f for f in FILES if room(f) in ("testing", "metrics", "evaluate")}
-    assert sum(n for f, n in lines.items() if f not in instruments) <= 4000 + 400  # an evening, and fast kernels for another
+    assert sum(n for f, n in lines.items() if f not in instruments) <= 4000 + 400 + 120  # an evening; fast kernels; CUDA graphs
     assert sum(lines[f] for f in instruments) <= 1400
     assert not {f.name: n for f, n in lines.items() if n > 300}
     assert sum(n for f, n in lines.items() if room(f) in ("autograd", "ops")) <= 1065

@@ -119,7 +119,7 @@ class Jacobian:
             analytic, s, scale = self.contract(k, at, step, slope)
             value = np.linalg.norm(self.cs * self.flat(self.outs), axis=1)
         scale = np.where(np.isfinite(scale), scale, 0) + value  # what may cancel in it
-        allowed = self.tolerance * np.abs(s.value) + 4 * s.error + 32 * self.eps * scale
+        allowed = self.tolerance * np.abs(s.value) + 4 * s.error + 256 * self.eps * scale
         bad = s.exists & ~((analytic >= s.low - allowed) & (analytic <= s.high + allowed))
         unsure = s.exists & s.rough
         if not (bad | unsure).any():
