@@ -1,6 +1,6 @@
 """Train a GAN on handwritten digits: the first page of tinygan.
 
-    python examples/mnist_gan.py                        # the digits that ship with the package, any CPU, under 3 minutes
+    python examples/mnist_gan.py                        # the digits that ship with the package, any CPU, two minutes
     python examples/mnist_gan.py --no-conditional       # the original game: nobody says which digit is which
     python examples/mnist_gan.py --device gpu --data full
 
