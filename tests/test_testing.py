@@ -347,4 +347,4 @@ def test_a_reader_of_the_gradient_gets_what_grad_gives():
 
 @pytest.mark.parametrize("seed", range(8))
 def test_numbers_that_cancel_inside_a_function_round_as_large_ones(seed):
-    check_grads(lambda x: ops.softmax(x, 0), np.array([-2.25, 2.75, -2.75]), seed=seed)  # one output is near 1: 1 - it is not exact
+    check_grads(lambda x: ops.softmax(x, 0), np.array([-2.25, 2.75, -2.75]), seed=seed)  # 1 - out
