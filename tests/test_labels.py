@@ -174,3 +174,16 @@ def test_the_examples_make_digits_by_class(flags, tmp_path):
     assert done.stdout.splitlines()[-1] == str(tmp_path / "samples/epoch-001.png")
     assert Image.open(tmp_path / "samples/epoch-001.png").size == (10 * 56, 8 * 56)
     assert np.load(tmp_path / "samples.npz")["images"].shape == (30, 28, 28)
+
+
+def test_each_sample_is_scored_and_made_by_its_own_label():
+    gan, labels = models.mlp(classes=3), np.array([2, 0, 1, 1, 2])
+    images = np.random.default_rng(0).uniform(-1, 1, (5, 1, 28, 28)).astype(np.float32)
+    gan.generator.eval(), gan.discriminator.eval()
+    real, G, D = gan.players((images, labels))
+    assert real is images
+    np.testing.assert_allclose(ops.raw(D(real))[:, 0], ops.raw(gan.discriminator(images))[np.arange(5), labels], rtol=1e-5)
+    points = gan.noise(5)
+    for i, label in enumerate(labels):
+        alone = gan.generator(joined(points[i : i + 1], one_hot(np.array([label]), 3, images[:1])))
+        np.testing.assert_allclose(ops.raw(G(points))[i], ops.raw(alone)[0], atol=1e-5)
