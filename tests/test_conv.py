@@ -187,3 +187,16 @@ def test_no_channels_and_numpy_integers():
     assert ops.conv2d(np.zeros((2, 0, 4, 4)), np.zeros((3, 0, 2, 2))).tolist() == np.zeros((2, 3, 3, 3)).tolist()
     pair = np.int64(2), np.int32(1)
     assert ops.conv2d(X, W, stride=pair).shape == ops.conv2d(X, W, stride=(2, 1)).shape == (8, 64, 13, 25)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.int64])
+def test_a_bias_of_another_type_is_added_as_numpy_adds_it(dtype):
+    x, w, b = np.ones((2, 3, 4, 4), np.float32), np.ones((5, 3, 2, 2), np.float32), np.arange(5).astype(dtype)
+    d = np.arange(3).astype(dtype)
+    for out, plain, bias in (
+        (ops.conv2d(x, w, b), ops.conv2d(x, w), b),
+        (ops.conv_transpose2d(ops.conv2d(x, w), w, d), ops.conv_transpose2d(ops.conv2d(x, w), w), d),
+    ):
+        expected = plain + bias[:, None, None]
+        assert out.dtype == expected.dtype
+        np.testing.assert_array_equal(out, expected)

@@ -65,7 +65,7 @@ def conv(x, w, size, stride, padding, dilation, bias=None):
     o, x = w.shape[3], contiguous(x)
     group, corner, rows, columns = patches(x.shape, size, w.shape[:2], stride, padding, dilation, x.itemsize)
     out, phase = empty((len(x), *size, o), x.dtype), np.array([(size[0] * size[1], len(columns), 0, 0, 0)])
-    to, filters, bias = line(len(rows), o, ROWS), _filters(w.reshape(-1, o)), _bias(bias, x)
+    to, filters, bias = line(len(rows), o, ROWS), _filters(w.reshape(-1, o)), _bias(bias, x, o)
     cost = out.size * len(columns) >> 4
     split(gather, len(x), cost, x, group, corner, phase, whole(rows, ROWS), columns, to, filters, bias, out)
     return out
@@ -74,7 +74,7 @@ def conv(x, w, size, stride, padding, dilation, bias=None):
 def conv_transpose(y, w, size, stride, padding, dilation, bias=None):
     (*kernel, c, o), y = w.shape, contiguous(y)
     out, taps, geometry = empty((len(y), *size, c), y.dtype), w.size // o, (tuple(kernel), stride, padding, dilation, y.itemsize)
-    cost, bias = y.size * taps >> 4, _bias(bias, y)
+    cost, bias = y.size * taps >> 4, _bias(bias, y, c)
     if o * _width(taps, y) + 150 * taps < taps // c * o * _width(c, y):  # few channels would leave most of a tile empty
         group, corner, rows, columns = patches(out.shape, y.shape[1:3], *geometry)
         split(scatter, len(y), cost, y, (1, *group[1:]), corner, rows, columns, _filters(w.reshape(-1, o).T), bias, out)
@@ -86,9 +86,9 @@ def conv_transpose(y, w, size, stride, padding, dilation, bias=None):
     return out
 
 
-def _bias(bias, x):
-    """A bias up to whole tiles; an empty one for None."""
-    return np.empty(0, x.dtype) if bias is None else np.append(bias, np.zeros(_width(len(bias), x) - len(bias), x.dtype))
+def _bias(bias, x, n):
+    """A bias (n,), zeros for None, up to whole tiles."""
+    return np.append(np.zeros(n, x.dtype) if bias is None else bias, np.zeros(_width(n, x) - n, x.dtype))
 
 
 def _width(n, x):

@@ -265,10 +265,7 @@ def scatter(start, stop, y, group, corner, rows, columns, b, bias, out):
     own, across, to = np.minimum(np.arange(m), positions - 1) * o, np.arange(o), np.arange(m) * width
     for i in range(start, stop):
         _multiply(m, width, o, y[i].ctypes.data, own, across, b, cols[:0], cols, to, 1, False)
-        padded[:] = 0
-        out[i] = 0
-        if len(bias):
-            padded[:], out[i] = bias[: out.shape[3]], bias[: out.shape[3]]
+        padded[:], out[i] = bias[: out.shape[3]], bias[: out.shape[3]]
         image = padded[0].reshape(-1)
         for r in range(positions):
             for q in range(k):

@@ -93,6 +93,13 @@ def _check(name, x, weight, bias, groups, channels, biases):
         raise ValueError(f"{name}: bias must have shape ({biases},), got {describe(bias)} {both}")
 
 
+def _biased(face, x, weight, bias, **options):
+    """face with its bias inside; a bias of another type is added as NumPy adds it."""
+    if bias is None or x.dtype == weight.dtype == bias.dtype:
+        return face(x, weight, bias, **options)
+    return face(x, weight, **options) + reshape(bias, (-1, 1, 1))
+
+
 def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     """Cross-correlation, as `torch.nn.functional.conv2d`: (n, c, h, w), (o, c/groups, kh, kw), (o,) -> (n, o, oh, ow).
 
@@ -113,7 +120,7 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     size = tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in zip(x.shape[2:], kernel, stride, padding, dilation))
     if min(size) < 1 or min(kernel) < 1:
         raise ValueError(f"conv2d: kernel {kernel}, dilation {dilation}, does not fit padding {padding} around x: {describe(x)}")
-    return _conv(x, weight, bias, size=size, groups=groups, stride=stride, padding=padding, dilation=dilation)
+    return _biased(_conv, x, weight, bias, size=size, groups=groups, stride=stride, padding=padding, dilation=dilation)
 
 
 def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
@@ -133,4 +140,4 @@ def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, output_padding=0
     size = tuple((n - 1) * s - 2 * p + d * (k - 1) + e + 1 for n, k, s, p, d, e in axes)
     if min(size) < 1:
         raise ValueError(f"conv_transpose2d: padding {padding} leaves a result of {size} from x: {describe(x)}")
-    return _transposed(x, weight, bias, size=size, groups=groups, stride=stride, padding=padding, dilation=dilation)
+    return _biased(_transposed, x, weight, bias, size=size, groups=groups, stride=stride, padding=padding, dilation=dilation)

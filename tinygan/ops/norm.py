@@ -8,20 +8,20 @@ import numpy as np
 from .. import kernels
 from ..autograd import Tensor, describe, primitive
 from .arith import raw, sqrt
-from .reduce import mean, sum, sum_channels
+from .reduce import mean, rows, sum, sum_channels
 from .shape import reshape
 
 
 @primitive
 def _batch_norm(x, weight, bias, *, center, inv, eps):  # center, inv (c,): x's own mean and 1 / standard deviation
     scale = weight * inv
-    return _image(kernels.of(x).affine(_rows(x), scale, bias - center * scale), x.shape)
+    return _image(kernels.of(x).affine(rows(x), scale, bias - center * scale), x.shape)
 
 
 def _to_x(g, out, x, weight, bias, *, center, inv, eps):
     if not isinstance(g, Tensor):
-        k, rows, g = kernels.of(x), _rows(x), _rows(g)
-        return _image(k.norm_grad(g, rows, center, inv, weight, *k.norm_sums(g, rows, center, inv)), x.shape)
+        k, shape, x, g = kernels.of(x), x.shape, rows(x), rows(g)
+        return _image(k.norm_grad(g, x, center, inv, weight, *k.norm_sums(g, x, center, inv)), shape)
     axes = (0, *range(2, x.ndim))
     normal, inv = _normalised(x, axes, eps)
     return reshape(weight, inv.shape[1:]) * inv * (g - mean(g, axes, True) - normal * mean(g * normal, axes, True))
@@ -29,7 +29,7 @@ def _to_x(g, out, x, weight, bias, *, center, inv, eps):
 
 def _to_weight(g, out, x, weight, bias, *, center, inv, eps):
     if not isinstance(g, Tensor):
-        return kernels.of(x).norm_sums(_rows(g), _rows(x), center, inv)[1]
+        return kernels.of(x).norm_sums(rows(g), rows(x), center, inv)[1]
     axes = (0, *range(2, x.ndim))
     return sum(g * _normalised(x, axes, eps)[0], axes)
 
@@ -44,13 +44,8 @@ def _normalised(x, axes, eps):
 _batch_norm.defvjp(_to_x, _to_weight, lambda g, out, x, weight, bias, **stats: sum_channels(g))
 
 
-def _rows(x):
-    """(n, c, ...) as a matrix (n*..., c): no copy if the channels lie last in memory."""
-    return x if x.ndim == 2 else x.transpose(0, *range(2, x.ndim), 1).reshape(-1, x.shape[1])
-
-
 def _image(rows, shape):
-    """The inverse of `_rows`."""
+    """The inverse of `rows`."""
     n, c, *rest = shape
     return rows if not rest else rows.reshape(n, *rest, c).transpose(0, len(shape) - 1, *range(1, len(shape) - 1))
 
@@ -74,7 +69,7 @@ def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=Fa
     count = x.size // max(c, 1)
     if count < 2:
         raise ValueError(f"batch_norm: needs more than one value per channel to train on, got {describe(x)}; use eval()")
-    center, variance = kernels.of(data).moments(_rows(data))
+    center, variance = kernels.of(data).moments(rows(data))
     if running_mean is not None:
         running_mean += momentum * (center - running_mean)
         running_var += momentum * (variance * (count / (count - 1)) - running_var)

@@ -33,11 +33,15 @@ def sum(x, axis=None, keepdims=False):
 sum.defvjp(lambda g, out, x, axis=None, keepdims=False: broadcast_to(g.reshape(_kept(x.shape, axis)), x.shape))
 
 
+def rows(x):
+    """An array (n, c, ...) as a matrix (n*..., c): no copy if the channels lie last in memory."""
+    return x if x.ndim == 2 else x.transpose(0, *range(2, x.ndim), 1).reshape(-1, x.shape[1])
+
+
 @primitive
 def sum_channels(x):
     """The sum over all axes but the second: (n, c, ...) -> (c,)."""
-    rows = x if x.ndim == 2 else x.transpose(0, *range(2, x.ndim), 1).reshape(-1, x.shape[1])
-    return kernels.of(x).column_sums(rows)
+    return kernels.of(x).column_sums(rows(x))
 
 
 sum_channels.defvjp(lambda g, out, x: broadcast_to(g.reshape((-1, *[1] * (x.ndim - 2))), x.shape))
