@@ -3,6 +3,8 @@
 On import it loads the standard library alone: Linux counts the memory of a process that starts another in the other's peak.
 """
 
+import contextlib
+import functools
 import importlib.metadata
 import json
 import os
@@ -60,22 +62,41 @@ def machine(*packages):
     return ", ".join([name, f"{CORES} cores" if CORES > 1 else "1 core", f"python {platform.python_version()}", *versions])
 
 
-def race(runs, rounds, seconds=1.0):
-    """{name: f} -> {name: [milliseconds per call, one a round]}, A B A B, so that a slow moment hits both."""
-    counts, times = {}, {name: [] for name in runs}
-    for name, f in runs.items():
-        f(), f()
-        start = time.perf_counter()
+def maker(who):
+    """What makes "tinygan", or the peer of that name, of a model, in a process that runs nothing else."""
+    if who == "tinygan":
+        return Ours
+    sys.modules["numba"] = None  # tinygan draws the first weights, and its compiler must not count
+    warnings.simplefilter("ignore")
+    from peers import PEERS
+
+    return PEERS[who]()
+
+
+def timed(f, n):
+    """Milliseconds per call, of n."""
+    start = time.perf_counter()
+    for _ in range(n):
         f()
-        counts[name] = max(1, round(seconds / (time.perf_counter() - start)))
+    return (time.perf_counter() - start) * 1e3 / n
+
+
+def turns(runs, rounds, seconds=1.0):
+    """{name: n -> milliseconds per call, of n} -> {name: [those, one a round]}, A B A B, so that a slow moment hits both."""
+    counts, times = {}, {name: [] for name in runs}
+    for name, run in runs.items():
+        run(2)
+        counts[name] = max(1, round(1e3 * seconds / run(1)))
     for _ in range(rounds):
-        for name, f in runs.items():
-            f()
-            start = time.perf_counter()
-            for _ in range(counts[name]):
-                f()
-            times[name].append((time.perf_counter() - start) * 1e3 / counts[name])
+        for name, run in runs.items():
+            run(1)
+            times[name].append(run(counts[name]))
     return times
+
+
+def race(runs, rounds, seconds=1.0):
+    """`turns` of functions in this process, {name: f}."""
+    return turns({name: functools.partial(timed, f) for name, f in runs.items()}, rounds, seconds)
 
 
 def speed(times, name, base):
@@ -83,15 +104,46 @@ def speed(times, name, base):
     return statistics.median(b / t for b, t in zip(times[base], times[name]))
 
 
-def ask(script, env=None, **options):
-    """What the script's child(**options) gives, in a process of its own; `env` adds to its environment."""
+def launch(script, env, options):
+    """What subprocess is to start: the script's child(**options); `env` adds to its environment."""
     command = [sys.executable, script, "--child", json.dumps(options)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, env=os.environ | (env or {}), text=True, check=True)
+    return {"args": command, "env": os.environ | (env or {}), "stdout": subprocess.PIPE, "text": True}
+
+
+def ask(script, env=None, **options):
+    """What the script's child(**options) gives, in a process of its own."""
+    done = subprocess.run(**launch(script, env, options), check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@contextlib.contextmanager
+def running(name, script, env=None, **options):
+    """The script's child(**options), which is to `obey`, in a process of its own, as a function for `turns`."""
+    process = subprocess.Popen(**launch(script, env, options), stdin=subprocess.PIPE)
+
+    def run(n):
+        with contextlib.suppress(BrokenPipeError):
+            print(n, file=process.stdin, flush=True)
+        line = process.stdout.readline()
+        if not line:
+            raise SystemExit(f"{name}: its process ended before it answered, with code {process.wait()}")
+        return float(line)
+
+    try:
+        run(1)  # or it would still load and compile beside the next
+        yield run
+    finally:
+        process.communicate()  # closes its stdin, which ends it, and waits
+
+
+def obey(f):
+    """Call f as often as each line of stdin says, and print milliseconds per call."""
+    for line in sys.stdin:
+        print(timed(f, int(line)), flush=True)
+
+
 def answer(main, child):
-    """Run a script: main(), or the child for the `ask` that started it."""
+    """Run a script: main(), or the child for the `ask` or `running` that started it."""
     if sys.argv[1:2] == ["--child"]:
         print(json.dumps(child(**json.loads(sys.argv[2]))))
     else:
@@ -109,13 +161,7 @@ def alone(who, task, batch_size, steps, seconds=0, **options):
     Peak memory in MB before the first step, after twenty and at the end; the median of milliseconds a step.
     """
     batch, times = images(batch_size, options.get("side", 28)), []
-    if who == "torch":
-        sys.modules["numba"] = None  # tinygan draws the first weights, and its compiler must not count
-        warnings.simplefilter("ignore")
-        from peers import with_torch as peer
-    else:
-        peer = Ours
-    peer, before = peer(model(task, **options)), peak()
+    peer, before = maker(who)(model(task, **options)), peak()
     while len(times) < steps or sum(times) < seconds:
         start = time.perf_counter()
         peer.step(batch)

@@ -342,14 +342,16 @@ def with_mygrad():
     return dense_only(mygrad, vjp)
 
 
-OTHERS = {"jax": with_jax, "autograd": with_autograd, "mygrad": with_mygrad}
+PEERS = {"torch": lambda: with_torch, "torch heap": lambda: with_torch,
+         "torch tuned": lambda: functools.partial(with_torch, tuned=True),
+         "jax": with_jax, "autograd": with_autograd, "mygrad": with_mygrad}  # fmt: skip
 UNWRITTEN = ("chainer", "dezero")  # frameworks of their own, on plain NumPy
 
 
 def peers():
     """{name: model -> peer, or None where it has no convolutions}, and what is to be said of those that are not there."""
-    found, words = {"torch": with_torch, "torch tuned": functools.partial(with_torch, tuned=True)}, []
-    for name, make in OTHERS.items():
+    found, words = {}, []
+    for name, make in PEERS.items():
         try:
             found[name] = make()
         except ImportError as e:
@@ -368,7 +370,8 @@ def peers():
 def agree(make, found, n=8, steps=2, tolerance=1e-3):
     """Run two steps of every peer with tinygan's noise and no dropout; SystemExit unless all report the same losses.
 
-    The first loss tells of networks and objectives, those after an update of gradients and optimizers.
+    The first loss tells of networks and objectives, those after an update of gradients and optimizers. Returns the names of the
+    peers that can make the step.
     """
     random.manual_seed(0)
     model, batch = make(), images(n)
@@ -387,3 +390,4 @@ def agree(make, found, n=8, steps=2, tolerance=1e-3):
             for loss, value in peer.step(batch).items():
                 if not abs(value - expected[loss]) <= tolerance * max(1, abs(value)):
                     raise SystemExit(f"step {step + 1}: {name} has {loss} {value}, tinygan {expected[loss]}")
+    return list(sides)

@@ -1,30 +1,37 @@
-"""Milliseconds per training step next to PyTorch and others: the same networks, batch and optimizer, alternating in one process.
+"""Milliseconds per training step next to PyTorch and others: the same networks, batch and optimizer, taking turns.
 
     python bench/step.py [--tasks mlp-gan dcgan5x5 mlp-vae conv-vae wgan-gp dcgan] [--peers jax ...] [--rounds 7] [--readme]
 
-Before it is timed, each peer must report tinygan's losses for the first two steps. Printed are the medians of tinygan and of
-PyTorch; the work of a step, counted from the shapes of the matrix products and convolutions that tinygan asks for, forward and
-backward (a multiplication and an addition are two, taps in the padding count, and so does what a faster algorithm saves), and
-the rate at which it is done; and speeds, the medians over rounds of PyTorch's time over each peer's: above 1 is faster. The
-rate of one large product, measured first, is what the processor could do. "torch tuned" freezes D in G's update and fuses
-Adam. --readme prints the README's table as well.
+Each side has a process of its own, as its users run it, and waits while another works: in a shared one, the large arrays of one
+side change how much freed memory malloc keeps for all, and threads get in each other's way. Beforehand each peer must report
+tinygan's losses for the first two steps. Printed are the medians of tinygan and of PyTorch; the work of a step, counted from the
+shapes of the matrix products and convolutions that tinygan asks for, forward and backward (a multiplication and an addition are
+two, taps in the padding count, and so does what a faster algorithm saves), and the rate at which it is done; and speeds, the
+medians over rounds of PyTorch's time over each peer's: above 1 is faster. The rate of one large product, measured first, is what
+the processor could do. "torch heap" is PyTorch where glibc is told to keep what is freed (MALLOC_TRIM_THRESHOLD_ and
+MALLOC_MMAP_THRESHOLD_), as a well-informed user can, instead of page faults in every step; "torch tuned" also freezes D in G's
+update and fuses Adam. --readme prints the README's table as well.
 """
 
 import argparse
+import contextlib
 import functools
 import math
 import statistics
 
 import numpy as np
-from common import TASKS, Ours, images, machine, model, race, speed
-from peers import agree, peers
+from common import TASKS, Ours, answer, images, machine, maker, model, obey, race, running, speed, turns
 
-from tinygan import kernels, random
+from tinygan import kernels
 
 TITLES = {"mlp-gan": "mlp GAN", "dcgan5x5": "DCGAN", "mlp-vae": "mlp VAE", "conv-vae": "conv VAE", "wgan-gp": "WGAN-GP",
           "dcgan": "small DCGAN"}  # fmt: skip
 
-WORDS = {"tinygan": "**tinygan**", "torch tuned": "PyTorch tuned", "jax": "JAX jit", "mygrad": "MyGrad"}
+WORDS = {"tinygan": "**tinygan**", "torch heap": "PyTorch, heap kept", "torch tuned": "PyTorch tuned", "jax": "JAX jit",
+         "mygrad": "MyGrad"}  # fmt: skip
+
+KEPT = dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), "1000000000")
+ENV = {"torch heap": KEPT, "torch tuned": KEPT}
 
 
 def ceilings(rounds, n=2048):
@@ -61,20 +68,30 @@ def gflop(step):
     return total / 1e9
 
 
-def measure(make, found, batch_size, rounds):
+def child(who, task, batch_size, **options):
+    """One side, in its process."""
+    obey(functools.partial(maker(who)(model(task, **options)).step, images(batch_size)))
+
+
+def measure(task, found, batch_size, rounds, **options):
     """GFLOP of a step, and {name: [milliseconds a step, one a round]}."""
-    agree(make, found)
-    random.manual_seed(0)
-    ours, batch = make(), images(batch_size)
-    sides = {"tinygan": Ours(ours)} | {name: peer for name, peer in ((n, of(ours)) for n, of in found.items()) if peer}
-    work = gflop(functools.partial(sides["tinygan"].step, batch))
-    return work, race({name: functools.partial(side.step, batch) for name, side in sides.items()}, rounds)
+    from peers import agree
+
+    make = functools.partial(model, task, **options)
+    names = ["tinygan", *agree(make, found)]
+    work = gflop(functools.partial(Ours(make()).step, images(batch_size)))
+    options |= {"task": task, "batch_size": batch_size}
+    with contextlib.ExitStack() as stack:
+        sides = {n: stack.enter_context(running(n, __file__, ENV.get(n), who=n, **options)) for n in names}
+        return work, turns(sides, rounds)
 
 
 def main():
+    from peers import peers
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     found, missing = peers()
-    others = [name for name in found if name not in ("torch", "torch tuned")]
+    others = [name for name in found if not name.startswith("torch")]
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS)
     parser.add_argument("--peers", nargs="*", choices=others, default=others, help="beside PyTorch")
     parser.add_argument("--batch-size", type=int, default=128)
@@ -93,7 +110,7 @@ def main():
     table = {}
     for task in args.tasks:
         options = {"width": args.width} if task == "dcgan" else {}
-        work, times = measure(functools.partial(model, task, **options), found, args.batch_size, args.rounds)
+        work, times = measure(task, found, args.batch_size, args.rounds, **options)
         ms = {name: statistics.median(t) for name, t in times.items()}
         row = table[task] = {name: f"{speed(times, name, 'torch'):.2f}x" for name in times}
         numbers = [work] + [number for name in ("tinygan", "torch") for number in (ms[name], 1e3 * work / ms[name])]
@@ -107,4 +124,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    answer(main, child)
