@@ -49,8 +49,8 @@ def check_grads(f, *inputs, order=2, vjp=None, engine=None, rtol=None, seed=0):
 class _Check:
     """The questions to one function at one point: the function itself (depth 1), its gradients (2), theirs (3), ..."""
 
-    def __init__(self, fn, arrays, rtol, rng, depth=1, inputs=None):
-        self.fn, self.arrays, self.rtol, self.rng, self.depth = fn, arrays, rtol, rng, depth
+    def __init__(self, fn, arrays, rtol, rng, depth=1, inputs=None, sizes=()):
+        self.fn, self.arrays, self.rtol, self.rng, self.depth, self.sizes = fn, arrays, rtol, rng, depth, sizes
         self.inputs = inputs or [f"input {k}" for k in range(len(arrays))]
         self.floats = [k for k, a in enumerate(arrays) if is_float(a)]
 
@@ -61,11 +61,13 @@ class _Check:
         for layout in LAYOUTS:
             self.layout(layout)
         self.same_array_twice()
-        Jacobian(self.fn, self.arrays, self.rtol, self.rng, self.inputs, self.depth, self.fail).check()
+        sizes = self.sizes or [0.0] * len(self.cs)
+        Jacobian(self.fn, self.arrays, self.rtol, self.rng, self.inputs, self.depth, sizes, self.fail).check()
         if self.depth < order and getattr(self.fn, "derivative", None):
             cs = [c for c in self.cs if c is not None]
             inputs = [*self.inputs, *(f"cotangent{chr(39) * (self.depth - 1)} {j}" for j in range(len(cs)))]
-            slopes = _Check(self.fn.derivative(self.arrays), [*self.arrays, *cs], self.rtol, self.rng, self.depth + 1, inputs)
+            fn, arrays, sizes = self.fn.derivative(self.arrays), [*self.arrays, *cs], [self.scales[k] for k in self.floats]
+            slopes = _Check(fn, arrays, self.rtol, self.rng, self.depth + 1, inputs, sizes)
             slopes.run(order)
             slopes.symmetry()
 

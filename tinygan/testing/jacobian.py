@@ -36,14 +36,17 @@ def signed(rng, shape):
 class Jacobian:
     """The comparison at one point, where all outputs count as one vector.
 
-    `inputs` are the names of its inputs; at a `depth` above 1 its outputs are gradients; `fail(message, kind)` raises.
+    `inputs` are the names of its inputs; at a `depth` above 1 its outputs are gradients, made of numbers as large as `scales`
+    says, one for each output, that may have cancelled; `fail(message, kind)` raises.
     """
 
-    def __init__(self, fn, arrays, rtol, rng, inputs, depth, fail):
+    def __init__(self, fn, arrays, rtol, rng, inputs, depth, scales, fail):
         self.fn, self.arrays, self.rtol, self.rng = fn, arrays, rtol, rng
         self.inputs, self.depth, self.fail = inputs, depth, fail
         self.outs, self.pull = fn.vjp(*arrays)
         self.ends = np.cumsum([y.size if is_float(y) else 0 for y in self.outs])
+        floor = np.concatenate([np.full(y.size, scale) for y, scale in zip(self.outs, scales) if is_float(y)])
+        self.sizes = np.maximum(np.abs(self.flat(self.outs)), floor)
         self.point = [a.astype(np.float64) if is_float(a) else a for a in arrays]  # float32's slopes in float64, if f allows it
         values = attempt(lambda: fn.value(*self.point))
         if values is None:
@@ -114,10 +117,10 @@ class Jacobian:
             factors = np.diag(self.cs)
             size = self.largest if at.size == 1 else self.largest.max(initial=0)  # in a row; anywhere, for a sum that may cancel
             scale = size * np.abs(step).sum() / np.abs(factors)
-            analytic, s, value = self.rows[:, at] @ step / factors, slope, np.abs(self.flat(self.outs))
+            analytic, s, value = self.rows[:, at] @ step / factors, slope, self.sizes
         else:
             analytic, s, scale = self.contract(k, at, step, slope)
-            value = np.linalg.norm(self.cs * self.flat(self.outs), axis=1)
+            value = np.linalg.norm(self.cs * self.sizes, axis=1)
         scale = np.where(np.isfinite(scale), scale, 0) + value  # what may cancel in it
         allowed = self.tolerance * np.abs(s.value) + 4 * s.error + 256 * self.eps * scale
         bad = s.exists & ~((analytic >= s.low - allowed) & (analytic <= s.high + allowed))
