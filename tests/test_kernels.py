@@ -59,8 +59,8 @@ def large(dtype):
         x, g = whole(*shape), whole(*shape)
         x.flat[:4] = -np.inf, np.inf, np.nan, -0.0
         for slope in (0.0, 0.5):
-            yield from (case("leaky_relu", a, slope) for a in (x, x.T, x[::-1, ::2], channels_last(x) if x.ndim == 4 else x))
-            yield from (case("leaky_relu_grad", a, b, slope) for a, b in ((g, x), (g.T, x.T), (np.asfortranarray(g), x)))
+            yield from (case("leaky", a, a, slope) for a in (x, x.T, x[::-1, ::2], channels_last(x) if x.ndim == 4 else x))
+            yield from (case("leaky", a, b, slope) for a, b in ((g, x), (g.T, x.T), (np.asfortranarray(g), x)))
     for rows in (2, 433, 433 * 9):
         x, g, c = real(rows, 11) + 3, real(rows, 11), [real(11), abs(real(11)) + 1]
         for a, b in ((x, g), (np.asfortranarray(x), g[::-1]), (np.repeat(x, 2, 1)[:, ::2], np.asfortranarray(g))):
@@ -167,8 +167,8 @@ def test_warnings_of_large_operations_follow_the_callers_errstate():
 
 ROW, EVERY, STEP, RATE = np.broadcast_to(whole(1, 100), (100, 100)), (slice(None), slice(None, None, 2)), KEY[2], np.array([0.1])
 SPARSE = [  # a function and its arguments, of which some do not fill their memory, or share it among their elements
-    ("leaky_relu", lambda x: (ROW, 0.5)),
-    ("leaky_relu_grad", lambda x: (x, ROW, 0.5)),
+    ("leaky", lambda x: (x, ROW, 0.5)),
+    ("leaky", lambda x: (ROW, ROW, 0.5)),
     ("lerp", lambda x: (x.repeat(2, 1)[EVERY], x[::-1], 0.5)),
     ("adam", lambda x: (x.repeat(2, 1)[EVERY], x[::-1], x * 0, x * 0, RATE, STEP, 0.5, 0.9, 1e-8)),
     ("bernoulli", lambda x: (x.T, 0.5, 2, *KEY)),
@@ -347,13 +347,13 @@ def test_an_error_in_any_part_reaches_the_caller_and_the_team_goes_on(where, mon
 def test_after_a_fork_the_child_has_its_own_team(monkeypatch):
     monkeypatch.setattr(host, "CORES", 3)
     x = whole(100, 400)
-    expected = cpu.leaky_relu(x, 0.5)
+    expected = cpu.leaky(x, x, 0.5)
     child = os.fork()
     if child == 0:
         signal.alarm(20)
-        os._exit(0 if all((cpu.leaky_relu(x, 0.5) == expected).all() for _ in range(20)) else 1)
+        os._exit(0 if all((cpu.leaky(x, x, 0.5) == expected).all() for _ in range(20)) else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert (cpu.leaky_relu(x, 0.5) == expected).all()
+    assert (cpu.leaky(x, x, 0.5) == expected).all()
 
 
 def test_threads_may_call_at_once(monkeypatch):
@@ -361,8 +361,8 @@ def test_threads_may_call_at_once(monkeypatch):
 
     def right(seed):
         x = np.random.default_rng(seed).integers(-9, 9, (300, 500)).astype(np.float32)
-        expected = reference.leaky_relu(x, 0.25), reference.affine(x, x[0], x[1])
-        results = ((cpu.leaky_relu(x, 0.25), cpu.affine(x, x[0], x[1])) for _ in range(40))
+        expected = reference.leaky(x, x, 0.25), reference.affine(x, x[0], x[1])
+        results = ((cpu.leaky(x, x, 0.25), cpu.affine(x, x[0], x[1])) for _ in range(40))
         return all((a == b).all() for result in results for a, b in zip(result, expected))
 
     with ThreadPoolExecutor(3) as pool:

@@ -211,6 +211,7 @@ X = Tensor(np.ones((2, 3)))
 BAD = [
     (lambda: ops.matmul(X, np.ones((2, 3))), r"matmul.*\(2, 3\) float64"),
     (lambda: ops.matmul(Tensor(1.0), np.ones(3)), "matmul"),
+    (lambda: ops.linear(X, np.ones((4, 3)), np.ones(3)), r"linear.*bias.*\(4,\).*\(3,\)"),
     (lambda: ops.linear(X, np.ones((4, 2))), r"linear.*2.*\(2, 3\).*\(4, 2\)"),
     (lambda: ops.pad(X, ((-1, 0), (0, 0))), "pad: needs 2 pairs"),
     (lambda: ops.pad(X, ()), "pad: needs 2 pairs"),

@@ -50,39 +50,21 @@ def _route(a, b, image, filters, size, stride, padding, dilation):
     return spectral if 2 * through < n * positions * kh * kw * c * o else direct
 
 
-def _leaky_relu(start, stop, x, slope, out):
-    x, out, zero = x[start:stop], out[start:stop], x.dtype.type(0)
+def _leaky(start, stop, x, at, slope, out):
+    x, at, out, zero = x[start:stop], at[start:stop], out[start:stop], x.dtype.type(0)
     for i in range(x.size):
-        out[i] = x[i] if not x[i] <= zero else (x[i] * slope if slope != zero else zero)
+        out[i] = x[i] if not at[i] <= zero else (x[i] * slope if slope != zero else zero)
 
 
-_leaky_relu = jit(_leaky_relu)
+_leaky = jit(_leaky)
 
 
-def leaky_relu(x, slope):
-    if x.size < SMALL:
-        return reference.leaky_relu(x, slope)
-    x = x if dense(x) else contiguous(x)
-    out = empty_like(x)
-    split(_leaky_relu, x.size, x.size, flat(x), x.dtype.type(slope), flat(out))
-    return out
-
-
-def _leaky_relu_grad(start, stop, g, x, slope, out):
-    g, x, out, zero = g[start:stop], x[start:stop], out[start:stop], x.dtype.type(0)
-    for i in range(x.size):
-        out[i] = g[i] if x[i] > zero else (g[i] * slope if slope != zero else zero)
-
-
-_leaky_relu_grad = jit(_leaky_relu_grad)
-
-
-def leaky_relu_grad(g, x, slope):
-    if x.size < SMALL:
-        return reference.leaky_relu_grad(g, x, slope)
-    x = x if dense(x) else contiguous(x)
-    out = empty_like(x)
-    split(_leaky_relu_grad, x.size, x.size, flat(like(g, x)), flat(x), x.dtype.type(slope), flat(out))
+def leaky(x, at, slope):
+    if at.size < SMALL:
+        return reference.leaky(x, at, slope)
+    at = at if dense(at) else contiguous(at)
+    out = empty_like(at)
+    split(_leaky, at.size, at.size, flat(like(x, at)), flat(at), x.dtype.type(slope), flat(out))
     return out
 
 
@@ -126,9 +108,11 @@ _column_sums = jit(_column_sums)
 def column_sums(x):
     if x.size < SMALL:
         return reference.column_sums(x)
-    total = np.zeros((BLOCKS, x.shape[1]), x.dtype)
-    split(_column_sums, BLOCKS, x.size, contiguous(x), total)
-    return total.sum(0)
+    rows, c = x.shape
+    fold = math.gcd(rows, 64) if c < 16 else 1  # so many rows side by side: the inner loop should be long
+    total = np.zeros((BLOCKS, fold * c), x.dtype)
+    split(_column_sums, BLOCKS, x.size, contiguous(x).reshape(rows // fold, fold * c), total)
+    return total.reshape(BLOCKS * fold, c).sum(0)
 
 
 def _affine(start, stop, x, scale, shift, out):

@@ -77,7 +77,8 @@ def conv_transpose(y, w, size, stride, padding, dilation, bias=None):
     cost, bias = y.size * taps >> 4, _bias(bias, y, c)
     if o * _width(taps, y) + 150 * taps < taps // c * o * _width(c, y):  # few channels would leave most of a tile empty
         group, corner, rows, columns = patches(out.shape, y.shape[1:3], *geometry)
-        split(scatter, len(y), cost, y, (1, *group[1:]), corner, rows, columns, _filters(w.reshape(-1, o).T), bias, out)
+        out[...], begin = bias[:c], np.tile(bias[:c], group[1] * group[2])  # no tap may reach the last rows of out
+        split(scatter, len(y), cost, y, (1, *group[1:]), corner, rows, columns, _filters(w.reshape(-1, o).T), begin, out)
         return out
     group, corner, found, rows, columns, to, chosen = phases(y.shape, out.shape, *geometry, ROWS)
     filters = [_filters(w[some].swapaxes(2, 3).reshape(-1, c)) for some in chosen]

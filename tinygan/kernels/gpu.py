@@ -151,8 +151,7 @@ _norm_grad = Kernel(
     "out = weight * inv * (g - sum_g / rows - (x - mean) * (inv * sum_gx / rows))",
     "norm_grad",
 )
-_leaky_relu = Kernel("T x, T slope", "T y", "y = !(x <= 0) ? x : slope == 0 ? (T)0 : slope * x", "leaky_relu")
-_leaky_relu_grad = Kernel("T g, T x, T slope", "T y", "y = x > 0 ? g : slope == 0 ? (T)0 : slope * g", "leaky_grad")
+_leaky = Kernel("T x, T at, T slope", "T y", "y = !(at <= 0) ? x : slope == 0 ? (T)0 : slope * x", "leaky")
 _lerp = Kernel("T q, raw W weight", "T p", "p += (T)weight[0] * (q - p)", "lerp")
 _adam = Kernel(  # expm1(t * log(beta)) is beta^t - 1, to float32's last digit in float32
     "T g, raw R lr, raw S step, T beta1, T beta2, T log1, T log2, T eps",
@@ -169,12 +168,8 @@ def norm_grad(g, x, mean, inv, weight, sum_g, sum_gx):
     return _norm_grad(g, x, mean, inv, weight, sum_g, sum_gx, max(len(x), 1))
 
 
-def leaky_relu(x, slope):
-    return _run(_leaky_relu, cupy.empty_like(x), x, slope)
-
-
-def leaky_relu_grad(g, x, slope):
-    return _run(_leaky_relu_grad, cupy.empty_like(x), g, x, slope)
+def leaky(x, at, slope):
+    return _run(_leaky, cupy.empty_like(at), x, at, slope)
 
 
 def lerp(p, q, weight):

@@ -257,16 +257,16 @@ def gather(start, stop, x, group, corner, phases, rows, columns, to, b, bias, ou
 gather = jit(gather)
 
 
-def scatter(start, stop, y, group, corner, rows, columns, b, bias, out):
+def scatter(start, stop, y, group, corner, rows, columns, b, begin, out):
     positions, o, k = y.shape[1] * y.shape[2], y.shape[3], len(columns)
     lanes = lanes_of(k, y.itemsize)
     width, m = (k + lanes - 1) // lanes * lanes, (positions + ROWS - 1) // ROWS * ROWS
     padded, cols = np.empty(group, y.dtype), np.empty(m * width, y.dtype)
     own, across, to = np.minimum(np.arange(m), positions - 1) * o, np.arange(o), np.arange(m) * width
+    image = padded.reshape(-1)
     for i in range(start, stop):
         _multiply(m, width, o, y[i].ctypes.data, own, across, b, cols[:0], cols, to, 1, False)
-        padded[:], out[i] = bias[: out.shape[3]], bias[: out.shape[3]]
-        image = padded[0].reshape(-1)
+        image[:] = begin
         for r in range(positions):
             for q in range(k):
                 image[word(rows[r] + columns[q])] += cols[word(r * width + q)]
@@ -289,9 +289,12 @@ def correlate(start, stop, x, group, corner, rows, columns, k, y, partial):
             count = min(len(padded), last - first)
             for t in range(count):
                 _place(x[first + t], padded[t], corner[0], corner[1])
-            _pack(0, panels, y[first:].reshape(-1), 0, o, 1, positions * count, o, packed)
+            b = y[first:].reshape(-1)
+            if o != lanes:  # else it is packed as it is
+                _pack(0, panels, b, 0, o, 1, positions * count, o, packed)
+                b = packed
             c, a = partial[part].reshape(-1), padded.ctypes.data
-            _multiply(k, o, positions * count, a, columns, rows, packed, c[:0], c, to, 1, True)
+            _multiply(k, o, positions * count, a, columns, rows, b, c[:0], c, to, 1, True)
 
 
 correlate = jit(correlate)

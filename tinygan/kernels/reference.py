@@ -110,14 +110,9 @@ def convolutions(im2col, col2im, gemm, empty, numbers):
 conv, conv_transpose, conv_filter = convolutions(im2col, col2im, gemm, np.empty, 1 << 62)
 
 
-def leaky_relu(x, slope):
-    """x where x > 0, slope * x elsewhere."""
-    return np.maximum(x, 0) if slope == 0 else np.where(x > 0, x, slope * x)
-
-
-def leaky_relu_grad(g, x, slope):
-    """g where x > 0, slope * g elsewhere."""
-    return np.where(x > 0, g, slope * g if slope else g.dtype.type(0))
+def leaky(x, at, slope):
+    """slope * x where `at` <= 0, x elsewhere."""
+    return np.where(at <= 0, slope * x if slope else x.dtype.type(0), x)
 
 
 def moments(x):

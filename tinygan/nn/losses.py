@@ -23,7 +23,13 @@ def _same_shape(name, input, target):
         raise ValueError(f"{name}: input and target must have one shape (input: {describe(input)}, target: {describe(target)})")
 
 
-@elementwise(lambda g, out, x, t: g * ((1 - t) * sigmoid(x) - t * sigmoid(-x)), lambda g, out, x, t: -g * x)
+@elementwise(lambda g, out, x, t: g * sigmoid(x) * sigmoid(-x), lambda g, out, x, t: -g)
+def _bce_grad(x, t):  # (1 - t) sigmoid(x) - t sigmoid(-x): sigmoid(x) - t, to the last digit where that is nearly 0
+    e = np.exp(-np.abs(x))
+    return ((1 - t) * np.maximum(e, x >= 0) - t * np.maximum(e, x <= 0)) / (1 + e)
+
+
+@elementwise(lambda g, out, x, t: g * _bce_grad(x, t), lambda g, out, x, t: -g * x)
 def _bce(x, t):
     return np.maximum(x, 0) - x * t + np.log1p(np.exp(-np.abs(x)))
 

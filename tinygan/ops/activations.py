@@ -4,23 +4,21 @@ import numpy as np
 
 from .. import kernels
 from ..autograd import primitive
-from .arith import elementwise
+from .arith import elementwise, raw
 from .reduce import sum
 
 
 @primitive
+def _leaky(x, at, slope):  # linear in x, whose slopes are chosen by the constant `at`
+    return kernels.of(x).leaky(x, at, slope)
+
+
+_leaky.defvjp(lambda g, out, x, at, slope: _leaky(g, at, slope))
+
+
 def leaky_relu(x, negative_slope=0.01):
     """x where x > 0, negative_slope * x elsewhere (Maas, Hannun & Ng 2013)."""
-    return kernels.of(x).leaky_relu(x, negative_slope)
-
-
-@primitive
-def _leaky_relu_grad(g, x, slope):
-    return kernels.of(x).leaky_relu_grad(g, x, slope)
-
-
-leaky_relu.defvjp(lambda g, out, x, negative_slope=0.01: _leaky_relu_grad(g, x, negative_slope))
-_leaky_relu_grad.defvjp(lambda g, out, _, x, slope: _leaky_relu_grad(g, x, slope))
+    return _leaky(x, raw(x), negative_slope)
 
 
 def relu(x):

@@ -1,8 +1,11 @@
 """Matrix products. Their rules are matrix products of the transposed; `kernels.gemm` is their one door."""
 
+import numpy as np
+
 from .. import kernels
 from ..autograd import describe, primitive
 from .arith import sum_to
+from .reduce import sum_channels
 from .shape import reshape, swapaxes
 
 
@@ -31,13 +34,15 @@ def matmul(x, y):
 
 
 @primitive
-def _linear(x, w):
-    return kernels.of(x).gemm(x, w.T)
+def _linear(x, w, b=None):
+    out = kernels.of(x).gemm(x, w.T)
+    return out if b is None else np.add(out, b, out=out if out.dtype == b.dtype else None)
 
 
 _linear.defvjp(
-    lambda g, out, x, w: _matmul(g, w),
-    lambda g, out, x, w: _matmul(swapaxes(g, 0, 1), x),  # in w's own layout: no transposed copy on the way to the optimizer
+    lambda g, out, x, w, b=None: _matmul(g, w),
+    lambda g, out, x, w, b=None: _matmul(swapaxes(g, 0, 1), x),  # in w's own layout: no copy on the way to the optimizer
+    lambda g, out, x, w, b: sum_channels(g),
 )
 
 
@@ -45,7 +50,7 @@ def linear(x, weight, bias=None):
     """x @ weight.T + bias: (..., in), (out, in), (out,) -> (..., out)."""
     if x.ndim < 1 or x.shape[-1] != weight.shape[-1]:
         raise ValueError(f"linear: x's last size must be {weight.shape[-1]} (x: {describe(x)}, weight: {describe(weight)})")
-    out = _linear(x if x.ndim == 2 else reshape(x, (-1, x.shape[-1])), weight)
-    if bias is not None:
-        out = out + bias
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(f"linear: bias must have shape ({len(weight)},), got {describe(bias)} (weight: {describe(weight)})")
+    out = _linear(x if x.ndim == 2 else reshape(x, (-1, x.shape[-1])), weight, bias)
     return out if x.ndim == 2 else reshape(out, x.shape[:-1] + weight.shape[:1])
