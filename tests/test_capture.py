@@ -211,10 +211,11 @@ def test_the_moving_average_counts_on_the_device_as_it_did_on_the_host():
 # The trainer
 
 
-def run(out, where="gpu", epochs=3, binarised=False, **options):
+def run(out, where="gpu", epochs=3, binarised=False, classes=0, batches=None, **options):
     random.manual_seed(0)
-    gan = models.dcgan(width=2, latent=3, device=where)
-    batches = data.Batches(device.to(data.load().images[:40], where), 8, 0, binarised)
+    gan, (images, labels) = models.dcgan(width=2, latent=3, classes=classes, device=where), data.load()
+    labels = labels[:40] if classes else None
+    batches = batches or data.Batches(device.to(images[:40], where), 8, 0, binarised, labels)
     train(gan, batches, epochs, out, **options)
     return gan, [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
 
@@ -223,18 +224,34 @@ def timeless(log):
     return [{k: v for k, v in record.items() if k != "seconds"} for record in log]
 
 
-@pytest.mark.parametrize("binarised", [False, True])
-def test_the_trainer_captures_and_its_run_is_the_eager_run(tmp_path, launches, binarised):
-    eager, expected = run(tmp_path / "eager", binarised=binarised, graph=False)
-    assert not launches
-    captured, log = run(tmp_path / "captured", binarised=binarised)
+@pytest.mark.parametrize("how", [{}, {"binarised": True}, {"classes": 10}, {"binarised": True, "classes": 10}], ids=str)
+def test_the_trainer_captures_batch_and_step_and_its_run_is_the_eager_run(tmp_path, launches, monkeypatch, how):
+    made, plain = [], data.scale
+    monkeypatch.setattr("tinygan.data.batches.scale", lambda images: (made.append(1), plain(images))[1])
+    eager, expected = run(tmp_path / "eager", graph=False, **how)
+    assert not launches and len(made) == 15
+    captured, log = run(tmp_path / "captured", **how)
     assert len(launches) == 15 - 1 - EAGER and timeless(log) == timeless(expected)
+    assert len(made) == 15 + 1 + EAGER + 1  # before the first step the networks were drawn: it has no like; a recording
     assert_same_model(eager, captured)
-    # (before the first step the networks were drawn: it has no like)
-    _, on_cpu = run(tmp_path / "cpu", "cpu", binarised=binarised)
+    _, on_cpu = run(tmp_path / "cpu", "cpu", **how)
     assert [list(record) for record in log] == [list(record) for record in on_cpu]
     assert [(r["step"], r["epoch"]) for r in log] == [(r["step"], r["epoch"]) for r in on_cpu]
     np.testing.assert_allclose([r["d_loss"] for r in log[:5]], [r["d_loss"] for r in on_cpu[:5]], rtol=1e-3)
+
+
+def test_batches_that_come_from_elsewhere_are_replayed_too(tmp_path, launches):
+    """`rows` may be the batch itself, and `at` what gives it back."""
+    on_host = data.Batches(data.load().images[:40], 8)
+
+    class Sent:
+        rows = staticmethod(lambda epoch, i: device.to(on_host.batch(epoch, i), "gpu"))
+        at = staticmethod(lambda batch: batch)
+        __len__ = staticmethod(on_host.__len__)
+
+    sent, _ = run(tmp_path / "sent", batches=Sent())
+    assert len(launches) == 15 - 1 - EAGER
+    assert_same_model(sent, run(tmp_path / "rows")[0])
 
 
 def test_losses_are_read_every_few_steps(tmp_path, monkeypatch):

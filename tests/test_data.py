@@ -219,10 +219,12 @@ def test_batches_cover_an_epoch_repeat_it_and_refuse_what_does_not_exist():
     batches, resumed = Batches(images, 8, seed=3), Batches(images, 8, seed=3)
     epochs = [np.concatenate([batches.batch(epoch, i) for i in range(len(batches))]) for epoch in range(2)]
     assert len(batches) == 6 and epochs[0].shape == (48, 1, 28, 28) and epochs[0].dtype == np.float32
-    drawn = [np.rint((epoch[:, 0, 0, 0] + 1) * 127.5).astype(int).tolist() for epoch in epochs]
+    numbers = lambda images: np.rint((images[:, 0, 0, 0] + 1) * 127.5).astype(int).tolist()
+    drawn = [numbers(epoch) for epoch in epochs]
     assert all(len(set(order)) == 48 for order in drawn) and drawn[0] != drawn[1]
     assert np.array_equal(resumed.batch(1, 2), epochs[1][16:24])
     assert np.array_equal(batches.batch(0, 5), epochs[0][40:])  # back to an earlier epoch
+    assert batches.rows(1, 2).tolist() == drawn[1][16:24] and numbers(batches.at(np.array([49, 3, 3]))) == [49, 3, 3]
     assert not np.array_equal(Batches(images, 8, seed=4).batch(0, 0), epochs[0][:8])
     assert Batches(np.array([[[0, 255]]], np.uint8), 1).batch(0, 0).tolist() == [[[[-1, 1]]]]  # the range of tanh
     for size in (0, -1, 4):

@@ -33,11 +33,12 @@ def train(
 ):
     """Train for `epochs` passes over `batches`, writing into the folder `out`; returns the path of the last picture.
 
-    step: model.step unless given. schedule: factor of the learning rates by progress in [0, 1). config: what a run must share
-    with the one it resumes (seed included): a resumed run ends with the very weights of one never interrupted. On Ctrl-C the
-    step is finished and saved, then KeyboardInterrupt says where. A loss that is not finite raises TrainingError.
-    judge: a function of 10,000 samples to {"fid": ..., "coverage": ...} (a `metrics.Judge`), asked after each `every` epochs and
-    at the end; best.npz is the checkpoint of the lowest FID. graph: on a GPU the step is replayed; see `capture`.
+    batches: `data.Batches`, or what has its `len`, `rows` and `at`: a step is `step(batches.at(rows))`, and a GPU replays it for
+    other `rows` if `graph`; see `capture`. step: model.step unless given. schedule: factor of the learning rates by progress in
+    [0, 1). config: what a run must share with the one it resumes (seed included): a resumed run ends with the very weights of
+    one never interrupted. On Ctrl-C the step is finished and saved, then KeyboardInterrupt says where. A loss that is not finite
+    raises TrainingError. judge: a function of 10,000 samples to {"fid": ..., "coverage": ...} (a `metrics.Judge`), asked after
+    each `every` epochs and at the end; best.npz is the checkpoint of the lowest FID.
     """
     out, step, config = Path(out), step or model.step, config or {}
     (out / "samples").mkdir(parents=True, exist_ok=True)
@@ -86,14 +87,15 @@ def train(
         name = out / "samples" / f"epoch-{done // len(batches):03}.png"
         plot.grid(plot.to_uint8(device.to_host(model.sample(len(latent), latent))), name, columns)
 
-    step, often = capture(step) if graph else step, READ[device.of(latent)]
+    whole, often = lambda rows: step(batches.at(rows)), READ[device.of(latent)]
+    whole = capture(whole) if graph else whole
     start, first = time.perf_counter(), done
     with open(log_path, "a") as log, _interruptible() as interrupted, _bar(total, done) as bar:
         while done < total:
             epoch, i = divmod(done, len(batches))
             for optimizer, rate in zip(model.optimizers, rates):
                 optimizer.lr = rate * schedule(done / total)
-            losses = step(batches.batch(epoch, i))
+            losses = whole(batches.rows(epoch, i))
             unread.append({name: np.copy(ops.raw(value)) for name, value in losses.items()})  # a replay overwrites its results
             random.default.next_step()
             done += 1

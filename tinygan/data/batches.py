@@ -45,12 +45,18 @@ class Batches:
 
     def batch(self, epoch: int, i: int):
         """Batch i of an epoch: (batch_size, 1, h, w) float32 in [-1, 1], or that and labels; IndexError if there is none."""
+        return self.at(self.rows(epoch, i))
+
+    def rows(self, epoch: int, i: int):
+        """The numbers of the images in batch i of an epoch, (batch_size,) int64 where the images are; IndexError likewise."""
         if not 0 <= i < len(self):
             raise IndexError(f"Batches: batch {i} does not exist, an epoch has {len(self)}; count from 0")
         if epoch != self._epoch:  # one draw and one transfer an epoch
-            self._order = to_device_of(random.permutation(len(self.images), self.seed, epoch), self.images)
-            self._epoch = epoch
-        rows = self._order[i * self.batch_size : (i + 1) * self.batch_size]
-        chosen = self.images[rows]  # (batch, h, w)
+            self._epoch, self._order = epoch, to_device_of(random.permutation(len(self.images), self.seed, epoch), self.images)
+        return self._order[i * self.batch_size : (i + 1) * self.batch_size]
+
+    def at(self, rows):
+        """The batch of the images with these numbers, (n,) of integers on their device; it can be captured on a GPU."""
+        chosen = self.images[rows]  # (n, h, w)
         images = scale(binarise(chosen, random.default) if self.binarised else chosen)
         return images if self.labels is None else (images, self.labels[rows])

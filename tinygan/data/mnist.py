@@ -67,13 +67,10 @@ def split(source: str | os.PathLike = "bundled") -> tuple[Digits, Digits]:
 
 def _read(folder: Path, parts=("train", "t10k")) -> Digits:
     for part in parts:
-        images = _find(folder, f"{part}-images", "idx3-ubyte")
-        if images is None:
-            continue
-        labels = _find(folder, f"{part}-labels", "idx1-ubyte")
-        if labels is None:
+        if images := _find(folder, f"{part}-images", "idx3-ubyte"):
+            if labels := _find(folder, f"{part}-labels", "idx1-ubyte"):
+                return _checked(images, labels)
             raise DataError(f"{images}: its labels are missing; put {part}-labels-idx1-ubyte[.gz] beside it")
-        return _checked(images, labels)
     raise DataError(f"{folder}: holds no digits; put train- or t10k-images-idx3-ubyte[.gz] and its labels file there")
 
 
@@ -111,19 +108,14 @@ def cache_folder() -> Path:
     return Path(base) / "tinygan"
 
 
-def _open_url(url: str):
-    from urllib.request import urlopen
-
-    return urlopen(url, timeout=TIMEOUT)
-
-
-def fetch(name: str, sha256: str, folder: Path, mirrors=MIRRORS, opener=_open_url) -> Path:
+def fetch(name: str, sha256: str, folder: Path, mirrors=MIRRORS, opener=None) -> Path:
     """The path of a verified gzip file in folder, downloaded from the first mirror that has it unless already there.
 
-    sha256 is of the inflated content. opener(url) returns what urlopen does: a context with `read(n)` and `length`.
+    sha256 is of the inflated content. opener(url, timeout=...) gives a context with `read(n)` and `length`, as urlopen does.
     DataError when every mirror fails or the folder cannot be written.
     """
     from http.client import HTTPException
+    from urllib.request import urlopen
 
     target = folder / name
     if _intact(target, sha256):
@@ -132,7 +124,7 @@ def fetch(name: str, sha256: str, folder: Path, mirrors=MIRRORS, opener=_open_ur
     for mirror in mirrors:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _download(opener, mirror + name, sha256, target)
+            _download(opener or urlopen, mirror + name, sha256, target)
             return target
         except (OSError, HTTPException, DataError) as error:
             failures.append(f"{mirror} ({error or type(error).__name__})")
@@ -149,7 +141,7 @@ def _download(opener, url: str, sha256: str, target: Path):
     try:
         with (
             os.fdopen(descriptor, "wb") as file,
-            opener(url) as reply,
+            opener(url, timeout=TIMEOUT) as reply,
             tqdm(desc=target.name, total=reply.length, unit="B", unit_scale=True, disable=None) as bar,
         ):
             while piece := reply.read(PIECE >> 4):
