@@ -50,7 +50,8 @@ def main():
     batch_size = args.batch_size or (32 if args.model == "dcgan" else 128)
     batches = data.Batches(device.to(digits.images, where), batch_size, args.seed, labels=digits.labels)
 
-    config = {name: getattr(args, name) for name in ("model", "conditional", "data", "batch_size", "lr", "width", "seed")}
+    names = ("model", "conditional", "precision", "data", "batch_size", "lr", "width", "seed")
+    config = {name: getattr(args, name) for name in names}
     step = lambda batch: adversarial_step(gan, batch)
     judge = Judge(data.scale(digits.images[:10_000]), where) if args.evaluate else None
     options = args.resume, config, judge, args.evaluate, not args.no_capture

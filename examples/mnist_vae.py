@@ -61,7 +61,7 @@ def main():
     options = {} if args.lr is None else {"lr": args.lr}
     vae = VAES[args.model](args.latent, beta=args.beta, device=where, classes=10 if args.conditional else 0, **options)
 
-    names = ("model", "conditional", "data", "batch_size", "lr", "latent", "beta", "targets", "seed")
+    names = ("model", "conditional", "precision", "data", "batch_size", "lr", "latent", "beta", "targets", "seed")
     config = {name: getattr(args, name) for name in names}
     steady = lambda progress: 1.0  # the moving average does what a falling learning rate would
     judge = Judge(data.scale(digits[:10_000]), where) if args.evaluate else None

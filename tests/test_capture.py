@@ -4,10 +4,12 @@ The stand-in refuses what CUDA refuses under capture, memory that others could g
 """
 
 import gc
+import importlib
 import json
 import shutil
 import warnings
 import weakref
+from pathlib import Path
 
 import cupy_standin as standin
 import numpy as np
@@ -269,6 +271,21 @@ def test_a_captured_run_resumes_to_the_bit(tmp_path):
     cut, resumed = run(tmp_path / "cut", epochs=3, resume=True)  # the first epoch's rate is 1 in both
     assert timeless(resumed) == timeless(log)
     assert_same_model(whole, cut)
+
+
+@pytest.mark.parametrize("name", ["mnist_gan", "mnist_vae"])
+def test_an_example_resumes_in_its_own_precision_only(gpu, name, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent / "examples")
+    main, digits = importlib.import_module(name).main, data.Digits(*(part[:40] for part in data.load()))
+    monkeypatch.setattr(data, "load", lambda source: digits)
+    monkeypatch.setattr(data, "split", lambda source: (digits, digits))
+    monkeypatch.setitem(gpu.TYPES, "f", gpu.TYPES["f"])
+    flags = ["--model", "mlp", "--device", "gpu", "--epochs", "1", "--batch-size", "10", "--out", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", [name, *flags, "--precision", "tf32"])
+    main()
+    monkeypatch.setattr("sys.argv", [name, *flags, "--resume"])
+    with pytest.raises(checkpoint.CheckpointError, match="another run: precision was tf32, is float32"):
+        main()
 
 
 def test_a_loss_that_is_not_finite_names_its_step_though_it_is_read_later(tmp_path):

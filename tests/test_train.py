@@ -152,6 +152,9 @@ def test_resume_refuses_another_run_and_changes_nothing(tmp_path):
     path, before = tmp_path / "checkpoint.npz", weights(gan)
     with pytest.raises(CheckpointError, match="seed was 0, is 1"):
         train.train(gan, batches, 2, tmp_path, resume=True, config={"seed": 1})
+    with pytest.raises(CheckpointError, match="another run: precision was float32, is tf32"):  # an old one, which does not say
+        train.train(gan, batches, 2, tmp_path, resume=True, config={"seed": 0, "precision": "tf32"})
+    train.train(gan, batches, 1, tmp_path, resume=True, config={"seed": 0, "precision": "float32"})
     other = models.dcgan(width=3, latent=5)
     untouched = weights(other)
     with pytest.raises(CheckpointError, match="belongs to another model .* the first is"):

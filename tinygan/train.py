@@ -46,8 +46,8 @@ def train(
     rates, total, done, records, unread = [o.lr for o in model.optimizers], epochs * len(batches), 0, [], []
     if resume:
         meta = checkpoint.load(path, model.parts())
-        differ = [f"{k} was {meta['config'].get(k)}, is {v}" for k, v in config.items() if meta["config"].get(k) != v]
-        if differ:
+        was = {"precision": "float32"} | meta["config"]  # checkpoints from before there was another do not say
+        if differ := [f"{k} was {was.get(k)}, is {v}" for k, v in config.items() if was.get(k) != v]:
             raise CheckpointError(f"{path}: was made by another run: {'; '.join(differ)}")
         done = meta["step"]
         lines = log_path.read_text().splitlines() if log_path.exists() else []
