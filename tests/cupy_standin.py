@@ -515,13 +515,16 @@ class Graph:
 
 
 class MemoryPool:
-    """Its `malloc` only marks whose memory it is: what a graph takes is kept while the pool lives."""
+    """As an allocator its `malloc` only marks whose memory it is: what a graph takes is kept while the pool lives."""
 
     def __init__(self):
         self.kept = []
 
     def malloc(self, size):
-        raise NotImplementedError
+        try:
+            return Memory(size)
+        except CUDARuntimeError as e:
+            raise OutOfMemoryError(f"Out of memory allocating {size:,} bytes (allocated so far: 0 bytes).") from e
 
 
 _allocators = [None]  # None is the default pool
@@ -540,10 +543,18 @@ class OutOfMemoryError(MemoryError):
     pass
 
 
+class CUDARuntimeError(RuntimeError):
+    pass
+
+
 class Memory:
+    free = sys.maxsize
+
     def __init__(self, size):
         if Stream.recording:
             raise RuntimeError("cudaMalloc during capture")
+        if size > Memory.free:
+            raise CUDARuntimeError("cudaErrorMemoryAllocation: out of memory")
         self.kept = np.empty(size, np.uint8)
         self.ptr = self.kept.ctypes.data
 
@@ -554,7 +565,7 @@ def make():
     cupy.__spec__ = importlib.machinery.ModuleSpec("cupy", None)
     cupy.RawModule, cupy.ElementwiseKernel = RawModule, ElementwiseKernel
     runtime = types.SimpleNamespace(
-        CUDARuntimeError=type("CUDARuntimeError", (RuntimeError,), {}),
+        CUDARuntimeError=CUDARuntimeError,
         driverGetVersion=lambda: 13000,
         runtimeGetVersion=lambda: 13020,
         getDeviceCount=lambda: 1,
@@ -566,6 +577,7 @@ def make():
     cupy.cuda = types.ModuleType("cupy.cuda")
     cupy.cuda.runtime, cupy.cuda.Memory, cupy.cuda.Stream, cupy.cuda.get_current_stream = runtime, Memory, Stream, Stream.current
     cupy.cuda.MemoryPool, cupy.cuda.using_allocator = MemoryPool, using_allocator
+    cupy.get_default_memory_pool = functools.partial(lambda pool: pool, MemoryPool())
     cupy.cuda.memory = types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError)
     pathfinder.load_nvidia_dynamic_lib = lambda name: types.SimpleNamespace(abs_path=_cublas())
     return {"cupy": cupy, "cuda": cuda, "cuda.pathfinder": pathfinder}

@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import cupy_standin as standin
@@ -21,7 +22,7 @@ from grads import ALL
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tinygan import Tensor, device, grad, kernels, models, nn, ops
+from tinygan import Tensor, cli, device, grad, kernels, models, nn, ops
 from tinygan.kernels import reference
 from tinygan.testing import GradientError, check_grads
 
@@ -134,6 +135,21 @@ def test_tf32_is_asked_for_and_only_on_a_gpu(gpu, monkeypatch):
         kernels.precision(precision, "gpu")
         gpu.gemm(a, a), gpu.gemm(a.astype("float64"), a.astype("float64"))
     assert [args[0] for name, args in seen if name == "GemmEx"] == [68, 77, 70, 68, 70]
+
+
+@pytest.mark.parametrize("lack", ["workspace", "handle"])
+def test_no_memory_for_cublas_is_out_of_memory(gpu, lack, monkeypatch, capsys):
+    monkeypatch.setattr(gpu, "_handle", functools.cache(gpu._handle.__wrapped__))
+    a = standin.ndarray(np.ones((2, 2), np.float32))
+    with monkeypatch.context() as patch, pytest.raises(SystemExit, match="2"):
+        if lack == "workspace":
+            patch.setattr(standin.Memory, "free", gpu.WORKSPACE - 1)
+        else:
+            patch.setattr(gpu, "_library", lambda: types.SimpleNamespace(cublasCreate_v2=lambda handle: 3))
+        cli.run(lambda: gpu.gemm(a, a))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert ": out of memory: " in line and "lower --batch-size" in line
+    assert gpu.gemm(a, a).a.tolist() == [[2, 2], [2, 2]]  # once there is some again
 
 
 def test_mixed_devices_are_refused(gpu):

@@ -15,7 +15,7 @@ from .cuda import IMAGES, RANDOM
 from .reference import column_sums, convolutions, elementwise, index_add  # noqa: F401  (np.add.at is cupy.add.at here; its sums have no order)
 
 empty, contiguous, Kernel = cupy.empty, cupy.ascontiguousarray, cupy.ElementwiseKernel
-WORKSPACE = 32 << 20  # bytes that cuBLAS asks for on Hopper
+WORKSPACE, ALLOC_FAILED = 32 << 20, 3  # bytes that cuBLAS asks for on Hopper; its status where it gets none of its own
 SINGLE = {"float32": (0, 68), "tf32": (0, 77)}  # cudaDataType_t and cublasComputeType_t of float32, by precision
 TYPES = {"f": SINGLE["float32"], "d": (1, 70)}  # ... and by dtype
 
@@ -68,8 +68,8 @@ def _layout(x):
 
 @functools.cache
 def _handle(device, stream):
-    """A cuBLAS handle for the stream, and its workspace: outside every pool, for captured graphs keep its address."""
-    handle, workspace, pointer = ctypes.c_void_p(), cupy.cuda.Memory(WORKSPACE), ctypes.c_void_p
+    """A cuBLAS handle for the stream, and its workspace: not of a graph's pool, and kept, for graphs know its address."""
+    handle, pointer, workspace = ctypes.c_void_p(), ctypes.c_void_p, cupy.get_default_memory_pool().malloc(WORKSPACE)
     _cublas("Create_v2", ctypes.byref(handle))
     _cublas("SetStream_v2", handle, pointer(stream))  # it resets the workspace
     _cublas("SetWorkspace_v2", handle, pointer(workspace.ptr), ctypes.c_size_t(WORKSPACE))
@@ -78,7 +78,7 @@ def _handle(device, stream):
 
 def _cublas(name, *args):
     if status := getattr(_library(), "cublas" + name)(*args):
-        raise RuntimeError(f"cublas{name} failed with status {status}")
+        raise (MemoryError if status == ALLOC_FAILED else RuntimeError)(f"cublas{name} failed with status {status}")
 
 
 @functools.cache
