@@ -30,7 +30,7 @@ TITLES = {"mlp-gan": "mlp GAN", "dcgan5x5": "DCGAN", "mlp-vae": "mlp VAE", "conv
 WORDS = {"tinygan": "**tinygan**", "torch heap": "PyTorch, heap kept", "torch tuned": "PyTorch tuned", "jax": "JAX jit",
          "mygrad": "MyGrad"}  # fmt: skip
 
-KEPT = dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), "1000000000")
+KEPT = {"MALLOC_TRIM_THRESHOLD_": str(1 << 30), "MALLOC_MMAP_THRESHOLD_": str(1 << 25)}  # older glibc takes no larger one
 ENV = {"torch heap": KEPT, "torch tuned": KEPT}
 
 

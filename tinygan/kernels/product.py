@@ -180,9 +180,9 @@ _some_products = jit(_some_products)
 
 
 def gemm(a, b, out=None):
-    m, k, n = *a.shape[-2:], b.shape[-1]
-    if m * n * k < SMALL or a.dtype != b.dtype or a.dtype.char not in "fd" or k != b.shape[-2] or max(a.ndim, b.ndim) > 3:
-        return np.matmul(a, b, out=out)
+    m, k, n, kind = *a.shape[-2:], b.shape[-1], a.dtype
+    if not (1 < k == b.shape[-2] and m * n * k >= SMALL and kind == b.dtype and kind.char in "fd" and max(a.ndim, b.ndim) < 4):
+        return (np.multiply if k == b.shape[-2] == 1 else np.matmul)(a, b, out=out)
     shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), m, n)
     out = empty(shape, a.dtype) if out is None else out
     if out.shape != shape or out.dtype != a.dtype or not dense(out):
