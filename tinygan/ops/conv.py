@@ -82,15 +82,17 @@ def pair(name, value, least):
 
 
 def _check(name, x, weight, bias, groups, channels, biases):
-    both = f"(x: {describe(x)}, weight: {describe(weight)})"
     if x.ndim != 4 or weight.ndim != 4:
-        raise ValueError(f"{name}: needs x (n, c, h, w) or (c, h, w), and weight with 4 axes {both}")
-    if groups < 1 or weight.shape[0] % groups:
-        raise ValueError(f"{name}: groups={groups} must be at least 1 and divide weight's first size {weight.shape[0]} {both}")
-    if x.shape[1] != channels:
-        raise ValueError(f"{name}: x has {x.shape[1]} channels but weight expects {channels} {both}")
-    if bias is not None and bias.shape != (biases,):
-        raise ValueError(f"{name}: bias must have shape ({biases},), got {describe(bias)} {both}")
+        wrong = "needs x (n, c, h, w) or (c, h, w), and weight with 4 axes"
+    elif groups < 1 or weight.shape[0] % groups:
+        wrong = f"groups={groups} must be at least 1 and divide weight's first size {weight.shape[0]}"
+    elif x.shape[1] != channels:
+        wrong = f"x has {x.shape[1]} channels but weight expects {channels}"
+    elif bias is not None and bias.shape != (biases,):
+        wrong = f"bias must have shape ({biases},), got {describe(bias)}"
+    else:
+        return
+    raise ValueError(f"{name}: {wrong} (x: {describe(x)}, weight: {describe(weight)})")
 
 
 def _biased(face, x, weight, bias, **options):
