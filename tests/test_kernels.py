@@ -53,7 +53,7 @@ def large(dtype):
                 x, f, y = whole(n, h + 1, w, c), whole(*kernel, c, o), whole(n, *size, o)
                 yield from (case("conv", a, f, size, *geometry) for a in (x, np.asfortranarray(x), x[:, ::-1]))
                 yield from (case("conv", x, f, size, *geometry, whole(o)), case("conv_transpose", y, f, (h + 1, w), *geometry))
-                yield case("conv_transpose", y, f, (h + 1, w), *geometry, whole(c))
+                yield case("conv_transpose", y, f, (h + 1, w), *geometry, whole(c).astype(dtype))
                 yield case("conv_filter", x, y, kernel, *geometry)
     for shape in ((3, 5), (3, 7, 11, 19), (5, 7, 31, 33)):
         x, g = whole(*shape), whole(*shape)
