@@ -74,7 +74,8 @@ def large(dtype):
         for t, g in ((1, state[0][::-1]), (1000, np.ascontiguousarray(state[1] * 2))):
             yield case("adam", state[0], g, *state[1:], np.array([1e-3]), np.array([t]), 0.5, 0.999, 1e-8, rtol=near)
         yield from (case("lerp", state[0], state[1], 0.25, rtol=near), case("lerp", whole(*shape), whole(*shape)[::-1], 0.5))
-    for m, k, n in ((60, 70, 50), (300, 70, 200), (7, 300, 300), (1, 600, 701), (100, 1, 3000), (61, 530, 19), (61, 530, 70)):
+    sizes = (60, 70, 50), (300, 70, 200), (7, 300, 300), (1, 600, 701), (100, 1, 3000), (61, 530, 19), (61, 530, 70)
+    for m, k, n in (*sizes, (800, 530, 1), (61, 1500, 333)):
         a, b = whole(m, k), whole(k, n)
         yield from (case("gemm", x, y) for x in (a, np.asfortranarray(a), a[:, ::-1]) for y in (b, np.asfortranarray(b)))
         yield from (case("gemm", np.stack([a, 2 * a]), np.stack([b, b]).transpose(0, 1, 2)), case("gemm", np.stack([a, -a]), b))

@@ -11,7 +11,7 @@ import functools
 import numpy as np
 
 from .host import contiguous, empty, split
-from .product import ROWS, correlate, gather, lanes_of, line, memory, packed, scatter, whole
+from .product import ROWS, correlate, gather, lanes_of, line, packed, scatter, whole
 
 GROUP = 1 << 18  # bytes of padded images at a time: they stay in the cache
 PARTS = 8  # partial sums of a filter's gradient, each over its share of the images
@@ -65,7 +65,7 @@ def conv(x, w, size, stride, padding, dilation, bias=None):
     o, x = w.shape[3], contiguous(x)
     group, corner, rows, columns = patches(x.shape, size, w.shape[:2], stride, padding, dilation, x.itemsize)
     out, phase = empty((len(x), *size, o), x.dtype), np.array([(size[0] * size[1], len(columns), 0, 0, 0)])
-    to, filters, bias = line(len(rows), o, ROWS), _filters(w.reshape(-1, o)), _bias(bias, x, o)
+    to, filters, bias = line(len(rows), o, ROWS), packed(w.reshape(-1, o)), _bias(bias, x, o)
     cost = out.size * len(columns) >> 4
     split(gather, len(x), cost, x, group, corner, phase, whole(rows, ROWS), columns, to, filters, bias, out)
     return out
@@ -78,10 +78,10 @@ def conv_transpose(y, w, size, stride, padding, dilation, bias=None):
     if o * _width(taps, y) + 150 * taps < taps // c * o * _width(c, y):  # few channels would leave most of a tile empty
         group, corner, rows, columns = patches(out.shape, y.shape[1:3], *geometry)
         out[...], begin = bias[:c], np.tile(bias[:c], group[1] * group[2])  # no tap may reach the last rows of out
-        split(scatter, len(y), cost, y, (1, *group[1:]), corner, rows, columns, _filters(w.reshape(-1, o).T), begin, out)
+        split(scatter, len(y), cost, y, (1, *group[1:]), corner, rows, columns, packed(w.reshape(-1, o).T), begin, out)
         return out
     group, corner, found, rows, columns, to, chosen = phases(y.shape, out.shape, *geometry, ROWS)
-    filters = [_filters(w[some].swapaxes(2, 3).reshape(-1, c)) for some in chosen]
+    filters = [packed(w[some].swapaxes(2, 3).reshape(-1, c)) for some in chosen]
     found = np.array([(*phase, at) for phase, at in zip(found, np.cumsum([0, *map(len, filters)]))])
     split(gather, len(y), cost, y, group, corner, found, rows, columns, to, np.concatenate(filters), bias, out)
     return out
@@ -103,9 +103,3 @@ def conv_filter(x, y, size, stride, padding, dilation):
     partial, cost = empty((PARTS, len(columns), o), x.dtype), y.size * len(columns) >> 4
     split(correlate, PARTS, cost, x, group, corner, rows, whole(columns, ROWS), len(columns), y, partial)
     return partial.sum(axis=0).reshape(*size, c, o)
-
-
-def _filters(w):
-    """Filters as a matrix (k, n), packed."""
-    flat, (_, down, across) = memory(w)
-    return packed(flat, down, across, *w.shape)

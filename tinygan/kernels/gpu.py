@@ -192,14 +192,6 @@ def bits(n, key, draw, step):
     return _fill("bits", empty(n, np.uint32), key, draw, step)
 
 
-def uniform(out, key, draw, step):
-    _fill("uniform", out, key, draw, step)
-
-
-def normal(out, key, draw, step):
-    _fill("normal", out, key, draw, step)
-
-
 def bernoulli(out, p, scale, key, draw, step):
     _fill("bernoulli", out, key, draw, step, np.float32(p), out.dtype.type(scale))
 
@@ -212,3 +204,6 @@ def _fill(name, out, key, draw, step, *extra):
     if to is not out:
         out[...] = to
     return out
+
+
+uniform, normal = functools.partial(_fill, "uniform"), functools.partial(_fill, "normal")

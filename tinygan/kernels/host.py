@@ -98,13 +98,11 @@ def _memory_order(x):
 
 def dense(x):
     """Whether x fills its memory forwards and without gaps, in some order of its axes."""
-    return x.flags.c_contiguous or x.transpose(_memory_order(x)).flags.c_contiguous
+    return x.transpose(_memory_order(x)).flags.c_contiguous
 
 
 def flat(x):
     """A dense x as one axis, in the order of its memory: a view."""
-    if x.flags.c_contiguous:
-        return x.reshape(-1)
     return x.transpose(_memory_order(x)).reshape(-1)
 
 
