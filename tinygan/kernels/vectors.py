@@ -1,6 +1,6 @@
 """What Numba has no words for: numbers side by side in vector registers. Two pieces of `product`, in LLVM's language.
 
-They are made for the processor at hand, take addresses as whole numbers, and become part of the loop that calls them.
+They are made for this processor, take addresses as whole numbers, and become part of the loop that calls them.
 """
 
 import llvmlite.ir as ir
@@ -71,7 +71,7 @@ def tile(vectors):
 def turn(typing, zero, b, across, out, lanes):
     """out[p * lanes + q] = b[p + q * across], for p and q up to the length of a vector: a square, transposed in registers.
 
-    It takes log2(length) rounds. Each exchanges the off-diagonal quarters of all squares of one size, the next of one twice that.
+    It takes log2(length) rounds, in each of which squares twice as large exchange their off-diagonal quarters (Eklundh 1972).
     """
     number, index, size = (ir.FloatType() if zero.bitwidth == 32 else ir.DoubleType()), ir.IntType(64), zero.bitwidth // 8
     width = BYTES // size
