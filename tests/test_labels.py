@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from runs import resumed, same, weights
 
 from tinygan import Tensor, checkpoint, data, models, nn, ops, plot, random, train
 from tinygan.models.labels import chosen, joined, one_hot, unpack
@@ -23,14 +24,6 @@ TINY = {"gan": functools.partial(models.dcgan, width=2, latent=5), "vae": functo
 def made(make, classes=10, n=160):
     random.manual_seed(0)
     return make(classes=classes), data.Batches(DIGITS.images[:n], 32, labels=DIGITS.labels[:n])
-
-
-def weights(model):
-    return {f"{p}/{k}": a.copy() for p, thing in model.parts().items() for k, a in thing.state_dict().items()}
-
-
-def same(a, b):
-    return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -126,18 +119,7 @@ def test_a_resumed_run_ends_with_the_same_weights_and_its_pictures_have_a_class_
     cells = plot.to_uint8(model.sample(80, latent, np.tile(np.arange(10), 8)))
     np.testing.assert_array_equal(np.asarray(Image.open(picture))[::2, ::2], plot.sheet(cells, 10))
 
-    model, batches = made(TINY[name])
-
-    def step(batch):
-        if random.default.step == 7:
-            raise KeyboardInterrupt
-        return model.step(batch)
-
-    with pytest.raises(KeyboardInterrupt):
-        train.train(model, batches, 2, tmp_path / "cut", step)
-    model, batches = made(TINY[name])
-    train.train(model, batches, 2, tmp_path / "cut", resume=True)
-    assert same(weights(model), expected)
+    assert same(weights(resumed(lambda: made(TINY[name]), 2, 7, tmp_path / "cut")), expected)
     with pytest.raises(checkpoint.CheckpointError, match="belongs to another model"):
         checkpoint.load(tmp_path / "cut/checkpoint.npz", made(TINY[name], classes=0)[0].parts())
 

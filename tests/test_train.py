@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from runs import same, weights
 
 from tinygan import checkpoint, data, models, nn, optim, plot, random, train
 from tinygan.checkpoint import CheckpointError
@@ -21,14 +22,6 @@ DIGITS = data.load("bundled").images
 def tiny(seed=0):
     random.manual_seed(seed)
     return models.dcgan(width=2, latent=5), data.Batches(DIGITS[:160], 32, seed)
-
-
-def weights(model):
-    return {f"{p}/{k}": a.copy() for p, thing in model.parts().items() for k, a in thing.state_dict().items()}
-
-
-def same(a, b):
-    return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
 
 
 @pytest.mark.parametrize("name", models.MODELS)

@@ -1,0 +1,30 @@
+"""What the tests of training runs share: the weights of a model, and a run that is cut short and resumed."""
+
+import numpy as np
+import pytest
+
+from tinygan import random, train
+
+
+def weights(model):
+    return {f"{p}/{k}": a.copy() for p, thing in model.parts().items() for k, a in thing.state_dict().items()}
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
+
+
+def resumed(make, epochs, at, out):
+    """The model of make() -> (model, batches) after a run that was cut at a step, and resumed with another such model."""
+    model, batches = make()
+
+    def step(batch):
+        if random.default.step == at:
+            raise KeyboardInterrupt
+        return model.step(batch)
+
+    with pytest.raises(KeyboardInterrupt):
+        train.train(model, batches, epochs, out, step)
+    model, batches = make()
+    train.train(model, batches, epochs, out, resume=True)
+    return model
