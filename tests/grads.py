@@ -75,6 +75,8 @@ CASES = {  # a function and its arguments: arrays, or the shapes of arrays
     "exp": each(ops.exp),
     "log": each(ops.log, positive),
     "sqrt": each(ops.sqrt, positive),
+    "sin": each(ops.sin),
+    "cos": each(ops.cos),
     "abs": each(ops.abs),
     "maximum": pairs(ops.maximum) + [(lambda x: ops.maximum(x, 0.3), (3,))],
     "minimum": pairs(ops.minimum) + [(lambda x: ops.minimum(0.3, x), (3,))],
@@ -82,9 +84,12 @@ CASES = {  # a function and its arguments: arrays, or the shapes of arrays
     + [(lambda x: ops.where(on(x, mask[0]), x, 1.0), (2, 3))],
     "xlogy": [(ops.xlogy, real(*a), positive(*b)) for a, b in PAIRS] + [(lambda y: ops.xlogy(2, y), positive(3))],
     "clip": [(lambda x: ops.clip(x, -1.1, 0.93), (2, 3)), (lambda x: ops.clip(x, max=0.9), ()), (lambda x: ops.clip(x, 0), (0,))],
+    "astype": [(lambda x: ops.astype(x * 2, x.dtype), (2, 3))],
     "broadcast_to": [(lambda x: ops.broadcast_to(x, (2, 3)), shape) for shape in ((3,), (2, 1), (), (2, 3))],
     "sum": along(ops.sum, EMPTY),
     "mean": along(ops.mean),
+    "std": along(ops.std, [((2, 3), {"axis": 1, "correction": 1})])[1:3],
+    "cumsum": [(lambda x, i=i: ops.cumsum(x, i), (2, 3)) for i in (0, -1)] + [(lambda x: ops.cumsum(x, 0), (0, 2))],
     "var": along(ops.var) + [(lambda x: ops.var(x, 1, correction=1), (2, 3))],
     "vector_norm": along(ops.vector_norm),
     "prod": along(ops.prod, EMPTY) + [(ops.prod, np.array([0.0, 2.0, 0.0])), (ops.prod, np.array([0.0, 2.0, 3.0]))],
@@ -93,6 +98,10 @@ CASES = {  # a function and its arguments: arrays, or the shapes of arrays
     "logsumexp": along(ops.logsumexp),
     "reshape": [(lambda x: ops.reshape(x, (3, -1)), (2, 3)), (lambda x: ops.reshape(x, (1, 1)), ())],
     "transpose": [(lambda x, axes=axes: ops.transpose(x, axes), (2, 3, 2)) for axes in (None, (1, 2, 0), (-1, 0, 1))],
+    "permute": [(lambda x: ops.permute(x, (1, 2, 0)), (2, 3, 2))],
+    "squeeze": [(ops.squeeze, (1, 3, 1)), (lambda x: ops.squeeze(x, (0, 1)), (1, 3, 1)), (lambda x: ops.squeeze(x, -1), (1, 1))],
+    "unsqueeze": [(lambda x, i=i: ops.unsqueeze(x, i), (2, 3)) for i in (0, 1, 2, -1)] + [(lambda x: ops.unsqueeze(x, 0), ())],
+    "flip": [(lambda x, i=i: ops.flip(x, i), (2, 3)) for i in (0, -1)],
     "swapaxes": [(lambda x: ops.swapaxes(x, 0, -1), (2, 3, 2))],
     "getitem": indexed(0, (1, 2), slice(None, None, -2), (..., 1), (None, slice(1)), ..., None, slice(0, 0), mask, mask & False)
     + indexed((slice(None), rows), (..., None, rows), (0, rows), ([0, 1, 1], [2, 2, 2]), ([0, 0], slice(1, 3)))
@@ -107,6 +116,10 @@ CASES = {  # a function and its arguments: arrays, or the shapes of arrays
         ((2, 3), (3, 2)), ((3,), (3,)), ((3,), (3, 2)), ((2, 3), (3,)), ((2, 2, 3), (3, 2)), ((2, 3), (2, 3, 2)),
         ((3,), (2, 3, 2)), ((2, 2, 3), (3,)),
         ((2, 1, 2, 3), (3, 3, 1)), ((0, 3), (3, 2)), ((2, 0), (0, 2)), ((2, 2, 2), (1, 2, 2)))],
+    "einsum": [(lambda *xs, s=s: ops.einsum(s, *xs), *shapes) for s, *shapes in (
+        ("ij,jk->ik", (2, 3), (3, 2)), ("bij,bjk->bik", (2, 2, 3), (2, 3, 2)), ("...ij,...jk", (2, 2, 3), (2, 3, 2)),
+        ("...ij,jk->k...i", (2, 2, 3), (3, 2)), ("ij->", (2, 3)), ("ijk->ki", (2, 3, 2)), ("ij,kl->k", (2, 3), (1, 4)),
+        ("i,i,i->", (3,), (3,), (3,)), ("ji,ki,jk->ij", (2, 3), (2, 3), (2, 2)), ("ij,jk", (0, 3), (3, 2)), ("i,j", (2,), (3,)))],
     "linear": [(ops.linear, *shapes) for shapes in
                (((2, 3), (4, 3), (4,)), ((2, 2, 3), (2, 3)), ((3,), (2, 3), (2,)), ((0, 3), (2, 3), (2,)))],
     "leaky_relu": each(ops.leaky_relu) + each(lambda x: ops.leaky_relu(x, 0.2))

@@ -1,13 +1,19 @@
 """The engine: what `grad` returns, what it refuses and what it says, and what it costs in memory. No operation in particular."""
 
+import copy
 import gc
+import pickle
+import subprocess
+import sys
+import threading
 import tracemalloc
 import weakref
 
 import numpy as np
 import pytest
 
-from tinygan import Tensor, grad, no_grad, ops, primitive
+import tinygan as tg
+from tinygan import Tensor, enable_grad, grad, nn, no_grad, ops, primitive
 
 
 def leaf(*values, dtype=np.float64, name=None):
@@ -232,3 +238,149 @@ def test_tensor_shows_itself():
     assert "multiply" in repr(leaf(1.0) * 2.0) and len(leaf(1.0, 2.0)) == 2 and leaf(4.0).item() == 4.0
     assert float(leaf(4.0)) == 4.0 and leaf(4.0) and not leaf(0.0)
     assert leaf(1.0).detach().op is None and type(leaf(1.0).numpy()) is np.ndarray
+
+
+def test_a_pickled_model_learns_in_a_new_process(tmp_path):
+    for _ in range(1000):
+        Tensor([1.0])  # the parameters are older than anything in a new process
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps(nn.Linear(3, 1)))
+    code = f"""
+import pickle, numpy as np
+m = pickle.load(open({str(tmp_path / "model.pkl")!r}, "rb"))
+m(np.ones((2, 3), np.float32)).sum().backward()
+print(m.weight.grad.tolist())"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[[2.0, 2.0, 2.0]]"
+
+
+@pytest.mark.parametrize("copied", [lambda x: pickle.loads(pickle.dumps(x)), copy.deepcopy])
+def test_a_copied_graph_keeps_its_order(copied):
+    x = leaf(2.0, name="x")
+    y = x * x
+    z, y2, x2 = copied((y * x + y, y, x))
+    assert x2.birth < y2.birth < z.birth and x2.name == "x" and x2 is not x
+    np.testing.assert_array_equal(grad(z, [x2, y2]), [[3 * 4 + 2 * 2], [2 + 1]])
+    half = copy.deepcopy(y, {id(x): x})  # a copy on top of the original
+    np.testing.assert_array_equal(grad(half * half, [x, half]), [[4 * 8], [2 * 4]])
+
+
+def test_no_grad_is_any_number_of_blocks_at_once():
+    x, seen = leaf(1.0), []
+    once = no_grad()
+
+    @no_grad()
+    def walk(depth):
+        seen.append((x * 2).op)
+        if depth:
+            walk(depth - 1)
+
+    walk(2)
+    with once, once:
+        seen.append((x * 2).op)
+    assert seen == [None] * 4 and (x * 2).op
+    inside, outside = threading.Event(), threading.Event()
+
+    def other():
+        with once:
+            inside.set()
+            outside.wait(10)
+        seen.append((x * 2).op)
+
+    thread = threading.Thread(target=other)
+    with once:
+        thread.start()
+        inside.wait(10)
+    outside.set()
+    thread.join()
+    assert seen[-1] and (x * 2).op
+
+
+def test_no_grad_of_a_generator_holds_while_the_generator_runs():
+    x, caught = leaf(1.0), []
+
+    @no_grad()
+    def steps():
+        try:
+            while True:
+                try:
+                    yield (x * 2).op
+                except ZeroDivisionError:
+                    caught.append((x * 2).op)
+        finally:
+            caught.append((x * 2).op)
+
+    walk = steps()
+    assert next(walk) is None and (x * 2).op and walk.send(1) is None
+    assert walk.throw(ZeroDivisionError) is None and (x * 2).op
+    walk.close()
+    assert caught == [None, None] and list(no_grad()(lambda: iter(()))()) == []
+
+    @no_grad()
+    def two():
+        yield 1
+        return 2
+
+    def outer():
+        return (yield from two())
+
+    out = outer()
+    assert next(out) == 1
+    with pytest.raises(StopIteration) as end:
+        next(out)
+    assert end.value.value == 2
+
+
+def test_a_graph_is_made_inside_no_grad_where_it_is_asked_for():
+    x = leaf(2.0)
+    y = ops.sum(x**3)
+    with no_grad():
+        slope = grad(y, x, create_graph=True)
+        with enable_grad():
+            assert (x * 2).op
+        assert (x * 2).op is None
+    np.testing.assert_array_equal(grad(slope, x, np.ones(1)), [12.0])
+
+
+def test_what_would_train_nothing_says_so():
+    x = leaf(1.0, 2.0, name="x")
+    with no_grad():
+        lost = ops.sum(x * x)
+    for y in lost, x.detach(), x:
+        with pytest.raises(ValueError, match="has no graph"):
+            y.backward(np.ones(y.shape))
+    with pytest.raises(TypeError, match="inputs must be Tensors"):
+        grad(ops.sum(x * x), x.data)
+    with pytest.raises(AttributeError, match="give the optimizer"):
+        x.requires_grad = False
+    x.requires_grad = True
+    assert x.requires_grad
+    with pytest.raises(TypeError, match="ops.stack"):
+        Tensor([x, x])
+    with pytest.raises(TypeError, match="max= is a Tensor"):
+        primitive(lambda a, max: np.minimum(a, max))(x, max=x)
+    with pytest.raises(TypeError, match="ops.maximum"):
+        x.clip(max=x)
+    with pytest.raises(TypeError, match="raw array"):
+        ops.astype(x, int)
+    ops.sum(x * x).backward(retain_graph=True)
+    np.testing.assert_array_equal(x.grad, [2, 4])
+
+
+def test_a_tensor_behaves_as_an_array_does():
+    x, y = leaf(1.0, 2.0), leaf(3.0)
+    assert (x == np.array([1.0, 3.0])).tolist() == [True, False] and (x != x).tolist() == [False, False]
+    assert {x: 1, y: 2}[x] == 1 and x in {x} and len({x, x, y}) == 2
+    np.testing.assert_array_equal(ops.where(x == 1, 5.0, x).data, [5, 2])
+    assert [float(e) for e in x] == [1, 2] and sum(x).item() == 3
+    for call in (lambda: sum(Tensor(1.5)), lambda: list(Tensor(1.5)), lambda: len(Tensor(1.5))):
+        with pytest.raises(TypeError):
+            call()
+    assert x.size == 2 and x.size() == (2,) and x.size(0) == 2 and x.size(-1) == 2
+    assert f"{y:.2f}" == "3.00" and f"{y}" == str(y) and int(y) == 3 and y.numpy().tolist() == [3]
+
+
+def test_rooms_by_attribute():
+    for room in "data device metrics models nn optim random testing train".split():
+        assert getattr(tg, room).__name__ == f"tinygan.{room}"
+    with pytest.raises(AttributeError, match="no attribute 'torch'"):
+        getattr(tg, "torch")  # noqa: B009

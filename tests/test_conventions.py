@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import tinygan as tg
 from tinygan import Tensor, grad, ops
 
 TABLE = (Path(__file__).parent.parent / "docs/conventions.md").read_text(encoding="utf-8")
@@ -40,6 +41,27 @@ def test_row(row):
     t = torch.tensor(x, requires_grad=True)
     evaluate(expression, **{n: getattr(torch, n, None) for n in ops.__all__} | others, x=t).sum().backward()
     np.testing.assert_allclose(t.grad.numpy(), np.array(evaluate(torchs), float) if torchs else slope, rtol=1e-14, atol=0)
+
+
+MEETINGS = [line.strip("| \n").rsplit(" | ", 1) for line in TABLE.partition("# What meets what")[2].splitlines()]
+
+
+@pytest.mark.parametrize("expression, result", [row for row in MEETINGS if len(row) == 2][1:])
+def test_what_meets_what(expression, result):
+    numbers = np.arange(1, 5).reshape(2, 2)
+    a32, a64 = numbers.astype(np.float32), numbers.astype(np.float64)
+    names = {"t32": Tensor(a32), "t64": Tensor(a64), "a32": a32, "a64": a64, "np": np, "ops": ops, "tg": tg}
+    names |= {"int64": numbers, "uint8": numbers.astype(np.uint8), "mask": numbers > 2}
+    if result == "TypeError":
+        with pytest.raises(TypeError, match="float"):
+            eval(expression, names)
+        return
+    out = eval(expression, names)
+    assert out.dtype == result
+    if isinstance(out, Tensor) and out.op:
+        leaves = names["t32"], names["t64"]
+        found = grad(ops.sum(out), leaves, allow_unused=True)
+        assert [g.dtype for g in found if g is not None] == [t.dtype for t, g in zip(leaves, found) if g is not None] != []
 
 
 def test_the_table_names_what_has_a_kink_or_a_tie():

@@ -125,7 +125,7 @@ def functional(module):
     names, parameters = zip(*module.named_parameters()) if module.parameters() else ((), ())
 
     def f(x, *values):
-        owners = [(owner, key) for owner in module.modules() for key, v in vars(owner).items() if v in parameters]
+        owners = [(owner, key) for owner in module.modules() for key, v in vars(owner).items() if any(v is p for p in parameters)]
         try:
             for (owner, key), value in zip(owners, values, strict=True):
                 vars(owner)[key] = value

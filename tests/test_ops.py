@@ -189,6 +189,113 @@ def test_tensor_methods():
     assert len(x) == 2 and x.ndim == 2 and x.size == 6 and x[1, 2].item() == 5 and x.sum(axis=1, keepdims=True).shape == (2, 1)
 
 
+def test_what_porters_type():
+    x = Tensor(U)
+    same = [
+        (x.view(6, 4), U.reshape(6, 4)), (x.view((6, -1)), U.reshape(6, 4)), (x.permute(2, 0, 1), U.transpose(2, 0, 1)),
+        (x.permute((2, 0, 1)), U.transpose(2, 0, 1)), (x.transpose(1, 2), U.swapaxes(1, 2)), (x[0].transpose(0, 1), U[0].T),
+        (x.transpose(0, -1), U.swapaxes(0, 2)), (x.transpose(2, 0, 1), U.transpose(2, 0, 1)), (x.pow(2), U**2),
+        (x.unsqueeze(1).squeeze(1), U), (x.sum(dim=1), U.sum(1)), (x.max(1), U.max(1)), (x.sin(), np.sin(U)),
+        (x.mean(dim=[0, 1], keepdim=True), U.mean((0, 1), keepdims=True)), (x.softmax(dim=0), ops.softmax(U, 0)),
+        (ops.stack([x, x], dim=1), np.stack([U, U], 1)), (ops.concatenate([x, x], dim=-1), np.concatenate([U, U], -1)),
+        (x.cumsum(dim=2), U.cumsum(2)), (ops.squeeze(x[:1], dim=0), U[0]), (ops.squeeze(x[:1], axis=1), U[:1]),
+        (x.std(axis=1, correction=1), U.std(1, ddof=1)), (x.clip(), U), (x.flip(dim=0), U[::-1]),
+    ]  # fmt: skip
+    for i, (ours, theirs) in enumerate(same):
+        assert ours.shape == theirs.shape, i
+        np.testing.assert_allclose(ours.data, theirs, rtol=1e-15, err_msg=str(i))
+    assert x.float().dtype == np.float32 and grad(ops.sum(x.float().double()), x).dtype == np.float64
+    assert Tensor.__add__.__name__ == "__add__" and Tensor.__rmatmul__.__doc__ and Tensor.__eq__.__doc__
+
+
+@pytest.mark.parametrize("call, kind, words", [
+    (lambda x: x.max(dim=1), ValueError, "values and indices"),
+    (lambda x: ops.min(x, dim=1), ValueError, "values and indices"),
+    (lambda x: x.var(dim=1), ValueError, "correction=1"),
+    (lambda x: x.clone, AttributeError, "Tensor has no 'clone': x, since"),
+    (lambda x: ops.cat, AttributeError, "ops has no 'cat': ops.concatenate"),
+    (lambda x: x.add_, AttributeError, "no operation works in place"),
+    (lambda x: x.nonsense, AttributeError, "Tensor has no 'nonsense'$"),
+    (lambda x: ops.flatten(x, 5), IndexError, "axis 5 is out of bounds"),
+    (lambda x: ops.flatten(x, 2, 0), ValueError, r"flatten: start_dim 2 comes after end_dim 0 in x: \(2, 3, 4\)"),
+    (lambda x: ops.stack([x, x], 7), IndexError, "axis 7 is out of bounds"),
+    (lambda x: ops.swapaxes(x, 0, 3), IndexError, "axis 3 is out of bounds"),
+    (lambda x: ops.squeeze(x, 3), IndexError, "axis 3 is out of bounds"),
+    (lambda x: ops.einsum("ijk,jk", x), ValueError, r"einsum: 'ijk,jk' does not fit \(2, 3, 4\)"),
+    (lambda x: ops.einsum("ij", x), ValueError, r"einsum: 'ij' does not fit \(2, 3, 4\)"),
+    (lambda x: ops.einsum("iij->j", x), ValueError, r"einsum: 'iij->j' does not fit"),
+    (lambda x: ops.einsum("ijk->l", x), ValueError, r"einsum: 'ijk->l' does not fit"),
+    (lambda x: ops.einsum("ijk,ij->k", x, U[:1, :, 0]), ValueError, r"einsum: 'ijk,ij->k' does not fit"),
+    (lambda x: x.float() * [1.0, 2.0, 3.0, 4.0], TypeError, "multiply: gives .* float64 cpu for Tensors of float32"),
+    (lambda x: x * 3j, TypeError, "multiply: gives .* complex128"),
+    (lambda x: ops.where(U > 0, x, None), TypeError, "where: gives .* object"),
+    (lambda x: primitive(lambda x: 3.0)(x), TypeError, "gives 3.0 for Tensors of float64"),
+    (lambda x: ops.exp(x=x), TypeError, "exp: x= is a Tensor"),
+    (lambda x: ops.sum(U, axis=x), TypeError, "sum: axis= is a Tensor"),
+    (lambda x: ops.concatenate([]), TypeError, r"concatenate: needs one array or more, got \[\]"),
+    (lambda x: ops.concatenate([x, 1.0]), TypeError, "concatenate: needs one array or more, got .*1.0"),
+    (lambda x: ops.concatenate([x], None), TypeError, "integer"),
+    (lambda x: ops.stack([x, x[0]]), ValueError, r"stack: needs arrays of one shape, got .*\(3, 4\)"),
+    (lambda x: ops.clip(x[0, 0], np.zeros((2, 1))), ValueError, r"clip: bounds of shapes \(2, 1\) .* x: \(4,\)"),
+    (lambda x: x @ 3, ValueError, "matmul: x's last size"),
+    (lambda x: [1.0] @ x, ValueError, "matmul: x's last size"),
+    (lambda x: x.reshape((6,), 4), TypeError, "integer"),
+    (lambda x: Tensor(np.ma.masked_less(U, 0)), TypeError, "mask"),
+    (lambda x: Tensor(U.astype(">f8")), TypeError, "not >f8"),
+])  # fmt: skip
+def test_what_is_spelled_otherwise_says_how(call, kind, words):
+    with pytest.raises(kind, match=words):
+        call(Tensor(U))
+
+
+def test_edges():
+    nan, x = np.nan, Tensor([])
+    for empty, value in (ops.logsumexp(x), -np.inf), (ops.sum(x), 0), (ops.prod(x), 1):
+        assert empty.item() == value and grad(empty, x).shape == (0,)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        assert np.isnan(ops.var(Tensor([1.0]), correction=2).item()) and np.isnan(ops.var(Tensor([1.0]), correction=1).item())
+        for base in 0.0, np.zeros(3):
+            y = Tensor(np.array([-1.0, 0.0, 2.0]))
+            np.testing.assert_array_equal(grad(ops.sum(ops.power(base, y)), y), [-np.inf, 0, 0])
+        x, y = Tensor(np.array([0.0, np.inf, nan, 2.0])), Tensor(np.zeros(4))
+        (slope,) = grad(ops.sum(x**y), [x], create_graph=True)
+        np.testing.assert_array_equal(slope.data, 0)
+        assert grad(slope[3], y)[3] == 0.5  # d/dy of y * x**(y - 1)
+    for f in ops.maximum, ops.minimum:
+        x, y = Tensor([nan, 1.0, nan]), Tensor([0.0, nan, nan])
+        assert [g.tolist() for g in grad(ops.sum(f(x, y)), [x, y])] == [[1, 1, 1], [1, 1, 1]]
+    x = Tensor([[1.0, nan], [2.0, 3.0]])
+    assert grad(ops.sum(ops.max(x, 1)), x).tolist() == [[0, 1], [0, 1]]
+    assert grad(ops.sum(ops.max(x, 0)), x).tolist() == [[0, 1], [1, 0]]
+
+
+def test_xlogy_is_0_where_x_is():
+    y = np.array([-1.0, 0.0, np.inf, np.nan, 2.0])
+    assert ops.xlogy(Tensor(np.zeros(5)), y).data.tolist() == [0] * 5
+    assert ops.xlogy(Tensor(np.ones(2, np.float32)), 2.1).dtype == np.float32
+
+
+def test_long_sums_of_float32_keep_their_digits():
+    x = np.full((1 << 20, 2), 0.1, np.float32)
+    y = Tensor(x[0])
+    for total in ops.sum(Tensor(x), 0).data, ops.sum(Tensor(x), (0,)).data, grad(ops.sum(y * x), y):
+        np.testing.assert_allclose(total, (1 << 20) * np.float64(np.float32(0.1)), rtol=1e-7)
+        assert total.dtype == np.float32
+
+
+def test_a_matrix_counts_as_an_array():
+    x = Tensor(U[0].view(np.matrix))
+    assert type(x.data) is np.ndarray and (x * x).data.tolist() == (U[0] * U[0]).tolist()
+
+
+def test_integers_beside_a_tensor_keep_its_dtype_to_any_order():
+    x = Tensor(np.array([1.0, 2.0, 3.0], np.float32))
+    y = ops.sum(x**3 * np.arange(3) + np.array([1, 2, 3], np.uint64) / x)
+    (g,) = grad(y, [x], create_graph=True)
+    assert y.dtype == g.dtype == grad(ops.sum(g), x).dtype == np.float32
+    np.testing.assert_allclose(g.data, 3 * x.data**2 * [0, 1, 2] - np.array([1, 2, 3]) / x.data**2, rtol=1e-6)
+
+
 def test_sizes_may_be_numpy_integers():
     assert Tensor(np.ones((2, 3))).reshape(np.int64(3), np.int64(2)).shape == (3, 2)
 

@@ -7,7 +7,16 @@ Reading order: examples/mnist_gan.py, autograd.py, ops/arith.py, ops/conv.py, ke
 models/gan.py, models/vae.py, train.py, kernels/gpu.py. Importing the package loads NumPy and nothing else.
 """
 
+import importlib
+
 from . import ops
-from .autograd import Tensor, grad, no_grad, primitive
+from .autograd import Tensor, enable_grad, grad, no_grad, primitive
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name):
+    """`tg.nn`, `tg.optim` and the other rooms by attribute, loaded when first asked for."""
+    if name in ("data", "device", "metrics", "models", "nn", "optim", "random", "testing", "train"):
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

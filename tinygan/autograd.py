@@ -10,7 +10,9 @@ This room knows no operation by name and no device: `ops` attaches the operators
 
 import contextlib
 import functools
+import inspect
 import itertools
+import math
 import operator
 import threading
 
@@ -23,8 +25,8 @@ _new, _generic = object.__new__, np.generic
 class Tensor:
     """An array that remembers how it was made: `data`, and the call `op(*args, **kwargs)` that gave it (None for a leaf).
 
-    data: a NumPy or CuPy array of floats, whose dtype is kept; Python numbers and lists become float32, as in PyTorch.
-    grad: the raw array that `backward` accumulates into, for leaves. name: what error messages call it.
+    data: a NumPy or CuPy array of float32 or float64, whose dtype is kept; Python numbers and lists become float32, as in
+    PyTorch. grad: the raw array that `backward` accumulates into, for leaves. name: what error messages call it.
     """
 
     __slots__ = ("data", "op", "args", "raw", "kwargs", "birth", "__dict__", "__weakref__")
@@ -33,10 +35,17 @@ class Tensor:
 
     def __init__(self, data, name=None):
         data = data.data if isinstance(data, Tensor) else data
-        if isinstance(data, (int, float, list, tuple, _generic)):
-            data = np.asarray(data, getattr(data, "dtype", np.float32))
-        if getattr(getattr(data, "dtype", None), "kind", None) != "f":
+        if isinstance(data, (list, tuple)) and any(isinstance(a, Tensor) for a in data):
+            raise TypeError("Tensor: a list of Tensors would lose their graph: ops.stack or ops.concatenate joins them")
+        if isinstance(data, np.ma.MaskedArray):
+            raise TypeError("Tensor: the mask of a masked array would be lost: x.filled(value) fills it in")
+        if isinstance(data, (int, float, list, tuple, _generic, np.ndarray)):
+            data = np.asarray(data, getattr(data, "dtype", np.float32))  # no np.matrix, whose * is another
+        dtype = getattr(data, "dtype", None)
+        if getattr(dtype, "kind", None) != "f":
             raise TypeError(f"Tensor: needs floats, got {describe(data)}; labels, indices and masks stay raw arrays")
+        if dtype not in (np.float32, np.float64):
+            raise TypeError(f"Tensor: computes in float32 or float64, not {dtype}: x.astype(np.float32) makes one of it")
         self.data, self.op, self.args, self.birth = data, None, (), _births()
         if name is not None:
             self.name = name
@@ -44,7 +53,16 @@ class Tensor:
     shape = property(lambda self: self.data.shape)
     dtype = property(lambda self: self.data.dtype)
     ndim = property(lambda self: self.data.ndim)
-    size = property(lambda self: self.data.size)
+    size = property(lambda self: _Count(self.data.shape))
+    requires_grad = property(lambda self: True)
+
+    @requires_grad.setter
+    def requires_grad(self, value):
+        if not value:
+            raise AttributeError(
+                "requires_grad: every Tensor is differentiable. To freeze a parameter, give the optimizer, or grad, only"
+                " the others; x.data and x.detach() are without history"
+            )
 
     def numpy(self):
         """The value as a NumPy array on the host (the same memory where it lives there already)."""
@@ -58,8 +76,16 @@ class Tensor:
         """A leaf with the same memory and no history."""
         return Tensor(self.data, self.name)
 
-    def backward(self, gradient=None):
-        """Add d(self)/d(leaf), raw arrays, into the `grad` of every leaf; `gradient` weighs a self that is no scalar."""
+    def backward(self, gradient=None, retain_graph=True):
+        """Add d(self)/d(leaf), raw arrays, into the `grad` of every leaf; `gradient` weighs a self that is no scalar.
+
+        The graph lives for as long as its Tensors do, whatever `retain_graph` (PyTorch's) says. ValueError without a graph.
+        """
+        if self.op is None:
+            raise ValueError(
+                f"backward: {self.name or 'this Tensor'} {describe(self)} has no graph: it was made under no_grad, by detach,"
+                " or of raw arrays alone"
+            )
         leaves = [t for t in _ancestors([self], 0) if t.op is None]
         for leaf, g in zip(leaves, grad(self, leaves, gradient, allow_unused=True)):
             if g is not None:
@@ -74,31 +100,99 @@ class Tensor:
     def __len__(self):
         return len(self.data)
 
+    def __iter__(self):
+        if not self.ndim:
+            raise TypeError("iteration over a 0-d Tensor: it is one number, float(x) or x.item()")
+        return (self[i] for i in range(len(self)))
+
     def __float__(self):
         return float(self.data.item())
 
+    def __int__(self):
+        return int(self.data.item())
+
     def __bool__(self):
         return bool(self.data)
+
+    def __format__(self, spec):
+        return format(self.item() if spec else str(self), spec)
+
+    def __setstate__(self, state):
+        """Unpickled, or copied: born now, after its arguments, which are restored before it."""
+        for part in filter(None, state):
+            for name, value in part.items():
+                setattr(self, name, value)
+        self.birth = _births()
 
     def __repr__(self):
         return f"Tensor({self.data}, {self.name or (self.op.__name__ if self.op else 'leaf')} {describe(self)})"
 
 
+class _Count(int):
+    """The number of elements, as NumPy's `size`; called, as PyTorch's size() and size(dim), the shape or a part of it."""
+
+    def __new__(cls, shape):
+        count = super().__new__(cls, math.prod(shape))
+        count.shape = shape
+        return count
+
+    def __call__(self, dim=None):
+        return self.shape if dim is None else self.shape[dim]
+
+
 class _Mode(threading.local):
+    """Whether this thread records; and whether it did before each `with` that it is in."""
+
     recording = True
+
+    def __init__(self):
+        self.before = []
 
 
 _mode = _Mode()
 
 
 class no_grad(contextlib.ContextDecorator):
-    """Inside it, operations record nothing: their results are leaves. Also a decorator."""
+    """Inside it, operations record nothing: their results are leaves. Also a decorator, of generators as well."""
+
+    recording = False
 
     def __enter__(self):
-        self.before, _mode.recording = _mode.recording, False
+        _mode.before.append(_mode.recording)
+        _mode.recording = self.recording
 
     def __exit__(self, *exc):
-        _mode.recording = self.before
+        _mode.recording = _mode.before.pop()
+
+    def __call__(self, f):
+        return _resumed_in(self, f) if inspect.isgeneratorfunction(f) else super().__call__(f)
+
+
+class enable_grad(no_grad):
+    """Inside it, operations record, even within a `no_grad`. Also a decorator."""
+
+    recording = True
+
+
+def _resumed_in(mode, f):
+    """The generator function f, in the mode while its own code runs, and not while its caller's does."""
+
+    @functools.wraps(f)
+    def generator(*args, **kwargs):
+        steps = f(*args, **kwargs)
+        resume, value = steps.send, None
+        while True:
+            with mode:
+                try:
+                    result = resume(value)
+                except StopIteration as e:
+                    return e.value
+            try:
+                resume, value = steps.send, (yield result)
+            except BaseException as e:  # thrown in from outside, or the end
+                resume, value = steps.throw, e
+
+    return generator
 
 
 def primitive(f):
@@ -110,30 +204,38 @@ def primitive(f):
                         lambda g, out, x, y: g * x)     # to y
 
     Raw arguments are constants: without a Tensor among them the call is just `f`. A rule of None (or none at all) marks an
-    argument through which no gradient flows.
+    argument through which no gradient flows. Beside a Tensor, arrays of floats must have its dtype (a TypeError otherwise),
+    while Python numbers, NumPy scalars and arrays of integers never change it.
     """
 
     @functools.wraps(f)
     def op(*args, **kwargs):
-        raw, tracked, scalar = [], False, False
+        raw, dtype, tracked, scalar, mixed = [], None, False, False, False
         for a in args:
             if isinstance(a, Tensor):
-                tracked = True
-                raw.append(a.data)
+                tracked, a = True, a.data
+                own = a.dtype
             else:
                 scalar = scalar or isinstance(a, _generic)
-                raw.append(a)
+                own = getattr(a, "dtype", dtype)
+            raw.append(a)
+            if own is not dtype:
+                dtype, mixed = own, dtype is not None
+        if kwargs and (tensors := [k for k, v in kwargs.items() if isinstance(v, Tensor)]):
+            raise TypeError(f"{op.__name__}: {tensors[0]}= is a Tensor: a keyword has no gradient, pass it by position")
         if not tracked:
             return f(*args, **kwargs)
         if scalar or kwargs and any(isinstance(v, _generic) for v in kwargs.values()):
             return op(*map(_plain, args), **{k: _plain(v) for k, v in kwargs.items()})
         try:
-            data = f(*raw, **kwargs)
+            data = _of_mixed(op, f, raw, kwargs) if mixed else f(*raw, **kwargs)
         except Exception as e:
             if len({describe(a)[-3:] for a in args if hasattr(a, "dtype")}) > 1:
                 raise TypeError(f"{op.__name__}: arguments on two devices, {', '.join(map(describe, args))}: move one") from e
             e.add_note(f"in {op.__name__}({', '.join(map(describe, args))})")
             raise
+        if not mixed and getattr(data, "dtype", None) is not dtype:
+            _refuse_another(op, data, dtype, args)
         t = _new(Tensor)
         t.data = np.asarray(data) if isinstance(data, _generic) else data
         t.birth = _births()
@@ -148,6 +250,31 @@ def primitive(f):
 
     op.rules, op.defvjp = (), defvjp
     return op
+
+
+def _of_mixed(op, f, raw, kwargs):
+    """f(*raw, **kwargs) of arrays of more than one dtype; integers that would promote the floats are cast in `raw`."""
+    arrays = [a for a in raw if hasattr(a, "dtype")]
+    dtype, *others = {a.dtype for a in arrays if a.dtype.kind == "f"}
+    if others:
+        raise TypeError(
+            f"{op.__name__.strip('_')}: float32 and float64 do not mix ({', '.join(map(describe, arrays))}): cast one, by"
+            " x.float() or x.double() for a Tensor, a.astype(np.float32) for a raw array, net.double() for a module"
+        )
+    data = f(*raw, **kwargs)
+    if data.dtype != dtype:
+        raw[:] = [a.astype(dtype) if getattr(getattr(a, "dtype", None), "kind", "") in ("i", "u") else a for a in raw]
+        data = f(*raw, **kwargs)
+        _refuse_another(op, data, dtype, raw)
+    return data
+
+
+def _refuse_another(op, data, dtype, args):
+    """TypeError for a result of another dtype than the Tensors', unless an argument says that this is what is wanted."""
+    got = getattr(data, "dtype", None)
+    if (got is None or got != dtype) and not any(a is got for a in args):  # None == np.dtype(float)
+        words = f"{op.__name__.strip('_')}: gives {describe(data)} for Tensors of {dtype}"
+        raise TypeError(f"{words}: make arrays of {dtype} of lists, complex numbers and None")
 
 
 def _plain(a):
@@ -165,6 +292,8 @@ def grad(outputs, inputs, grad_outputs=None, *, create_graph=False, allow_unused
     """
     single = isinstance(inputs, Tensor)
     inputs = [inputs] if single else list(inputs)
+    if foreign := [a for a in inputs if not isinstance(a, Tensor)]:
+        raise TypeError(f"grad: inputs must be Tensors, and the outputs be computed from them; got {describe(foreign[0])}")
     outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     cotangents = list(grad_outputs) if isinstance(grad_outputs, (list, tuple)) else [grad_outputs] * len(outputs)
     if len(cotangents) != len(outputs):
@@ -179,22 +308,23 @@ def grad(outputs, inputs, grad_outputs=None, *, create_graph=False, allow_unused
         cotangents[i] = _cotangent(y, cotangents[i], create_graph)
         accumulate(y, cotangents[i])
     path, live = _path(outputs, inputs)
-    while path:
-        t = path.pop()
-        g = gradients.get(t) if t in wanted else gradients.pop(t, None)
-        if g is None:  # reached only through arguments without a rule
-            continue
-        out, args = (t, t.args) if create_graph else (t.data, t.raw)
-        for i, (a, rule) in enumerate(zip(t.args, t.op.rules)):
-            if isinstance(a, Tensor) and a in live and rule is not None:
-                try:
-                    ga = rule(g, out, *args, **t.kwargs)
-                    if ga.shape != a.data.shape or ga.dtype != a.data.dtype:
-                        raise ValueError(f"a gradient has its argument's shape and dtype, but this is {describe(ga)}")
-                except Exception as e:
-                    e.add_note(f"in the rule of {t.op.__name__} for argument {i}, {describe(a)}")
-                    raise
-                accumulate(a, ga)
+    with enable_grad() if create_graph else no_grad():
+        while path:
+            t = path.pop()
+            g = gradients.get(t) if t in wanted else gradients.pop(t, None)
+            if g is None:  # reached only through arguments without a rule
+                continue
+            out, args = (t, t.args) if create_graph else (t.data, t.raw)
+            for i, (a, rule) in enumerate(zip(t.args, t.op.rules)):
+                if isinstance(a, Tensor) and a in live and rule is not None:
+                    try:
+                        ga = rule(g, out, *args, **t.kwargs)
+                        if ga.shape != a.data.shape or ga.dtype != a.data.dtype:
+                            raise ValueError(f"a gradient has its argument's shape and dtype, but this is {describe(ga)}")
+                    except Exception as e:
+                        e.add_note(f"in the rule of {t.op.__name__} for argument {i}, {describe(a)}")
+                        raise
+                    accumulate(a, ga)
 
     missing = [f"{x.name or f'inputs[{i}]'} {describe(x)}" for i, x in enumerate(inputs) if x not in gradients]
     if missing and not allow_unused:

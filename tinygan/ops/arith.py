@@ -8,12 +8,10 @@ Where a derivative does not exist: `abs` has 0 at 0, `sqrt` has inf at 0, ties o
 half, `clip` passes the gradient at its bounds.
 """
 
-import math
-
 import numpy as np
 
 from .. import kernels
-from ..autograd import Tensor, primitive
+from ..autograd import Tensor, describe, primitive
 
 
 @primitive
@@ -22,11 +20,17 @@ def broadcast_to(x, shape):
     return np.broadcast_to(x, shape)
 
 
+def total(x, axis, keepdims=False):
+    """x.sum(axis), raw. Along an outer axis NumPy adds one number after another: many of float32 are added in float64."""
+    many = x.size >= kernels.LARGE and x.dtype == np.float32 and axis is not None
+    return x.sum(axis=axis, keepdims=keepdims, dtype=np.float64 if many else None).astype(x.dtype, copy=False)
+
+
 @primitive
 def _sum_to(g, shape):
     lead = g.ndim - len(shape)
     axes = tuple(i for i in range(g.ndim) if i < lead or (shape[i - lead] == 1 and g.shape[i] != 1))
-    return g.sum(axis=axes, keepdims=True).reshape(shape)
+    return total(g, axes, True).reshape(shape)
 
 
 def sum_to(g, shape):
@@ -51,6 +55,22 @@ def elementwise(*rules):
         return op
 
     return decorate
+
+
+@primitive
+def _astype(x, dtype):
+    return x.astype(dtype)
+
+
+_astype.defvjp(lambda g, out, x, dtype: _astype(g, x.dtype))
+
+
+def astype(x, dtype):
+    """x in float32 or float64; its gradient comes back in x's own dtype. TypeError for any other dtype."""
+    dtype = np.dtype(dtype)
+    if dtype not in (np.float32, np.float64):
+        raise TypeError(f"astype: a Tensor is of float32 or float64; x.data.astype({str(dtype)!r}) is a raw array")
+    return _astype(x, dtype)
 
 
 @elementwise(lambda g, out, x, y: g, lambda g, out, x, y: g)
@@ -86,13 +106,13 @@ def negative(x):
 def _power_x(g, out, x, y):
     if isinstance(y, (int, float)):
         return g * y * x ** (y - 1) if y else g * 0.0
-    return g * y * x ** where(raw(y) == 0, 1.0, y - 1)  # x**0 is 1 everywhere: slope 0, at x = 0 too
+    flat = (raw(y) == 0) & ~(np.abs(raw(x)) > 0)  # x**0 is 1 everywhere: slope 0, where x is 0 or NaN too
+    return g * y * where(flat, 1.0, x) ** (y - 1)
 
 
 def _power_y(g, out, x, y):
-    if isinstance(x, (int, float)):
-        return g * out * (math.log(x) if x > 0 else 0.0 if x == 0 else math.nan)
-    return g * out * log(where(raw(x) == 0, 1.0, x))  # 0**y is 0 for y > 0: slope 0
+    x = np.full_like(raw(y), x) if isinstance(x, (int, float)) else x
+    return g * out * log(where((raw(x) == 0) & (raw(y) >= 0), 1.0, x))  # 0**y is 0 for y > 0: slope 0; inf below
 
 
 @elementwise(_power_x, _power_y)
@@ -111,6 +131,18 @@ def exp(x):
 def log(x):
     """The natural logarithm."""
     return np.log(x)
+
+
+@elementwise(lambda g, out, x: g * cos(x))
+def sin(x):
+    """The sine."""
+    return np.sin(x)
+
+
+@elementwise(lambda g, out, x: -g * sin(x))
+def cos(x):
+    """The cosine."""
+    return np.cos(x)
 
 
 @elementwise(lambda g, out, x: g * 0.5 / out)
@@ -138,8 +170,8 @@ where.defvjp(
 )
 
 
-def _share(g, x, y):
-    return g * (0.5 * (raw(x) > raw(y)).astype(g.dtype) + 0.5 * (raw(x) >= raw(y)).astype(g.dtype))
+def _share(g, x, y):  # where either is NaN, and so is the result, both get all of g
+    return g * (1 - 0.5 * (raw(x) < raw(y)).astype(g.dtype) - 0.5 * (raw(x) <= raw(y)).astype(g.dtype))
 
 
 @elementwise(lambda g, out, x, y: _share(g, x, y), lambda g, out, x, y: _share(g, y, x))
@@ -154,22 +186,31 @@ def minimum(x, y):
 
 
 def xlogy(x, y):
-    """x * log(y), and 0 where both are 0 (or x is, and y negative)."""
-    return x * log(where((raw(x) == 0) & (raw(y) <= 0), 1.0, y))
+    """x * log(y), and 0 where x is 0, whatever y is."""
+    y = y if hasattr(y, "dtype") else np.full_like(raw(x), y)
+    return x * log(where((raw(x) == 0) & ~((raw(y) > 0) & (raw(y) < np.inf)), 1.0, y))
 
 
 @primitive
-def clip(x, min=None, max=None):
-    """x limited to [min, max], numbers or raw arrays that broadcast to x's shape; None is no limit."""
+def _clip(x, min, max):
     return np.clip(x, min, max)
 
 
-def _clip(g, out, x, min=None, max=None):
-    below = False if min is None else raw(x) < min
-    return where(below | (False if max is None else raw(x) > max), 0.0, g)
+def _inside(g, out, x, min, max):
+    below, above = raw(x) < (-np.inf if min is None else min), raw(x) > (np.inf if max is None else max)
+    return where(below | above, 0.0, g)
 
 
-clip.defvjp(_clip)
+_clip.defvjp(_inside)
+
+
+def clip(x, min=None, max=None):
+    """x limited to [min, max], numbers or raw arrays that broadcast to x's shape; None is no limit."""
+    if isinstance(min, Tensor) or isinstance(max, Tensor):
+        raise TypeError("clip: min and max have no gradient, and cannot be Tensors: ops.maximum and ops.minimum have one")
+    if np.broadcast_shapes(x.shape, np.shape(min), np.shape(max)) != x.shape:
+        raise ValueError(f"clip: bounds of shapes {np.shape(min)} and {np.shape(max)} do not broadcast to x: {describe(x)}")
+    return _clip(x, min, max)
 
 
 def raw(x):

@@ -3,14 +3,15 @@
 Ties of `max` and `min` share the gradient equally. This room knows no layers.
 """
 
+import builtins
 import math
 
 import numpy as np
 
 from .. import kernels
 from ..autograd import primitive
-from .arith import broadcast_to, exp, raw, where
-from .shape import transpose
+from .arith import broadcast_to, exp, raw, sqrt, total, where
+from .shape import flip, transpose
 
 
 def _kept(shape, axis):
@@ -27,7 +28,7 @@ def _count(shape, axis):
 @primitive
 def sum(x, axis=None, keepdims=False):
     """The sum over `axis`."""
-    return x.sum(axis=axis, keepdims=keepdims)
+    return total(x, axis, keepdims)
 
 
 sum.defvjp(lambda g, out, x, axis=None, keepdims=False: broadcast_to(g.reshape(_kept(x.shape, axis)), x.shape))
@@ -36,6 +37,15 @@ sum.defvjp(lambda g, out, x, axis=None, keepdims=False: broadcast_to(g.reshape(_
 def rows(x):
     """An array (n, c, ...) as a matrix (n*..., c): no copy if the channels lie last in memory."""
     return x if x.ndim == 2 else x.transpose(0, *range(2, x.ndim), 1).reshape(-1, x.shape[1])
+
+
+@primitive
+def cumsum(x, axis):
+    """The sums of the elements up to each, along `axis`."""
+    return x.cumsum(axis=axis)
+
+
+cumsum.defvjp(lambda g, out, x, axis: flip(cumsum(flip(g, axis), axis), axis))
 
 
 @primitive
@@ -55,7 +65,12 @@ def mean(x, axis=None, keepdims=False):
 def var(x, axis=None, correction=0, keepdims=False):
     """The variance over `axis`, divided by the count less `correction`: 0 as in NumPy (PyTorch's default is 1)."""
     d = x - mean(x, axis, True)
-    return sum(d * d, axis, keepdims) / (_count(x.shape, axis) - correction)
+    return sum(d * d, axis, keepdims) / builtins.max(_count(x.shape, axis) - correction, 0)
+
+
+def std(x, axis=None, correction=0, keepdims=False):
+    """The square root of `var`."""
+    return sqrt(var(x, axis, correction, keepdims))
 
 
 @primitive
@@ -100,8 +115,8 @@ def max(x, axis=None, keepdims=False):
 
 
 def _max(g, out, x, axis=None, keepdims=False):
-    shape = _kept(x.shape, axis)
-    top = raw(x) == raw(out).reshape(shape)
+    shape, x = _kept(x.shape, axis), raw(x)
+    top = (x == raw(out).reshape(shape)) | (x != x)  # a NaN is the largest
     share = top / np.maximum(top.sum(axis=axis, keepdims=True), 1)
     return broadcast_to(g.reshape(shape), x.shape) * share.astype(g.dtype)
 
@@ -116,8 +131,8 @@ def min(x, axis=None, keepdims=False):
 
 @primitive
 def logsumexp(x, axis=None, keepdims=False):
-    """log(sum(exp(x))) over `axis`, without overflow; of nothing but -inf it is -inf, with gradient 0."""
-    top = x.max(axis=axis, keepdims=True)
+    """log(sum(exp(x))) over `axis`, without overflow; of nothing, or nothing but -inf, it is -inf, with gradient 0."""
+    top = x.max(axis=axis, keepdims=True) if _count(x.shape, axis) else x.sum(axis=axis, keepdims=True)
     top = np.where(np.isfinite(top), top, top.dtype.type(0))
     with np.errstate(divide="ignore"):
         out = np.log(np.exp(x - top).sum(axis=axis, keepdims=True)) + top
@@ -126,7 +141,7 @@ def logsumexp(x, axis=None, keepdims=False):
 
 def _logsumexp(g, out, x, axis=None, keepdims=False):
     out = out.reshape(_kept(x.shape, axis))
-    return g.reshape(out.shape) * exp(x - where(np.isfinite(raw(out)), out, 0.0))
+    return g.reshape(out.shape) * exp(x - where(raw(out) == -np.inf, 0.0, out))
 
 
 logsumexp.defvjp(_logsumexp)

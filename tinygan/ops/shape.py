@@ -9,8 +9,10 @@ import math
 
 import numpy as np
 
+from numpy.lib.array_utils import normalize_axis_index
+
 from .. import kernels
-from ..autograd import primitive
+from ..autograd import describe, primitive
 
 
 @primitive
@@ -28,12 +30,21 @@ def transpose(x, axes=None):
     return x.transpose(axes)
 
 
-transpose.defvjp(lambda g, out, x, axes=None: transpose(g, axes and tuple(np.argsort([a % x.ndim for a in axes]).tolist())))
+def _order_back(g, out, x, axes=None):
+    return transpose(g, None if axes is None else tuple(np.argsort([a % x.ndim for a in axes]).tolist()))
+
+
+transpose.defvjp(_order_back)
+
+
+def permute(x, dims):
+    """`transpose` under PyTorch's name."""
+    return transpose(x, tuple(dims))
 
 
 def swapaxes(x, first, second):
     """x with two axes exchanged: a view."""
-    axes = list(range(x.ndim))
+    axes, first, second = list(range(x.ndim)), normalize_axis_index(first, x.ndim), normalize_axis_index(second, x.ndim)
     axes[first], axes[second] = axes[second], axes[first]
     return transpose(x, tuple(axes))
 
@@ -82,7 +93,7 @@ def _concatenate(*xs, axis):
 
 
 def _part(i, g, out, *xs, axis):
-    before, axis = sum(x.shape[axis] for x in xs[:i]), axis % g.ndim
+    before = sum(x.shape[axis] for x in xs[:i])
     return getitem(g, (slice(None),) * axis + (slice(before, before + xs[i].shape[axis]),))
 
 
@@ -91,17 +102,41 @@ _concatenate.rules = _Each(_part)
 
 def concatenate(xs, axis=0):
     """The arrays one after another along an axis that they have."""
-    return _concatenate(*xs, axis=axis)
+    xs = list(xs)
+    if not xs or not all(hasattr(x, "shape") for x in xs):
+        raise TypeError(f"concatenate: needs one array or more, got [{', '.join(map(describe, xs))}]")
+    return _concatenate(*xs, axis=normalize_axis_index(axis, xs[0].ndim))
 
 
 def stack(xs, axis=0):
     """The arrays, all of one shape, along a new axis."""
     xs = list(xs)
-    axis %= xs[0].ndim + 1
-    return concatenate([reshape(x, x.shape[:axis] + (1,) + x.shape[axis:]) for x in xs], axis)
+    if len({getattr(x, "shape", None) for x in xs}) != 1:
+        raise ValueError(f"stack: needs arrays of one shape, got [{', '.join(map(describe, xs))}]")
+    return concatenate([unsqueeze(x, axis) for x in xs], axis)
 
 
-def flatten(x, start_dim=1, end_dim=-1):
-    """Axes `start_dim` to `end_dim` made one; (n, c, h, w) -> (n, c*h*w) by default."""
-    start, end = start_dim % max(x.ndim, 1), end_dim % max(x.ndim, 1) + 1
-    return reshape(x, x.shape[:start] + (math.prod(x.shape[start:end]),) + x.shape[end:])
+def unsqueeze(x, axis):
+    """x with a new axis of size 1 before `axis` (after the last: x.ndim or -1)."""
+    axis = normalize_axis_index(axis, x.ndim + 1)
+    return reshape(x, x.shape[:axis] + (1,) + x.shape[axis:])
+
+
+def squeeze(x, axis=None):
+    """x without its axes of size 1, or without `axis`, a number or several, where that has size 1 (as in PyTorch)."""
+    axes = range(x.ndim) if axis is None else axis if isinstance(axis, (tuple, list)) else (axis,)
+    axes = {normalize_axis_index(a, x.ndim) for a in axes}
+    return reshape(x, tuple(n for i, n in enumerate(x.shape) if n != 1 or i not in axes))
+
+
+def flip(x, axis):
+    """x in reverse order along `axis`: a view."""
+    return getitem(x, (slice(None),) * normalize_axis_index(axis, x.ndim) + (slice(None, None, -1),))
+
+
+def flatten(x, start_dim=0, end_dim=-1):
+    """Axes `start_dim` to `end_dim` made one, all of them by default."""
+    start, end = (normalize_axis_index(a, x.ndim or 1) for a in (start_dim, end_dim))
+    if start > end:
+        raise ValueError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim} in x: {describe(x)}")
+    return reshape(x, x.shape[:start] + (math.prod(x.shape[start : end + 1]),) + x.shape[end + 1 :])
