@@ -10,7 +10,8 @@ models/gan.py, models/vae.py, train.py, kernels/gpu.py. Importing the package lo
 import importlib
 
 from . import ops
-from .autograd import Tensor, enable_grad, grad, no_grad, primitive
+from .autograd import Tensor, grad, primitive
+from .recording import enable_grad, no_grad
 
 __version__ = "0.1.0"
 

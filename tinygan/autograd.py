@@ -8,15 +8,13 @@ too, and so the derivative of a derivative needs no further code.
 This room knows no operation by name and no device: `ops` attaches the operators of `Tensor` (+, *, @, ...).
 """
 
-import contextlib
 import functools
-import inspect
 import itertools
-import math
 import operator
-import threading
 
 import numpy as np
+
+from .recording import enable_grad, mode, no_grad
 
 _births, _birth = itertools.count().__next__, operator.attrgetter("birth")
 _new, _generic = object.__new__, np.generic
@@ -41,11 +39,9 @@ class Tensor:
             raise TypeError("Tensor: the mask of a masked array would be lost: x.filled(value) fills it in")
         if isinstance(data, (int, float, list, tuple, _generic, np.ndarray)):
             data = np.asarray(data, getattr(data, "dtype", np.float32))  # no np.matrix, whose * is another
-        dtype = getattr(data, "dtype", None)
-        if getattr(dtype, "kind", None) != "f":
-            raise TypeError(f"Tensor: needs floats, got {describe(data)}; labels, indices and masks stay raw arrays")
-        if dtype not in (np.float32, np.float64):
-            raise TypeError(f"Tensor: computes in float32 or float64, not {dtype}: x.astype(np.float32) makes one of it")
+        if getattr(data, "dtype", None) not in (np.float32, np.float64):
+            remedy = "labels, indices and masks stay raw arrays, a.astype(np.float32) makes other numbers floats"
+            raise TypeError(f"Tensor: needs floats, float32 or float64, got {describe(data)}: {remedy}")
         self.data, self.op, self.args, self.birth = data, None, (), _births()
         if name is not None:
             self.name = name
@@ -53,16 +49,6 @@ class Tensor:
     shape = property(lambda self: self.data.shape)
     dtype = property(lambda self: self.data.dtype)
     ndim = property(lambda self: self.data.ndim)
-    size = property(lambda self: _Count(self.data.shape))
-    requires_grad = property(lambda self: True)
-
-    @requires_grad.setter
-    def requires_grad(self, value):
-        if not value:
-            raise AttributeError(
-                "requires_grad: every Tensor is differentiable. To freeze a parameter, give the optimizer, or grad, only"
-                " the others; x.data and x.detach() are without history"
-            )
 
     def numpy(self):
         """The value as a NumPy array on the host (the same memory where it lives there already)."""
@@ -82,10 +68,8 @@ class Tensor:
         The graph lives for as long as its Tensors do, whatever `retain_graph` (PyTorch's) says. ValueError without a graph.
         """
         if self.op is None:
-            raise ValueError(
-                f"backward: {self.name or 'this Tensor'} {describe(self)} has no graph: it was made under no_grad, by detach,"
-                " or of raw arrays alone"
-            )
+            words = f"backward: {self.name or 'this Tensor'} {describe(self)} has no graph"
+            raise ValueError(f"{words}: it was made under no_grad, by detach, or of raw arrays alone")
         leaves = [t for t in _ancestors([self], 0) if t.op is None]
         for leaf, g in zip(leaves, grad(self, leaves, gradient, allow_unused=True)):
             if g is not None:
@@ -100,22 +84,11 @@ class Tensor:
     def __len__(self):
         return len(self.data)
 
-    def __iter__(self):
-        if not self.ndim:
-            raise TypeError("iteration over a 0-d Tensor: it is one number, float(x) or x.item()")
-        return (self[i] for i in range(len(self)))
-
     def __float__(self):
         return float(self.data.item())
 
-    def __int__(self):
-        return int(self.data.item())
-
     def __bool__(self):
         return bool(self.data)
-
-    def __format__(self, spec):
-        return format(self.item() if spec else str(self), spec)
 
     def __setstate__(self, state):
         """Unpickled, or copied: born now, after its arguments, which are restored before it."""
@@ -126,73 +99,6 @@ class Tensor:
 
     def __repr__(self):
         return f"Tensor({self.data}, {self.name or (self.op.__name__ if self.op else 'leaf')} {describe(self)})"
-
-
-class _Count(int):
-    """The number of elements, as NumPy's `size`; called, as PyTorch's size() and size(dim), the shape or a part of it."""
-
-    def __new__(cls, shape):
-        count = super().__new__(cls, math.prod(shape))
-        count.shape = shape
-        return count
-
-    def __call__(self, dim=None):
-        return self.shape if dim is None else self.shape[dim]
-
-
-class _Mode(threading.local):
-    """Whether this thread records; and whether it did before each `with` that it is in."""
-
-    recording = True
-
-    def __init__(self):
-        self.before = []
-
-
-_mode = _Mode()
-
-
-class no_grad(contextlib.ContextDecorator):
-    """Inside it, operations record nothing: their results are leaves. Also a decorator, of generators as well."""
-
-    recording = False
-
-    def __enter__(self):
-        _mode.before.append(_mode.recording)
-        _mode.recording = self.recording
-
-    def __exit__(self, *exc):
-        _mode.recording = _mode.before.pop()
-
-    def __call__(self, f):
-        return _resumed_in(self, f) if inspect.isgeneratorfunction(f) else super().__call__(f)
-
-
-class enable_grad(no_grad):
-    """Inside it, operations record, even within a `no_grad`. Also a decorator."""
-
-    recording = True
-
-
-def _resumed_in(mode, f):
-    """The generator function f, in the mode while its own code runs, and not while its caller's does."""
-
-    @functools.wraps(f)
-    def generator(*args, **kwargs):
-        steps = f(*args, **kwargs)
-        resume, value = steps.send, None
-        while True:
-            with mode:
-                try:
-                    result = resume(value)
-                except StopIteration as e:
-                    return e.value
-            try:
-                resume, value = steps.send, (yield result)
-            except BaseException as e:  # thrown in from outside, or the end
-                resume, value = steps.throw, e
-
-    return generator
 
 
 def primitive(f):
@@ -239,7 +145,7 @@ def primitive(f):
         t = _new(Tensor)
         t.data = np.asarray(data) if isinstance(data, _generic) else data
         t.birth = _births()
-        if _mode.recording:
+        if mode.recording:
             t.op, t.args, t.raw, t.kwargs = op, args, raw, kwargs
         else:
             t.op, t.args = None, ()
@@ -365,7 +271,7 @@ def _ancestors(outputs, oldest):
 def _cotangent(y, g, create_graph):
     if not isinstance(y, Tensor):
         raise TypeError(f"grad: an output must be a Tensor, got {describe(y)}: nothing it was computed from is a Tensor")
-    if g is None and y.size != 1:
+    if g is None and y.data.size != 1:
         raise ValueError(f"grad: an output of shape {y.shape} needs grad_outputs of that shape; only a scalar needs none")
     g = np.ones_like(y.data) if g is None else g
     if getattr(g, "shape", None) != y.shape or g.dtype != y.dtype:

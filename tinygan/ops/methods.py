@@ -1,10 +1,11 @@
 """Tensor's operators and methods: `x + y`, `x.sum()` and the like are the functions of this folder, and nothing more.
 
 `autograd` knows no operation by name, so they are attached here. NumPy's names and arguments, and PyTorch's where they
-say the same (`dim`, `keepdim`, `view`, `permute`); what PyTorch spells otherwise, an error spells for us.
+say the same (`dim`, `keepdim`, `view`, `permute`); where PyTorch has another word, the error tells ours.
 """
 
 import functools
+import math
 
 from ..autograd import Tensor
 from . import activations, arith, reduce, shape
@@ -38,8 +39,6 @@ SPELLED = {  # PyTorch's name: what to write here
     "to": "x.float(), x.double(), Module.to(device) or device.to(array, device)",
     "type": "x.float(), x.double()",
 }
-
-
 NAMES = {"dim": "axis", "keepdim": "keepdims"}
 
 
@@ -48,7 +47,9 @@ def torch_names(f):
 
     @functools.wraps(f, updated=())
     def either(*args, **options):
-        options = {NAMES.get(k, k): tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+        options = {
+            NAMES.get(k, k): tuple(v) if isinstance(v, list) else v for k, v in options.items()
+        }
         return f(*args, **options)
 
     return either
@@ -66,196 +67,21 @@ def numpy_names(f, meaning):
     return only
 
 
-def method(f):
-    """Make f a method of Tensor, under its own name."""
-    setattr(Tensor, f.__name__, f)
-    return f
-
-
-@method
-def __add__(self, other):
-    """self + other."""
-    return add(self, other)
-
-
-@method
-def __radd__(self, other):
-    """other + self."""
-    return add(other, self)
-
-
-@method
-def __sub__(self, other):
-    """self - other."""
-    return subtract(self, other)
-
-
-@method
-def __rsub__(self, other):
-    """other - self."""
-    return subtract(other, self)
-
-
-@method
-def __mul__(self, other):
-    """self * other."""
-    return multiply(self, other)
-
-
-@method
-def __rmul__(self, other):
-    """other * self."""
-    return multiply(other, self)
-
-
-@method
-def __truediv__(self, other):
-    """self / other."""
-    return divide(self, other)
-
-
-@method
-def __rtruediv__(self, other):
-    """other / self."""
-    return divide(other, self)
-
-
-@method
-def __pow__(self, other):
-    """self ** other."""
-    return power(self, other)
-
-
-@method
-def __rpow__(self, other):
-    """other ** self."""
-    return power(other, self)
-
-
-@method
-def __matmul__(self, other):
-    """self @ other."""
-    return matmul(self, other)
-
-
-@method
-def __rmatmul__(self, other):
-    """other @ self."""
-    return matmul(other, self)
-
-
-@method
-def __neg__(self):
-    """-self."""
-    return negative(self)
-
-
-@method
-def __pos__(self):
-    """+self."""
-    return self
-
-
-@method
-def __abs__(self):
-    """abs(self)."""
-    return abs(self)
-
-
-@method
-def __getitem__(self, index):
-    """self[index], with NumPy's indices."""
-    return shape.getitem(self, index)
-
-
-# Comparisons have no derivative: they give raw arrays of booleans. `==` compares numbers, too: a set or a dict tells
-# Tensors apart by identity.
-
-
-@method
-def __lt__(self, other):
-    """self < other, raw."""
-    return self.data < raw(other)
-
-
-@method
-def __le__(self, other):
-    """self <= other, raw."""
-    return self.data <= raw(other)
-
-
-@method
-def __gt__(self, other):
-    """self > other, raw."""
-    return self.data > raw(other)
-
-
-@method
-def __ge__(self, other):
-    """self >= other, raw."""
-    return self.data >= raw(other)
-
-
-@method
-def __eq__(self, other):
-    """self == other, raw."""
-    return self.data == raw(other)
-
-
-@method
-def __ne__(self, other):
-    """self != other, raw."""
-    return self.data != raw(other)
-
-
-Tensor.__hash__ = object.__hash__
-
-
 def _sizes(sizes):
     """(2, 3) of x.reshape(2, 3) as well as of x.reshape((2, 3))."""
     return tuple(sizes[0]) if len(sizes) == 1 and not hasattr(sizes[0], "__index__") else sizes
 
 
-@method
-def reshape(self, *sizes):
-    """The same numbers in another shape; one size may be -1."""
-    return shape.reshape(self, _sizes(sizes))
+class _Count(int):
+    """The number of elements, as NumPy's `size`; called, as PyTorch's size() and size(dim), the shape or a part of it."""
 
+    def __new__(cls, shape):
+        count = super().__new__(cls, math.prod(shape))
+        count.shape = shape
+        return count
 
-@method
-def view(self, *sizes):
-    """`reshape` under PyTorch's name."""
-    return shape.reshape(self, _sizes(sizes))
-
-
-@method
-def transpose(self, *axes):
-    """All axes in another order, reversed by default, as in NumPy; transpose(i, j) exchanges two, as in PyTorch."""
-    return shape.swapaxes(self, *axes) if len(axes) == 2 else shape.transpose(self, _sizes(axes) or None)
-
-
-@method
-def permute(self, *dims):
-    """The axes in the order `dims`."""
-    return shape.transpose(self, _sizes(dims))
-
-
-@method
-def pow(self, exponent):
-    """self ** exponent."""
-    return power(self, exponent)
-
-
-@method
-def float(self):
-    """In float32; the gradient comes back in self's own dtype."""
-    return arith.astype(self, "float32")
-
-
-@method
-def double(self):
-    """In float64; the gradient comes back in self's own dtype."""
-    return arith.astype(self, "float64")
+    def __call__(self, dim=None):
+        return self.shape if dim is None else self.shape[dim]
 
 
 def missing(owner, name):
@@ -268,27 +94,178 @@ def missing(owner, name):
     raise AttributeError(words)
 
 
-Tensor.T = property(shape.transpose)
-Tensor.__getattr__ = lambda self, name: missing("Tensor", name)
+class Methods:
+    """What becomes part of Tensor, at the end of this file."""
+
+    T = property(shape.transpose)
+    size = property(lambda self: _Count(self.shape))
+    requires_grad = property(lambda self: True)
+
+    @requires_grad.setter
+    def requires_grad(self, value):
+        if not value:
+            raise AttributeError(
+                "requires_grad: every Tensor is differentiable. To freeze a parameter, give the"
+                " optimizer, or grad, only the others; x.data and x.detach() are without history"
+            )
+
+    def __getattr__(self, name):
+        missing("Tensor", name)
+
+    def __add__(self, other):
+        """self + other."""
+        return add(self, other)
+
+    def __radd__(self, other):
+        """other + self."""
+        return add(other, self)
+
+    def __sub__(self, other):
+        """self - other."""
+        return subtract(self, other)
+
+    def __rsub__(self, other):
+        """other - self."""
+        return subtract(other, self)
+
+    def __mul__(self, other):
+        """self * other."""
+        return multiply(self, other)
+
+    def __rmul__(self, other):
+        """other * self."""
+        return multiply(other, self)
+
+    def __truediv__(self, other):
+        """self / other."""
+        return divide(self, other)
+
+    def __rtruediv__(self, other):
+        """other / self."""
+        return divide(other, self)
+
+    def __pow__(self, other):
+        """self ** other."""
+        return power(self, other)
+
+    def __rpow__(self, other):
+        """other ** self."""
+        return power(other, self)
+
+    def __matmul__(self, other):
+        """self @ other."""
+        return matmul(self, other)
+
+    def __rmatmul__(self, other):
+        """other @ self."""
+        return matmul(other, self)
+
+    def __neg__(self):
+        """-self."""
+        return negative(self)
+
+    def __pos__(self):
+        """+self."""
+        return self
+
+    def __abs__(self):
+        """abs(self)."""
+        return abs(self)
+
+    def __getitem__(self, index):
+        """self[index], with NumPy's indices."""
+        return shape.getitem(self, index)
+
+    def __iter__(self):
+        """self[0], self[1], ..."""
+        if not self.ndim:
+            raise TypeError("iteration over a 0-d Tensor: it is one number, float(x) or x.item()")
+        return (self[i] for i in range(len(self)))
+
+    def __int__(self):
+        """The whole part of the one element."""
+        return int(self.item())
+
+    def __format__(self, spec):
+        """f"{loss:.3f}" for a Tensor of one element."""
+        return format(self.item() if spec else str(self), spec)
+
+    # Comparisons have no derivative: they give raw arrays of booleans. `==` compares numbers, too:
+    # a set or a dict tells Tensors apart by identity.
+
+    __hash__ = object.__hash__
+
+    def __lt__(self, other):
+        """self < other, raw."""
+        return self.data < raw(other)
+
+    def __le__(self, other):
+        """self <= other, raw."""
+        return self.data <= raw(other)
+
+    def __gt__(self, other):
+        """self > other, raw."""
+        return self.data > raw(other)
+
+    def __ge__(self, other):
+        """self >= other, raw."""
+        return self.data >= raw(other)
+
+    def __eq__(self, other):
+        """self == other, raw."""
+        return self.data == raw(other)
+
+    def __ne__(self, other):
+        """self != other, raw."""
+        return self.data != raw(other)
+
+    def reshape(self, *sizes):
+        """The same numbers in another shape; one size may be -1."""
+        return shape.reshape(self, _sizes(sizes))
+
+    def view(self, *sizes):
+        """`reshape` under PyTorch's name."""
+        return shape.reshape(self, _sizes(sizes))
+
+    def transpose(self, *axes):
+        """All axes in another order, reversed by default, as in NumPy; transpose(i, j) exchanges two, as in PyTorch."""
+        if len(axes) == 2:
+            return shape.swapaxes(self, *axes)
+        return shape.transpose(self, _sizes(axes) or None)
+
+    def permute(self, *dims):
+        """The axes in the order `dims`."""
+        return shape.transpose(self, _sizes(dims))
+
+    def pow(self, exponent):
+        """self ** exponent."""
+        return power(self, exponent)
+
+    def float(self):
+        """In float32; the gradient comes back in self's own dtype."""
+        return arith.astype(self, "float32")
+
+    def double(self):
+        """In float64; the gradient comes back in self's own dtype."""
+        return arith.astype(self, "float64")
+
 
 # The functions that take an axis, as `ops` and Tensor show them to the world
-concatenate = torch_names(shape.concatenate)
-stack = torch_names(shape.stack)
-flip, squeeze, unsqueeze, cumsum, logsumexp, mean, prod, sum, vector_norm, log_softmax, softmax = (
-    method(torch_names(f))
-    for f in (
-        *(shape.flip, shape.squeeze, shape.unsqueeze),
-        *(reduce.cumsum, reduce.logsumexp, reduce.mean, reduce.prod, reduce.sum, reduce.vector_norm),
-        *(activations.log_softmax, activations.softmax),
-    )
-)
+concatenate, stack = torch_names(shape.concatenate), torch_names(shape.stack)
+flip, squeeze, unsqueeze = map(torch_names, (shape.flip, shape.squeeze, shape.unsqueeze))
+cumsum, logsumexp, mean = map(torch_names, (reduce.cumsum, reduce.logsumexp, reduce.mean))
+prod, sum, vector_norm = map(torch_names, (reduce.prod, reduce.sum, reduce.vector_norm))
+log_softmax, softmax = map(torch_names, (activations.log_softmax, activations.softmax))
 _pair = "values and indices: axis= gives the values, x.data.argmax(axis) the indices"
 _unbiased = "division by count - 1: say axis=, and correction=1 for that"
-max, min = (method(numpy_names(f, _pair)) for f in (reduce.max, reduce.min))
-std, var = (method(numpy_names(f, _unbiased)) for f in (reduce.std, reduce.var))
+max, min = numpy_names(reduce.max, _pair), numpy_names(reduce.min, _pair)
+std, var = numpy_names(reduce.std, _unbiased), numpy_names(reduce.var, _unbiased)
 
-for _f in (
-    *(abs, arith.clip, arith.cos, arith.exp, arith.log, arith.sin, arith.sqrt),
-    *(activations.relu, activations.sigmoid, activations.tanh, shape.flatten),
-):
-    method(_f)
+_functions = [
+    *(abs, arith.clip, arith.cos, arith.exp, arith.log, arith.sin, arith.sqrt, shape.flatten),
+    *(activations.relu, activations.sigmoid, activations.tanh, log_softmax, softmax, flip),
+    *(cumsum, logsumexp, max, mean, min, prod, std, sum, var, vector_norm, squeeze, unsqueeze),
+]
+for _name, _thing in [(f.__name__, f) for f in _functions] + [*vars(Methods).items()]:
+    if callable(_thing) or isinstance(_thing, property):
+        setattr(Tensor, _name, _thing)
