@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygan import Tensor, grad, kernels, ops, random
-from tinygan.kernels import cpu, direct, host, product, reference, spectral
+from tinygan.kernels import cpu, direct, host, memory, product, reference, spectral, threads
 
 rng = np.random.default_rng(1)
 real = lambda *shape: rng.standard_normal(shape)
@@ -34,7 +34,7 @@ SHARED = 1 << 15  # where threads begin here: sooner than they pay
 @pytest.fixture(autouse=True, scope="module")
 def share_early():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(host, "ALONE", SHARED)
+        patch.setattr(threads, "ALONE", SHARED)
         yield
 
 
@@ -158,7 +158,7 @@ def test_products_into_arrays_of_any_layout(dtype):
 
 
 def test_warnings_of_large_operations_follow_the_callers_errstate():
-    x = np.full(host.ALONE * 20, -1.0)
+    x = np.full(threads.ALONE * 20, -1.0)
     with np.errstate(all="raise"), pytest.raises(FloatingPointError):
         ops.sqrt(x)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -193,7 +193,7 @@ def run(case):  # everything that it returns and changes, as bytes
 def test_results_do_not_depend_on_the_number_of_cores(monkeypatch):
     before = [run(case) for case in LARGE]
     for cores in (1, 2, 5):
-        monkeypatch.setattr(host, "CORES", cores)
+        monkeypatch.setattr(threads, "CORES", cores)
         assert [run(case) for case in LARGE] == before
 
 
@@ -287,7 +287,7 @@ def test_memory_in_use_is_never_given_out(steps):
     held = {}
     for i, (what, which, shape, dtype) in enumerate(steps):
         if what == "array":
-            held[i] = host.empty(shape, dtype)
+            held[i] = memory.empty(shape, dtype)
             assert held[i].shape == shape and held[i].dtype == dtype
             held[i][...] = i
         elif held:
@@ -302,11 +302,11 @@ def test_memory_in_use_is_never_given_out(steps):
 
 
 def test_memory_let_go_is_used_again():
-    a, b = host.empty((1 << 18,), "f4"), host.empty((1 << 18,), "f4")
+    a, b = memory.empty((1 << 18,), "f4"), memory.empty((1 << 18,), "f4")
     here = a.ctypes.data
     assert here != b.ctypes.data
     del a
-    assert host.empty((512, 256), "f8").ctypes.data == here
+    assert memory.empty((512, 256), "f8").ctypes.data == here
 
 
 def fill(start, stop, out):
@@ -316,21 +316,21 @@ def fill(start, stop, out):
 @given(st.integers(0, 50), st.sampled_from([0, SHARED - 1, SHARED]), st.integers(1, 7))
 def test_split_covers_each_index_once(n, size, cores):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(host, "CORES", cores)
+        patch.setattr(threads, "CORES", cores)
         calls, out = [], np.zeros(n)
 
         def kernel(*part):
             calls.append(part)
             fill(*part)
 
-        host.split(kernel, n, size, out)
+        threads.split(kernel, n, size, out)
     np.testing.assert_array_equal(out, np.arange(n))
     assert len(calls) == (2 * cores if size >= SHARED and cores > 1 else 1)
 
 
 @pytest.mark.parametrize("where", [0, 2])
 def test_an_error_in_any_part_reaches_the_caller_and_the_team_goes_on(where, monkeypatch):
-    monkeypatch.setattr(host, "CORES", 3)
+    monkeypatch.setattr(threads, "CORES", 3)
 
     def fail(start, stop):
         if start == where:
@@ -338,15 +338,15 @@ def test_an_error_in_any_part_reaches_the_caller_and_the_team_goes_on(where, mon
 
     for _ in range(3):
         with pytest.raises(OverflowError, match=f"part {where}"):
-            host.split(fail, 3, SHARED)
+            threads.split(fail, 3, SHARED)
         out = np.zeros(100)
-        host.split(fill, 100, SHARED, out)
+        threads.split(fill, 100, SHARED, out)
         np.testing.assert_array_equal(out, np.arange(100))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_after_a_fork_the_child_has_its_own_team(monkeypatch):
-    monkeypatch.setattr(host, "CORES", 3)
+    monkeypatch.setattr(threads, "CORES", 3)
     x = whole(100, 400)
     expected = cpu.leaky(x, x, 0.5)
     child = os.fork()
@@ -358,7 +358,7 @@ def test_after_a_fork_the_child_has_its_own_team(monkeypatch):
 
 
 def test_threads_may_call_at_once(monkeypatch):
-    monkeypatch.setattr(host, "CORES", 3)
+    monkeypatch.setattr(threads, "CORES", 3)
 
     def right(seed):
         x = np.random.default_rng(seed).integers(-9, 9, (300, 500)).astype(np.float32)

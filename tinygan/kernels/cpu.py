@@ -11,9 +11,11 @@ import numba
 import numpy as np
 
 from . import direct, reference, spectral
-from .host import contiguous, dense, elementwise, empty, empty_like, flat, like, split  # noqa: F401
+from .host import contiguous, dense, elementwise, empty_like, flat, like  # noqa: F401
+from .memory import empty
 from .product import gemm  # noqa: F401
 from .reference import col2im, im2col, index_add  # noqa: F401  (the first two for whoever asks; index_add is as good as a loop)
+from .threads import split
 
 SMALL = 1 << 12  # below so many elements a NumPy expression is as fast
 

@@ -6,18 +6,18 @@ padding is written out, a few images at a time, and no bounds are left to check 
 algorithm"). The tables of offsets hold for any weights, and are kept. The compiled loops are in `product`.
 """
 
-import functools
-
 import numpy as np
 
-from .host import contiguous, empty, split
+from .host import contiguous
+from .memory import empty, kept
 from .product import ROWS, correlate, gather, lanes_of, line, packed, scatter, whole
+from .threads import split
 
 GROUP = 1 << 18  # bytes of padded images at a time: they stay in the cache
 PARTS = 8  # partial sums of a filter's gradient, each over its share of the images
 
 
-@functools.lru_cache(1000)
+@kept
 def patches(image, size, kernel, stride, padding, dilation, itemsize):
     """For a convolution of images (n, h, w, c): the shape of a padded group, where an image lies in it, rows and columns."""
     (n, _, _, c), (sh, sw), (dh, dw) = image, stride, dilation
@@ -28,7 +28,7 @@ def patches(image, size, kernel, stride, padding, dilation, itemsize):
     return (group, hp, wp, c), padding, (((t * hp + i * sh) * wp + j * sw) * c).ravel(), ((u * dh * wp + v * dw) * c + q).ravel()
 
 
-@functools.lru_cache(1000)
+@kept
 def phases(source, image, kernel, stride, padding, dilation, itemsize, multiple):
     """For its transpose, from (n, oh, ow, o) to images (n, h, w, c).
 

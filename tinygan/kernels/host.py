@@ -1,93 +1,12 @@
-"""The host under the Numba kernels: a team of threads that shares out loops, and memory used again.
+"""NumPy arrays under the Numba kernels: how they lie in memory, and elementwise work on large ones.
 
-Both are there because a training step does the same work on arrays of the same sizes each time. This file knows threads and
-bytes, and compiles nothing.
+This file compiles nothing. The memory itself comes from `memory`, the cores from `threads`.
 """
-
-import math
-import os
-import queue
-import sys
-import threading
 
 import numpy as np
 
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-ALONE = 1 << 19  # below so many elements one core is as fast: it is done in the time, 70 microseconds, that another takes to wake
-
-_jobs, _workers = queue.SimpleQueue(), []
-
-
-def split(kernel, n, size, *args):
-    """kernel(start, stop, *args) over 0..n, shared among the cores; in one part if it touches few elements (`size`).
-
-    The team are Python threads that sleep when idle, and the kernels release the interpreter. Numba's own parallel loops
-    would be shorter to write, but their threads spin between loops, as BLAS's do, and take the cores from whatever else
-    runs. The caller works too and takes whatever part is next: a thread that wakes late on a busy machine is not waited for.
-    """
-    if size < ALONE or CORES == 1:
-        return kernel(0, n, *args)
-    parts, todo, done = CORES * (2 if size < 8 * ALONE else 4), queue.SimpleQueue(), queue.SimpleQueue()
-    for i in range(parts):
-        todo.put((n * i // parts, n * (i + 1) // parts))
-    while len(_workers) < CORES - 1:
-        _workers.append(threading.Thread(target=_serve, daemon=True, name="tinygan"))
-        _workers[-1].start()
-    for _ in range(CORES - 1):
-        _jobs.put((kernel, args, todo, done))
-    _work(kernel, args, todo, done)
-    for error in [done.get() for _ in range(parts)]:
-        if error is not None:
-            raise error
-
-
-def _work(kernel, args, todo, done):
-    while True:
-        try:
-            start, stop = todo.get_nowait()
-        except queue.Empty:
-            return
-        try:
-            kernel(start, stop, *args)
-            done.put(None)
-        except BaseException as e:
-            done.put(e)
-
-
-def _serve():
-    while True:
-        _work(*_jobs.get())  # keeps no array while it sleeps
-
-
-if hasattr(os, "register_at_fork"):  # threads do not survive a fork: the child starts its own
-    os.register_at_fork(after_in_child=_workers.clear)
-
-
-_buffers, _lock = {}, threading.Lock()
-
-
-def empty(shape, dtype):
-    """An uninitialised array. A large one takes over the memory of an earlier one that nobody refers to any more.
-
-    Memory fresh from the system is paid for page by page, each time: a fifth of a training step.
-    """
-    dtype = np.dtype(dtype)
-    nbytes = math.prod(shape) * dtype.itemsize
-    if nbytes < 1 << 18:
-        return np.empty(shape, dtype)
-    with _lock:
-        buffers = _buffers.setdefault(nbytes, [])
-        counts = _references(buffers)
-        if _ALONE not in counts:
-            buffers.append(np.empty(nbytes, np.uint8))
-        return buffers[counts.index(_ALONE) if _ALONE in counts else -1].view(dtype).reshape(shape)
-
-
-def _references(arrays):
-    return [sys.getrefcount(a) for a in arrays]
-
-
-_ALONE = _references([np.empty(0)])[0]  # the count of an array that only a list holds
+from .memory import empty
+from .threads import split
 
 
 def _memory_order(x):
@@ -109,7 +28,9 @@ def flat(x):
 def empty_like(x, dtype=None):
     """`empty` with x's shape, and its axes in x's order in memory."""
     order = _memory_order(x)
-    return empty(tuple(x.shape[i] for i in order), dtype or x.dtype).transpose(sorted(range(x.ndim), key=order.__getitem__))
+    return empty(tuple(x.shape[i] for i in order), dtype or x.dtype).transpose(
+        sorted(range(x.ndim), key=order.__getitem__)
+    )
 
 
 def like(g, x):
@@ -134,7 +55,10 @@ BLOCK = 1 << 16  # elements at a time: what f makes on the way stays in the cach
 
 
 def elementwise(f, *args):
-    """f(*args), where f works element by element on arrays that broadcast: block by block, shared among the cores."""
+    """f(*args), where f works element by element on arrays that broadcast.
+
+    It is done block by block, shared among the cores.
+    """
     shape = np.broadcast_shapes(*(np.shape(a) for a in args))
     model = next((a for a in args if np.shape(a) == shape and dense(a)), None)
     if model is None:
@@ -154,9 +78,16 @@ def elementwise(f, *args):
 
 def _blocks(start, stop, f, args, out, errors):
     step = max(1, BLOCK * len(out) // max(out.size, 1))
-    repeated = [np.ndim(a) > 0 and a.strides[0] == 0 for a in args]  # a block of it, written out, serves for all
+    repeated = [
+        np.ndim(a) > 0 and a.strides[0] == 0 for a in args
+    ]  # a block of it, written out, serves for all
     args = [np.ascontiguousarray(a[:step]) if same else a for a, same in zip(args, repeated)]
     with np.errstate(**errors):  # as in the thread that asked
         for i in range(start, stop, step):
             n = min(step, stop - i)
-            out[i : i + n] = f(*((a[:n] if same else a[i : i + n]) if np.ndim(a) else a for a, same in zip(args, repeated)))
+            out[i : i + n] = f(
+                *(
+                    (a[:n] if same else a[i : i + n]) if np.ndim(a) else a
+                    for a, same in zip(args, repeated)
+                )
+            )

@@ -7,12 +7,12 @@ matrix these are multiples of its strides. For the matrix that `im2col` would wr
 taps within a patch, in an image with its padding: a convolution is a product whose matrix is never written down.
 """
 
-import functools
-
 import numba
 import numpy as np
 
-from .host import CORES, dense, empty, flat, split
+from .host import dense, flat
+from .memory import empty, kept
+from .threads import CORES, split
 from .vectors import BYTES, ROWS, tile, turn
 
 DEPTH = 256  # so many k at a time: a packed block of B stays in the cache
@@ -139,7 +139,7 @@ def memory(x):
     return flat(x), (0,) * (3 - x.ndim) + tuple(s // x.itemsize for s in x.strides)
 
 
-@functools.lru_cache(1000)
+@kept
 def line(n, step, multiple=1):
     """0, step, 2*step, ...: n of them, and the last again up to a `multiple`."""
     return whole(np.arange(n) * step, multiple)

@@ -10,11 +10,9 @@ is the one back, and three products of real numbers serve for a complex one. Wit
 is the trilinear form of `ops.conv`, and each of its three faces leaves one of x, w, y out.
 """
 
-import functools
-
 import numpy as np
 
-from .host import empty
+from .memory import empty, kept
 from .product import gemm
 
 
@@ -23,7 +21,7 @@ def periods(image, padding):
     return [h + p for h, p in zip(image, padding)]
 
 
-@functools.lru_cache(100)
+@kept
 def _matrices(image, kernel, size, padding):
     """B (r, h*w), G (r, kh*kw) and A (r, oh*ow) in float32."""
     lengths = periods(image, padding)

@@ -1,0 +1,196 @@
+"""Under the kernels: memory that is used again and goes back, tables, a team of threads."""
+
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from tinygan.kernels import direct, memory, product, spectral, threads
+
+
+@pytest.fixture
+def pool(monkeypatch):
+    """The pool of `memory.empty`, empty, for as long as a test lasts; its watcher is the test."""
+    monkeypatch.setattr(memory, "_buffers", {})
+    monkeypatch.setattr(memory, "_most", 0)
+    monkeypatch.setattr(memory, "_watching", True)
+    return memory
+
+
+def held(pool):
+    return sum(b.memory.nbytes for buffers in pool._buffers.values() for b in buffers)
+
+
+def test_memory_serves_arrays_of_about_its_size(pool):
+    first = pool.empty((1000, 1000), "f4")
+    here = first.ctypes.data
+    del first
+    for shape, dtype in (((1010, 1000), "f4"), ((500, 1001), "f8"), ((4_000_001,), "u1")):
+        x = pool.empty(shape, dtype)
+        assert x.ctypes.data == here and x.shape == shape and x.dtype == dtype and x.flags.writeable
+        del x
+    smaller = pool.empty((1000, 900), "f4")  # more than an eighth would lie idle
+    assert smaller.ctypes.data != here
+
+
+def test_thousands_of_sizes_keep_no_more_than_a_share_of_what_was_in_use(pool):
+    for n in range(70_000, 1_270_000, 400):
+        pool.empty((n,), "f4")
+    assert 0 < held(pool) <= 1_270_000 * 4 * 9 / 8 + pool.SPARE
+    several = [pool.empty((n,), "f4") for n in (6_000_000, 7_000_000, 5_000_000)]
+    del several
+    for n in range(70_000, 6_000_000, 70_000):
+        pool.empty((n,), "f4")
+    assert held(pool) <= 18_000_000 * 4 * 9 / 8 * 1.5
+
+
+def test_work_that_repeats_itself_makes_new_memory_only_at_first(pool, monkeypatch):
+    made, make = [], pool._Buffer
+    monkeypatch.setattr(pool, "_Buffer", lambda size: made.append(size) or make(size))
+    for step in range(5):
+        kept = [pool.empty((n,), "f8") for n in (300_000, 900_000, 900_000, 2_000_000)]
+        for n in (100_000, 110_000, 3_000_000, 300_000):
+            pool.empty((n,), "f8")
+        del kept
+        if step == 0:
+            made.clear()
+    assert not made
+
+
+def test_what_lies_idle_goes_back(monkeypatch, pool):
+    monkeypatch.setattr(pool, "KEPT", 0.05)
+    monkeypatch.setattr(pool, "_watching", False)
+    used, idle = pool.empty((1 << 20,), "f4"), pool.empty((1 << 22,), "f4")
+    used[:], idle[:] = 1, 2
+    del idle
+    end = time.monotonic() + 20
+    while held(pool) > used.nbytes and time.monotonic() < end:
+        time.sleep(0.01)
+    assert held(pool) == used.nbytes and pool._watching and (used == 1).all()
+    del used
+    while pool._watching and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not pool._buffers and not pool._watching
+
+
+@pytest.mark.skipif(
+    not hasattr(memory.mmap, "MAP_ANONYMOUS"), reason="memory comes from NumPy here"
+)
+def test_idle_memory_goes_before_an_array_is_refused(pool, monkeypatch):
+    idle, used = pool.empty((1 << 20,), "f4"), pool.empty((1 << 21,), "f4")
+    del idle
+
+    def full(*args, make=memory.mmap.mmap, **options):
+        if held(pool) > used.nbytes:
+            raise OSError(12, "Cannot allocate memory")
+        return make(*args, **options)
+
+    monkeypatch.setattr(memory.mmap, "mmap", full)
+    more = pool.empty((1 << 22,), "f4")
+    assert held(pool) == used.nbytes + more.nbytes
+    with pytest.raises(MemoryError, match="array of 8388608 bytes: .*Cannot allocate memory"):
+        pool.empty((1 << 21,), "f4")
+    assert held(pool) == used.nbytes + more.nbytes
+
+
+def test_memory_of_objects_is_not_shared(pool):
+    assert pool.empty((70_000,), object)[-1] is None and not pool._buffers
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_child_writes_to_memory_of_its_own_whatever_another_thread_held(pool):
+    x, y = pool.empty((1 << 18,), "f4"), pool.empty((1 << 20,), "f4")
+    x[:], y[:] = 1, 1
+    with pool._lock:  # as by another thread
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            x[:] = 2
+            del y
+            fresh = pool.empty((1 << 20,), "f4")
+            fresh[:] = 3
+            os._exit(0 if (x == 2).all() else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert (x == 1).all() and (y == 1).all()
+
+
+def test_tables_are_kept_by_their_bytes(monkeypatch):
+    monkeypatch.setattr(memory, "TABLES", 8 * 1000)
+    calls = []
+
+    @memory.kept
+    def table(n, part=0):
+        calls.append(n)
+        return np.arange(n), [(np.arange(part),)], "no array"
+
+    assert table(400) is table(400) and table(300, 300) is table(300, 300)
+    assert calls == [400, 300]
+    table(400)
+    table(200)  # what was not asked for the longest has to go
+    table(400)
+    assert calls == [400, 300, 200]
+    table(300, 300)
+    assert calls == [400, 300, 200, 300]
+    table(5000)  # more than all together: kept alone
+    table(5000)
+    table(1)
+    assert calls[4:] == [5000, 1]
+
+
+def test_no_table_of_the_kernels_outlives_its_bound(monkeypatch):
+    monkeypatch.setattr(memory, "TABLES", 1 << 16)
+    for f in (product.line, direct.patches, direct.phases, spectral._matrices):
+        results = next(c.cell_contents for c in f.__closure__ if isinstance(c.cell_contents, dict))
+        results.clear()
+        for n in range(20, 40):
+            geometry = (1, 1), (0, 0), (1, 1)
+            args = {
+                product.line: (100 * n, 1),
+                direct.patches: ((2, n, n, 3), (n - 2, n - 2), (3, 3), *geometry, 4),
+                direct.phases: ((2, n, n, 3), (2, n + 2, n + 2, 3), (3, 3), *geometry, 4, 6),
+                spectral._matrices: ((n // 4, 5), (3, 3), (n // 4 - 2, 3), (0, 0)),
+            }[f]
+            latest = f(*args)
+            assert f(*args) is latest
+        assert (
+            memory._nbytes(list(results.values())) <= max(memory._nbytes(latest), 1 << 16)
+            and len(results) < 20
+        )
+        results.clear()
+
+
+@pytest.fixture
+def no_more_threads(monkeypatch):
+    monkeypatch.setattr(threads, "CORES", 3)
+    monkeypatch.setattr(threads, "_workers", [])
+    monkeypatch.setattr(threads, "_jobs", threads.queue.SimpleQueue())
+
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads.threading.Thread, "start", refuse)
+        yield patch
+
+
+def add(start, stop, out):
+    out[start:stop] += np.arange(start, stop)
+
+
+def test_a_caller_works_alone_while_no_thread_can_start(no_more_threads, pool, monkeypatch):
+    monkeypatch.setattr(pool, "_watching", False)
+    assert pool.empty((1 << 20,), "f4").size == 1 << 20 and not pool._watching
+    for _ in range(3):
+        out = np.zeros(100)
+        threads.split(add, 100, threads.ALONE, out)
+        np.testing.assert_array_equal(out, np.arange(100))
+    assert (
+        not threads._workers and threads._jobs.empty()
+    )  # nothing waits for a worker who never comes
+    no_more_threads.undo()
+    out = np.zeros(100)
+    threads.split(add, 100, threads.ALONE, out)
+    np.testing.assert_array_equal(out, np.arange(100))
+    assert len(threads._workers) == 2
