@@ -1,13 +1,21 @@
 """Under the kernels: memory that is used again and goes back, tables, a team of threads."""
 
+import importlib
 import os
+import shutil
 import signal
+import subprocess
+import sys
 import time
+import warnings
+from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
+from numba.core.caching import IndexDataCacheFile
 
-from tinygan.kernels import direct, memory, product, spectral, threads
+from tinygan.kernels import direct, jit, memory, product, spectral, threads
 
 
 @pytest.fixture
@@ -194,3 +202,140 @@ def test_a_caller_works_alone_while_no_thread_can_start(no_more_threads, pool, m
     threads.split(add, 100, threads.ALONE, out)
     np.testing.assert_array_equal(out, np.arange(100))
     assert len(threads._workers) == 2
+
+
+LOOP = """
+def loop(x, n):
+    total = x[0]
+    for i in range(1, n):
+        total += x[i] * {factor}
+    return total
+"""
+
+
+@pytest.fixture
+def compiled(tmp_path, monkeypatch):
+    """A function that compiles LOOP anew, as a process of its own would, with what it warns of."""
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def compile(factor=0.1):
+        (tmp_path / "looping.py").write_text(LOOP.format(factor=factor))
+        importlib.invalidate_caches()
+        sys.modules.pop("looping", None)
+        jit._warned.clear()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            f = jit.jit(importlib.import_module("looping").loop)
+            results = [f(np.arange(9, dtype=t), 9) for t in ("f4", "f8")]
+        return f, results, [str(w.message) for w in caught]
+
+    yield compile
+    jit._warned.clear()
+
+
+def test_compiled_loops_are_kept_on_disk(compiled, tmp_path, monkeypatch):
+    for hits in (0, 2):
+        f, results, said = compiled()
+        assert sum(f.stats.cache_hits.values()) == hits and not said
+        assert results == [pytest.approx(3.6, rel=1e-6), pytest.approx(3.6, rel=1e-15)]
+    with monkeypatch.context() as patch:  # what is inlined into a loop is compiled anew with it
+        patch.setattr(jit.pkgutil, "get_data", lambda *where: b"other vectors")
+        f, _, said = compiled()
+        assert not f.stats.cache_hits and not said
+    assert compiled(factor=0.2)[1] == [pytest.approx(7.2, rel=1e-6), pytest.approx(7.2)]
+
+
+def cut(path, size):
+    path.write_bytes(path.read_bytes()[:size])
+
+
+def exchange(path, other):
+    a, b = path.read_bytes(), other.read_bytes()
+    path.write_bytes(b), other.write_bytes(a)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda index, data: cut(index, 0),
+        lambda index, data: cut(index, 20),
+        lambda index, data: cut(index, -1),
+        lambda index, data: [cut(path, 0) for path in data],
+        lambda index, data: [cut(path, path.stat().st_size // 2) for path in data],
+        lambda index, data: exchange(*data),
+        lambda index, data: [path.unlink() for path in data] and data[0].mkdir(),
+    ],
+    ids=["empty index", "index", "end of index", "empty code", "code", "another's code", "folder"],
+)
+def test_a_damaged_cache_costs_time_alone(damage, compiled, tmp_path):
+    _, expected, _ = compiled()
+    cache = tmp_path / "__pycache__"
+    damage(*cache.glob("*.nbi"), sorted(cache.glob("*.nbc")))
+    _, results, said = compiled()
+    assert results == expected
+    assert len(said) <= 1 and all(str(cache) in text and "NUMBA_CACHE_DIR" in text for text in said)
+    if not any(path.is_dir() for path in cache.iterdir()):
+        f, results, said = compiled()  # it has mended itself
+        assert results == expected and len(f.stats.cache_hits) == 2 and not said
+
+
+def test_without_a_place_for_a_cache_the_bits_are_the_same(compiled, tmp_path, monkeypatch):
+    _, expected, _ = compiled()
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "file" / "folder"))
+    assert compiled()[1:] == (expected, [])  # another place serves
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file" / "home"))
+    shutil.rmtree(tmp_path / "__pycache__")
+    (tmp_path / "__pycache__").touch()
+    f, results, said = compiled()
+    assert results == expected and not f.stats.cache_hits
+    assert len(said) == 1 and "no locator available" in said[0]
+
+
+def test_a_cache_that_can_no_longer_be_written_to(compiled, tmp_path, monkeypatch):
+    def full(self, path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(IndexDataCacheFile, "_open_for_write", full)
+    f, results, said = compiled()
+    assert results[1] == pytest.approx(3.6) and len(said) == 1 and "No space left" in said[0]
+
+
+USE = """
+import importlib, pkgutil, sys, warnings
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    import numpy as np, tinygan
+    from tinygan import kernels, nn
+    from tinygan.kernels import reference
+    own = "cpu", "direct", "gpu", "jit", "product", "spectral", "vectors"
+    for m in pkgutil.walk_packages(tinygan.__path__, "tinygan."):
+        if m.name.split(".")[-1] not in own:
+            for name in getattr(importlib.import_module(m.name), "__all__", ()):
+                getattr(sys.modules[m.name], name)
+    net = nn.Sequential(nn.Conv2d(3, 40, 3), nn.BatchNorm2d(40), nn.ReLU())
+    net(np.ones((8, 3, 30, 30), "f4")).sum().backward()
+    assert kernels.of(np.ones(1)) is reference and net[0].weight.grad.shape == (40, 3, 3, 3)
+print(*(w.message for w in caught), sep="\\n")
+"""
+
+
+@pytest.mark.parametrize(
+    ("numba_says", "words"),
+    [
+        (None, "Numba cannot be used (NUMBA_DISABLE_JIT is set)"),
+        ("Numba needs NumPy 2.3 or less.", "Numba cannot be used (Numba needs NumPy 2.3 or less.)"),
+    ],
+)
+def test_where_numba_does_not_work_numpy_does(numba_says, words, tmp_path):
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent), "NUMBA_DISABLE_JIT": "1"}
+    if numba_says:
+        (tmp_path / "numba.py").write_text(f"raise ImportError({numba_says!r})")
+        env["PYTHONPATH"] += os.pathsep + str(tmp_path)
+        del env["NUMBA_DISABLE_JIT"]
+    run = [sys.executable, "-c", USE]
+    done = subprocess.run(run, env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    assert len(said) == 1 and said[0].startswith(f"tinygan: {words}; plain NumPy does its work")

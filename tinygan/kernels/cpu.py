@@ -1,17 +1,17 @@
 """The raw functions for NumPy arrays, their loops compiled by Numba. `reference` says what each one means.
 
-Each loop is a plain function of (start, stop, ...), compiled on the line below it and kept on disk (`cache=True`), above the
+Each loop is a plain function of (start, stop, ...), compiled on the line below it and kept on disk (`jit`), above the
 raw function that hands each core a part of it. Parts write to separate places and sums are made in fixed blocks: a result
 does not depend on the number of cores. Matrix products and convolutions have files of their own: `product`, `direct`, `spectral`.
 """
 
 import math
 
-import numba
 import numpy as np
 
 from . import direct, reference, spectral
 from .host import contiguous, dense, elementwise, empty_like, flat, like  # noqa: F401
+from .jit import jit
 from .memory import empty
 from .product import gemm  # noqa: F401
 from .reference import col2im, im2col, index_add  # noqa: F401  (the first two for whoever asks; index_add is as good as a loop)
@@ -20,7 +20,6 @@ from .threads import split
 SMALL = 1 << 12  # below so many elements a NumPy expression is as fast
 
 word = np.uintp  # an index that cannot be negative: Numba need not wrap it around, and the loop becomes vector code
-jit = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 
 def conv(x, w, size, stride, padding, dilation, bias=None):

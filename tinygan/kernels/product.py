@@ -7,10 +7,10 @@ matrix these are multiples of its strides. For the matrix that `im2col` would wr
 taps within a patch, in an image with its padding: a convolution is a product whose matrix is never written down.
 """
 
-import numba
 import numpy as np
 
 from .host import dense, flat
+from .jit import jit
 from .memory import empty, kept
 from .threads import CORES, split
 from .vectors import BYTES, ROWS, tile, turn
@@ -19,8 +19,6 @@ DEPTH = 256  # so many k at a time: a packed block of B stays in the cache
 SMALL = 1 << 18  # multiplications: below, NumPy's own product is as fast, and stays on one thread
 
 word = np.uintp
-jit = numba.njit(cache=True, nogil=True, error_model="numpy")
-
 
 _narrow, _wide = tile(1), tile(2)
 

@@ -1,0 +1,68 @@
+"""How a loop becomes machine code: compiled by Numba when it is first called, kept on disk if it can.
+
+Numba's cache raises what goes wrong with its files in the middle of whatever called the loop, or
+when this package is imported. Here a cache that fails costs time alone: the bits stay the same.
+"""
+
+import contextlib
+import hashlib
+import pkgutil
+import warnings
+
+import numba
+from numba.core.caching import FunctionCache
+from numba.core.sigutils import normalize_signature
+
+if numba.config.DISABLE_JIT:
+    raise ImportError("NUMBA_DISABLE_JIT is set")
+
+
+def jit(f):
+    """f, a loop over arrays and numbers, compiled for the types that it is called with."""
+    compiled = numba.njit(nogil=True, error_model="numpy")(f)
+    try:
+        compiled._cache = _Cache(f)
+    except Exception as e:  # no folder that could be written to
+        _warn(e)
+    return compiled
+
+
+class _Cache(FunctionCache):
+    """Numba's folder of compiled functions, which may fail, for loops with `vectors` inside."""
+
+    def __init__(self, f):
+        super().__init__(f)
+        # Numba compiles anew when f's own file has changed, and looks at no other
+        other = hashlib.sha256(pkgutil.get_data(__package__, "vectors.py")).digest()
+        self._cache_file._source_stamp = self._cache_file._source_stamp, other
+
+    def load_overload(self, sig, target_context):
+        try:
+            found = super().load_overload(sig, target_context)
+            if found and found.signature.args != normalize_signature(sig)[0]:  # two wrote at once
+                raise ValueError(f"code for {found.signature.args}")
+            return found
+        except Exception as e:
+            _warn(e, self.cache_path)
+            with contextlib.suppress(Exception):
+                self.flush()  # the next process finds what this one compiles
+
+    def save_overload(self, sig, data):
+        try:
+            super().save_overload(sig, data)
+        except Exception as e:
+            _warn(e, self.cache_path)
+
+
+_warned = []
+
+
+def _warn(error, path="every folder that it could be in"):
+    if not _warned:
+        _warned.append(error)
+        warnings.warn(
+            f"tinygan: the cache of compiled loops in {path} cannot be used "
+            f"({type(error).__name__}: {error}): they are compiled in this process, for some seconds. "
+            "Delete its .nbi and .nbc files, or set NUMBA_CACHE_DIR to a folder that can be written to",
+            stacklevel=2,
+        )
