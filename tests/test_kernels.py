@@ -183,6 +183,51 @@ def test_layouts_that_do_not_fill_their_memory(name, make):
     np.testing.assert_allclose(x if a is None else a, y if b is None else b, rtol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", ["f2", ">f4", "i4", "g", "F"])
+def test_numbers_that_no_loop_is_compiled_for_are_the_references(dtype):
+    x, g, c = (np.asarray(real(*shape) * 2, dtype) for shape in ((60, 90), (60, 90), (90,)))
+    image, out = x.reshape(3, 6, 10, 30), np.zeros(9000, dtype)
+    w, y = np.ones((2, 2, 30, 5), dtype), np.ones((3, 5, 9, 5), dtype)
+    geometry = (1, 1), (0, 0), (1, 1)
+    for name, *args in (
+        ("leaky", g, x.real, 0.25),
+        ("moments", x),
+        ("column_sums", x),
+        ("affine", x, c, c),
+        ("norm_sums", g, x, c, c),
+        ("norm_grad", g, x, c, c, c, c, c),
+        ("gemm", x, x.T),
+        ("conv", image, w, (5, 9), *geometry),
+        ("conv_transpose", y, w, (6, 10), *geometry),
+        ("conv_filter", image, y, (2, 2), *geometry),
+        ("bernoulli", out, 0.5, 2, *KEY),
+    ):
+        ours, plain = (getattr(k, name)(*args) for k in (cpu, reference))
+        ours, plain = (out.copy(), reference.bernoulli(*args) or out) if ours is None else (ours, plain)
+        for a, b in zip(*(r if isinstance(r, tuple) else (r,) for r in (ours, plain)), strict=True):
+            assert a.dtype == b.dtype and a.shape == b.shape, name
+            np.testing.assert_array_equal(a, b, name)
+
+
+def test_no_rows_and_no_columns():
+    for x in (np.zeros((0, 5000), "f4"), np.zeros((5000, 0), "f4")):
+        c = np.ones(x.shape[1], "f4")
+        assert cpu.column_sums(x).tolist() == cpu.norm_sums(x, x, c, c)[1].tolist() == [0] * len(c)
+        assert cpu.affine(x, c, c).shape == cpu.norm_grad(x, x, c, c, c, c, c).shape == x.shape
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            assert np.isnan(cpu.moments(x)[0]).all() and len(cpu.moments(x)[1]) == len(c)
+
+
+def test_a_gradient_of_another_shape_is_not_read_beyond_its_end():
+    p, short = np.ones(5000, "f4"), np.ones(3, "f4")
+    with pytest.raises(ValueError, match="broadcast"):
+        cpu.lerp(p, short, 0.5)
+    with pytest.raises(ValueError, match="broadcast"):
+        cpu.leaky(short, p, 0.5)
+    assert (p == 1).all()
+
+
 def run(case):  # everything that it returns and changes, as bytes
     args = [a.copy("K") if isinstance(a, np.ndarray) else a for a in case.args]
     result = getattr(cpu, case.name)(*args)

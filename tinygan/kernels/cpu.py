@@ -11,7 +11,7 @@ import numpy as np
 
 from . import direct, reference, spectral
 from .host import contiguous, dense, elementwise, empty_like, flat, like  # noqa: F401
-from .jit import jit
+from .jit import TYPES, jit
 from .memory import empty
 from .product import gemm  # noqa: F401
 from .reference import col2im, im2col, index_add  # noqa: F401  (the first two for whoever asks; index_add is as good as a loop)
@@ -42,13 +42,18 @@ def conv_filter(x, y, size, stride, padding, dilation):
 def _route(a, b, image, filters, size, stride, padding, dilation):
     """The module whose conv, conv_transpose and conv_filter serve arrays a and b best: with the fewest multiplications."""
     (n, h, w, c), (kh, kw, _, o), positions = image, filters, size[0] * size[1]
-    if not a.size * b.size or a.dtype != b.dtype or a.dtype.char not in "fd":
+    if not a.size * b.size or a.dtype != b.dtype or a.dtype not in TYPES:
         return reference
     if a.dtype.char == "d" or stride != (1, 1) or dilation != (1, 1):
         return direct
     numbers = 1.5 * math.prod(spectral.periods((h, w), padding))  # three for a frequency and its conjugate
     through = numbers * (n * h * w * c + n * positions * o + kh * kw * c * o + n * c * o)
     return spectral if 2 * through < n * positions * kh * kw * c * o else direct
+
+
+def _plain(x):
+    """Whether NumPy alone is as fast, with few numbers, or all there is: for float16, integers."""
+    return x.size < SMALL or x.dtype not in TYPES
 
 
 def _leaky(start, stop, x, at, slope, out):
@@ -61,7 +66,7 @@ _leaky = jit(_leaky)
 
 
 def leaky(x, at, slope):
-    if at.size < SMALL:
+    if _plain(at) or x.dtype not in TYPES:
         return reference.leaky(x, at, slope)
     at = at if dense(at) else contiguous(at)
     out = empty_like(at)
@@ -86,7 +91,7 @@ _moments = jit(_moments)
 
 
 def moments(x):
-    if x.size < SMALL:
+    if _plain(x):
         return reference.moments(x)
     x, rows = contiguous(x), len(x)
     total, square = np.zeros((2, BLOCKS, x.shape[1]), x.dtype)
@@ -107,7 +112,7 @@ _column_sums = jit(_column_sums)
 
 
 def column_sums(x):
-    if x.size < SMALL:
+    if _plain(x):
         return reference.column_sums(x)
     rows, c = x.shape
     fold = math.gcd(rows, 64) if c < 16 else 1  # so many rows side by side: the inner loop should be long
@@ -126,7 +131,7 @@ _affine = jit(_affine)
 
 
 def affine(x, scale, shift):
-    if x.size < SMALL:
+    if _plain(x):
         return reference.affine(x, scale, shift)
     out = empty(x.shape, x.dtype)
     split(_affine, len(x), x.size, contiguous(x), scale, shift, out)
@@ -146,7 +151,7 @@ _norm_sums = jit(_norm_sums)
 
 
 def norm_sums(g, x, mean, inv):
-    if x.size < SMALL:
+    if _plain(x):
         return reference.norm_sums(g, x, mean, inv)
     sum_g, sum_gx = np.zeros((2, BLOCKS, x.shape[1]), x.dtype)
     split(_norm_sums, BLOCKS, x.size, contiguous(g), contiguous(x), mean, inv, sum_g, sum_gx)
@@ -163,7 +168,7 @@ _norm_grad = jit(_norm_grad)
 
 
 def norm_grad(g, x, mean, inv, weight, sum_g, sum_gx):
-    if x.size < SMALL:
+    if _plain(x):
         return reference.norm_grad(g, x, mean, inv, weight, sum_g, sum_gx)
     scale = weight * inv  # scale * (g - sum_g/rows - (x - mean) * inv * sum_gx/rows), gathered by power of x
     slope = -scale * inv * sum_gx / len(x)
@@ -252,6 +257,6 @@ _bernoulli = jit(_bernoulli)
 
 
 def bernoulli(out, p, scale, key, draw, step):
-    if not out.flags.c_contiguous:
+    if not out.flags.c_contiguous or out.dtype not in TYPES:
         return reference.bernoulli(out, p, scale, key, draw, step)
     split(_bernoulli, out.size, out.size, bits(out.size, key, draw, step), out.reshape(-1), np.float32(p), out.dtype.type(scale))

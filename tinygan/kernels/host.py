@@ -34,8 +34,8 @@ def empty_like(x, dtype=None):
 
 
 def like(g, x):
-    """g laid out in memory as the dense x is."""
-    if g.strides == x.strides:
+    """g laid out in memory as the dense x is, and with its shape."""
+    if g.strides == x.strides and g.shape == x.shape:
         return g
     out = empty_like(x)
     out[...] = g

@@ -10,11 +10,14 @@ import pkgutil
 import warnings
 
 import numba
+import numpy as np
 from numba.core.caching import FunctionCache
 from numba.core.sigutils import normalize_signature
 
 if numba.config.DISABLE_JIT:
     raise ImportError("NUMBA_DISABLE_JIT is set")
+
+TYPES = np.dtype("f4"), np.dtype("f8")  # that loops are compiled for: no others, nor other bytes
 
 
 def jit(f):
@@ -57,12 +60,12 @@ class _Cache(FunctionCache):
 _warned = []
 
 
-def _warn(error, path="every folder that it could be in"):
+def _warn(error, *path):
     if not _warned:
         _warned.append(error)
         warnings.warn(
-            f"tinygan: the cache of compiled loops in {path} cannot be used "
-            f"({type(error).__name__}: {error}): they are compiled in this process, for some seconds. "
-            "Delete its .nbi and .nbc files, or set NUMBA_CACHE_DIR to a folder that can be written to",
+            "tinygan: loops are compiled in this process, for some seconds, since those compiled "
+            f"before cannot be kept or used ({type(error).__name__}: {error}). Delete .nbi and "
+            f".nbc files there {path}, or set NUMBA_CACHE_DIR to a folder that can be written to",
             stacklevel=2,
         )

@@ -10,7 +10,7 @@ taps within a patch, in an image with its padding: a convolution is a product wh
 import numpy as np
 
 from .host import dense, flat
-from .jit import jit
+from .jit import TYPES, jit
 from .memory import empty, kept
 from .threads import CORES, split
 from .vectors import BYTES, ROWS, tile, turn
@@ -113,7 +113,7 @@ _some_blocks = jit(_some_blocks)
 
 def gemm(a, b, out=None):
     m, k, n, kind = *a.shape[-2:], b.shape[-1], a.dtype
-    if not (1 < k == b.shape[-2] and m * n * k >= SMALL and kind == b.dtype and kind.char in "fd" and max(a.ndim, b.ndim) < 4):
+    if not (1 < k == b.shape[-2] and m * n * k >= SMALL and kind == b.dtype and kind in TYPES and max(a.ndim, b.ndim) < 4):
         return (np.multiply if k == b.shape[-2] == 1 else np.matmul)(a, b, out=out)
     if m < ROWS <= n and out is None:  # B would be packed for too few rows
         return gemm(b.swapaxes(-1, -2), a.swapaxes(-1, -2)).swapaxes(-1, -2)
