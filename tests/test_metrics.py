@@ -165,6 +165,59 @@ def test_kl_score_and_histogram_by_hand():
     np.testing.assert_allclose(judge.histogram(np.array([[0.2, 0.8, 0], [0.9, 0.1, 0], [0, 1, 0]])), [1 / 3, 2 / 3, 0])
 
 
+# What is asked of every set of points
+
+
+NAN = np.array([[1.0, 2.0], [np.nan, 0.0], [3.0, np.inf], [0.0, 0.0]] * 10)
+FINE = points(12, 40, 2)
+SETS = {  # a function of distances, and its arguments with two sets of points
+    "gaussian": lambda x, y: (x,),
+    "kid": lambda x, y: (x, y),
+    "radii": lambda x, y: (x, 3),
+    "membership": lambda x, y: (x, y, np.ones(len(y))),
+    "nearest": lambda x, y: (x, y),
+    "copies": lambda x, y: (x[:, 0], y[:, 0]),
+    "sliced_wasserstein": lambda x, y: (x, y),
+    "score": lambda x, y: (x,),
+}
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_points_that_are_not_finite_are_named_and_counted(name):
+    f, wrong = getattr(distances, name), 10 if name == "copies" else 20
+    with pytest.raises(ValueError, match=rf"^{name}: {wrong} of the 40 rows of (\w+) hold NaN or infinity.*\1\[np.isfinite"):
+        f(*SETS[name](NAN, FINE))
+    if len(SETS[name](FINE, FINE)) > 1 and name != "radii":
+        with pytest.raises(ValueError, match=rf"^{name}: {wrong} of the 40 rows of (y|centres|held_out) hold"):
+            f(*SETS[name](FINE, NAN))
+    f(*SETS[name](NAN[np.isfinite(NAN).all(1)], FINE))
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_no_points_are_an_error_that_says_so(name):
+    with pytest.raises(ValueError, match=f"^{name}: .* must be .n, d. with n of"):
+        getattr(distances, name)(*SETS[name](FINE[:0], FINE))
+    if name in ("kid", "membership", "nearest", "sliced_wasserstein"):
+        with pytest.raises(ValueError, match=rf"^{name}: .*\(40, 2\) and \w+ \(40, 1\)"):
+            getattr(distances, name)(*SETS[name](FINE, FINE[:, :1]))
+        with pytest.raises(ValueError, match=rf"^{name}: y must|^{name}: centres must"):
+            getattr(distances, name)(*SETS[name](FINE, FINE[:, 0]))
+
+
+def test_other_wrong_arguments_of_the_measures():
+    (mean, cov), (other, _) = distances.gaussian(FINE), distances.gaussian(FINE + 1)
+    with pytest.raises(ValueError, match="frechet: 2 of the 2 rows of cov hold NaN"):
+        distances.frechet(mean, cov * np.nan, other, cov)
+    with pytest.raises(ValueError, match=r"frechet: .*mean \(1, 2\).*other_mean \(1, 1\)"):
+        distances.frechet(mean, cov, other[:1], cov)
+    with pytest.raises(ValueError, match="radii: k must be 1 or more, got 0"):
+        distances.radii(FINE, 0)
+    with pytest.raises(ValueError, match=r"membership: 40 centres .*squared_radii, got \(3,\)"):
+        distances.membership(FINE, FINE, np.ones(3))
+    with pytest.raises(ValueError, match="histogram: 1 of the 2 rows of probabilities"):
+        judge.histogram(np.array([[0.5, 0.5], [np.nan, 1]]))
+
+
 # The judge
 
 
@@ -235,6 +288,16 @@ def test_real_digits_pass_and_worse_ones_are_worse(halves):
 def test_the_judge_wants_images_in_the_houses_form(halves, wrong):
     with pytest.raises(ValueError, match=r"Judge: needs images \(n, 1, 28, 28\) of floats"):
         halves[0](wrong)
+
+
+@pytest.mark.parametrize("judged", [lambda judge: judge, lambda judge: Judge])
+def test_samples_of_a_model_that_diverged_are_counted(judged, halves):
+    images = IMAGES[:30].copy()
+    images[3, 0, 5, 5], images[7:9] = np.inf, np.nan
+    with pytest.raises(ValueError, match="^Judge: 3 of the 30 rows of images hold NaN or infinity"):
+        judged(halves[0])(images)
+    with pytest.raises(ValueError, match="^Judge: images must be .* got .0, 784.$"):
+        judged(halves[0])(images[:0])
 
 
 # The command

@@ -10,8 +10,27 @@ from .. import kernels, random
 BLOCK = 250  # rows of a matrix of distances that are held at once: 20 MB against 10,000 points
 
 
+def check(name, least=1, **sets):
+    """ValueError unless the sets of points are arrays (n, d) of finite numbers, n >= least, one d."""
+    for which, x in sets.items():
+        if x.ndim != 2 or len(x) < least:
+            wanted = f"must be (n, d) with n of {least} or more"
+            raise ValueError(f"{name}: {which} {wanted}, got {x.shape}")
+        wrong = int((~np.isfinite(x).all(1)).sum())
+        if wrong:
+            raise ValueError(
+                f"{name}: {wrong} of the {len(x)} rows of {which} hold NaN or infinity, as a model "
+                "that diverged makes them: judge an earlier checkpoint, or the other rows alone, "
+                f"{which}[np.isfinite({which}).all(1)]"
+            )
+    if len({x.shape[1] for x in sets.values()}) > 1:
+        shapes = " and ".join(f"{which} {x.shape}" for which, x in sets.items())
+        raise ValueError(f"{name}: points need as many coordinates on both sides, got {shapes}")
+
+
 def gaussian(x):
     """The mean (d,) and covariance (d, d) of points (n, d), n > 1."""
+    check("gaussian", 2, x=x)
     return x.mean(0, dtype=np.float64), np.atleast_2d(np.cov(x, rowvar=False, dtype=np.float64))
 
 
@@ -20,6 +39,8 @@ def frechet(mean, cov, other_mean, other_cov):
 
     The trace of (C C')^(1/2) is the sum of the singular values of C^(1/2) C'^(1/2). Estimates fall with the number of points.
     """
+    given = {"mean": mean[None], "cov": cov, "other_mean": other_mean[None], "other_cov": other_cov}
+    check("frechet", **given)
     root = np.linalg.norm(_sqrt(cov) @ _sqrt(other_cov), "nuc")
     return float(((mean - other_mean) ** 2).sum() + np.trace(cov) + np.trace(other_cov) - 2 * root)
 
@@ -35,6 +56,7 @@ def kid(x, y, subsets=10, size=1000, seed=0):
     The mean over disjoint random subsets of at most `size` points of the squared MMD, unbiased (Gretton 2012, equation 3), with
     the kernel (x.y / d + 1)^3. It is 0 on average for equal distributions, and so may be negative.
     """
+    check("kid", x=x, y=y)
     size = min(size, len(x) // subsets, len(y) // subsets)
     if size < 2:
         raise ValueError(f"kid: {subsets} subsets need {2 * subsets} points or more, got {len(x)} and {len(y)}")
@@ -64,6 +86,9 @@ def _blocks(x, y):
 
 def radii(x, k):
     """The squared distance of each of the points (n, d) to its k-th nearest neighbour among the others, (n,)."""
+    check("radii", x=x)
+    if k < 1:
+        raise ValueError(f"radii: k must be 1 or more, got {k}")
     if len(x) <= k:
         raise ValueError(f"radii: {k} neighbours need more than {k} points, got {len(x)}")
     out = np.empty(len(x))
@@ -80,6 +105,10 @@ def membership(points, centres, squared_radii):
     a ball, and recall is precision with the roles exchanged (Kynkäänniemi 2019, equations 1 and 2, k = 3); density is the number
     of balls a sample lies in, over k, coverage the share of balls with a sample in them (Naeem 2020, section 3.2, k = 5).
     """
+    check("membership", points=points, centres=centres)
+    if squared_radii.shape != (len(centres),):
+        wanted = f"{len(centres)} centres need as many squared_radii"
+        raise ValueError(f"membership: {wanted}, got {squared_radii.shape}")
     balls, inside = np.empty(len(points), np.int64), np.zeros(len(centres), np.int64)
     for rows, squared in _blocks(points.astype(np.float64), centres.astype(np.float64)):
         hits = squared <= squared_radii
@@ -90,6 +119,7 @@ def membership(points, centres, squared_radii):
 
 def nearest(x, y):
     """For each row of x (n, d) the index of the nearest row of y (m, d), and their distance, exact: 0 for a copy."""
+    check("nearest", x=x, y=y)
     x, y = x.astype(np.float32, copy=False), y.astype(np.float32, copy=False)
     index = np.concatenate([squared.argmin(1) for _, squared in _blocks(x, y)])
     return index, np.sqrt(((x - y[index]) ** 2).sum(1))
@@ -101,6 +131,7 @@ def copies(samples, held_out):
     The ratio of their medians (near 1: as far as what is unseen; near 0: copies), and the share of samples nearer than all but
     1 % of the held-out points: 0.01 where nothing was copied. To compare these three sets is Meehan 2020's idea.
     """
+    check("copies", samples=samples[:, None], held_out=held_out[:, None])
     ratio = np.median(samples) / np.median(held_out)
     return float(ratio), float((samples < np.quantile(held_out, 0.01)).mean())
 
@@ -110,6 +141,7 @@ def sliced_wasserstein(x, y, projections=256, seed=0):
 
     Of sets that differ in size only as many points are used as the smaller one has.
     """
+    check("sliced_wasserstein", x=x, y=y)
     n = min(len(x), len(y))
     directions = random.Generator(seed).normal((x.shape[1], projections))
     directions /= np.linalg.norm(directions, axis=0)
@@ -119,6 +151,7 @@ def sliced_wasserstein(x, y, projections=256, seed=0):
 
 def score(probabilities):
     """exp(mean KL(p(y|x) || p(y))), from 1 to the number of classes (Salimans 2016, section 4), of (n, classes)."""
+    check("score", probabilities=probabilities)
     p = probabilities.astype(np.float64)
     return float(np.exp(kl(p, p.mean(0)).mean()))
 

@@ -6,6 +6,7 @@ The classifier was trained by tinygan on MNIST's 60,000 training digits (bench/t
 
 import hashlib
 import io
+import math
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,7 @@ class Judge:
 
     def __init__(self, real, device="cpu"):
         self.device, self.net = device, frozen().to(device)
-        self.pixels, (self.features, probabilities) = _rows(real), self.look(real)
+        (self.features, probabilities), self.pixels = self.look(real), _rows(real)
         self.gaussian, self.classes = distances.gaussian(self.features), histogram(probabilities)
         self.radii = {k: distances.radii(self.features, k) for k in (3, 5)}
 
@@ -65,6 +66,7 @@ class Judge:
         """The classifier's features (n, 64) and class probabilities (n, 10) of the images, on the host."""
         if images.shape[1:] != (1, 28, 28) or images.dtype.kind != "f":
             raise ValueError(f"Judge: needs images (n, 1, 28, 28) of floats in [-1, 1], got {describe(images)}")
+        distances.check("Judge", images=_rows(images))
         seen = []
         with no_grad():
             for i in range(0, len(images), 500):
@@ -101,8 +103,9 @@ class Judge:
 
 def histogram(probabilities):
     """The share of images (n, classes) whose most probable class is each of them, (classes,)."""
+    distances.check("histogram", probabilities=probabilities)
     return np.bincount(probabilities.argmax(1), minlength=probabilities.shape[1]) / len(probabilities)
 
 
 def _rows(images):
-    return devices.to_host(images).reshape(len(images), -1)
+    return devices.to_host(images).reshape(len(images), math.prod(images.shape[1:]))
