@@ -63,7 +63,7 @@ class Torch:
         return torch.randn(n, self.latent), torch.rand(n)
 
     def adam(self, net, ours):
-        return torch.optim.Adam(net.parameters(), ours.lr, ours.betas, fused=self.tuned or None)
+        return torch.optim.Adam(net.parameters(), ours.lr, ours.param_groups[0]["betas"], fused=self.tuned or None)
 
     def follow(self, net):
         """The moving average of a network's floats begins."""
@@ -215,11 +215,12 @@ class Functional:
         return value, pullback(one)
 
     def adam(self, p, m, v, g, t, optimizer):
-        b1, b2 = optimizer.betas
+        options = optimizer.param_groups[0]
+        b1, b2 = options["betas"]
         m = {k: b1 * m[k] + (1 - b1) * g[k] for k in p}
         v = {k: b2 * v[k] + (1 - b2) * g[k] ** 2 for k in p}
-        rate, root = optimizer.lr / (1 - b1**t), (1 - b2**t) ** -0.5
-        return {k: p[k] - rate * m[k] / (v[k] ** 0.5 * root + optimizer.eps) for k in p}, m, v
+        rate, root = options["lr"] / (1 - b1**t), (1 - b2**t) ** -0.5
+        return {k: p[k] - rate * m[k] / (v[k] ** 0.5 * root + options["eps"]) for k in p}, m, v
 
     def bce(self, x, t):
         return self.np.sum(self.np.logaddexp(zero, x) - t * x) / np.float32(len(x))

@@ -279,6 +279,10 @@ class RawModule:
             for x, (what, pointer, dtype) in zip(args, parameters):
                 if pointer:
                     values.append(_array(x, dtype, f"{name}({what})"))
+                elif dtype.kind == "V":  # a struct: CuPy passes a host array of one element by value
+                    if not isinstance(x, np.ndarray) or x.size != 1 or x.dtype.itemsize != dtype.itemsize:
+                        raise TypeError(f"{name}({what}): the kernel wants a struct of {dtype.itemsize} bytes")
+                    values.append(ctypes.create_string_buffer(x.tobytes()))
                 elif np.asarray(x).dtype != dtype:  # RawKernel passes what it is given, bit for bit
                     raise TypeError(f"{name}({what}): the kernel says {dtype}, got {np.asarray(x).dtype}")
                 else:
@@ -293,12 +297,19 @@ def _compile(code):
     expand = ["g++", "-x", "c++", "-E", "-P", "-D__global__=", "-D__device__=static", "-"]
     code = subprocess.run(expand, input=code, capture_output=True, text=True, check=True).stdout
     known, parameters, drivers = dict(C_TYPES), {}, ""
+    for name in re.findall(r"struct (\w+) \{", code):
+        source = f'{code}extern "C" unsigned long size() {{ return sizeof({name}); }}'
+        known[name] = f"V{ctypes.CDLL(build(SHIM + source)).size()}"
     for old, new in re.findall(r"typedef (\w+) (\w+);", code):
         known[new] = known[old]
     for name, text in re.findall(r'extern "C"\s+void (\w+)\(([^)]*)\)\s*\{', code):
         found = [re.fullmatch(r"(?:const )?([\w ]+?)\s*(\*?)\s*(\w+)", p.strip()).groups() for p in text.split(",")]
         parameters[name] = [(what, bool(star), np.dtype(known[kind])) for kind, star, what in found]
-        drivers += DRIVER.format(name=name, parameters=text, names=", ".join(what for _, _, what in found))
+        structs = {what for what, _, dtype in parameters[name] if dtype.kind == "V"}
+        for what in structs:
+            text = re.sub(rf"\b{what}\b", f"*{what}", text)
+        names = ", ".join(f"*{what}" if what in structs else what for _, _, what in found)
+        drivers += DRIVER.format(name=name, parameters=text, names=names)
     return ctypes.CDLL(build(SHIM + code + drivers)), parameters
 
 

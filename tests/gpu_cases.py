@@ -28,13 +28,12 @@ class Case:
 
     def check(self, gpu, to_gpu, to_host):
         """to_gpu copies an array to the device, with its layout; to_host copies one back."""
-        ours, theirs = _copied(self.args, lambda a: a.copy("K")), _copied(self.args, to_gpu)
+        ours, theirs = copied(self.args, lambda a: a.copy("K")), copied(self.args, to_gpu)
         expected, result = getattr(reference, self.name)(*ours), to_host(getattr(gpu, self.name)(*theirs))
         if expected is not None:
             self.compare(result, expected)
-        for a, b in zip(ours, theirs):
-            if isinstance(a, np.ndarray):
-                self.compare(to_host(b), a)
+        for a, b in zip(arrays(ours), arrays(theirs)):
+            self.compare(to_host(b), a)
 
     def compare(self, result, expected):
         if isinstance(expected, tuple):
@@ -45,8 +44,12 @@ class Case:
             np.testing.assert_allclose(result, expected, rtol=self.rtol, atol=self.rtol)
 
 
-def _copied(x, copy):
-    return tuple(_copied(i, copy) for i in x) if isinstance(x, tuple) else copy(x) if isinstance(x, np.ndarray) else x
+def arrays(x):
+    return [a for i in x for a in arrays(i)] if isinstance(x, tuple) else [x] if hasattr(x, "dtype") else []
+
+
+def copied(x, copy):
+    return tuple(copied(i, copy) for i in x) if isinstance(x, tuple) else copy(x) if isinstance(x, np.ndarray) else x
 
 
 def _cases(dtype):
@@ -91,14 +94,17 @@ def _cases(dtype):
     yield from (case("moments", whole(16, 300)), case("column_sums", whole(16, 300)))
     yield case("affine", whole(9, 5), whole(5), whole(5))
     yield case("norm_sums", whole(40, 300), whole(40, 300), whole(300), np.exp2(whole(300) % 4))
-    for beta1 in (0.0, 0.5):
-        p, g = image, np.ascontiguousarray(image[::-1])  # g lies otherwise than p, m and v
-        state = np.moveaxis(real(2, 4, 4, 3), 3, 1), abs(np.moveaxis(real(2, 4, 4, 3), 3, 1))
-        yield case("adam", p, g, *state, np.array([1e-3]), np.array([10]), beta1, 0.999, 1e-8, rtol=near)
-    first = np.zeros(3, dtype), np.zeros(3, dtype), np.array([1e-3]), np.array([1])
-    yield case("adam", real(3), real(3), *first, 0.9, 0.999, 1e-8, rtol=near)
-    yield case("lerp", image, real(*image.shape), np.array(0.25), rtol=near)
-    yield case("lerp", whole(4), whole(4), np.array(0.5))
+    for shapes in ([(2, 4, 4, 3), (), (0,), (5,), (1, 3000), (41, 50)], [(3,)] * 200):  # more than one launch takes
+        ps = tuple(np.moveaxis(real(*s), 3, 1) if len(s) == 4 else real(*s) for s in shapes)
+        grads = tuple(np.ascontiguousarray(a[::-1]) if a.ndim else a for a in ps)  # some lie otherwise than p, m and v
+        ms, vs, peaks = (tuple(np.asarray(f(a)) for a in ps) for f in (np.negative, np.abs, np.square))
+        steps, rate = np.arange(1, 1 + len(ps)) ** 3, np.array(1e-3)
+        for beta1, amsgrad in ((0.0, [peaks]), (0.5, [])):
+            yield case("adam", ps, grads, ms, vs, rate, steps, beta1, 0.999, 1e-8, *amsgrad, rtol=near)
+        yield case("lerp", ps, grads, np.array(0.25), rtol=near)
+    sparse = real(6, 5)[:, ::2], real(5, 12)[::2, ::2].T, real(6, 3), abs(real(3, 6).T)
+    yield case("adam", *((a,) for a in sparse), rate, steps[:1], 0.9, 0.999, 1e-8, rtol=near)
+    yield case("lerp", (whole(4),), (whole(4),), np.array(0.5))
     yield case("index_add", np.zeros((4, 3), dtype), np.array([1, 3, 1]), whole(3, 3))
     yield case("index_add", np.zeros((4, 3), dtype), (slice(None), np.array([2, 2])), whole(4, 2))
     for shape in ((1,), (3, 2, 5), (1030,), (0,)):
@@ -111,6 +117,8 @@ def _cases(dtype):
 
 
 CASES = [case for dtype in ("float32", "float64") for case in _cases(dtype)]
+both = tuple(np.arange(7, dtype=dtype) for dtype in ("float32", "float64", "float32"))
+CASES.append(Case("lerp", (both, tuple(2 * a for a in both), np.array(0.5))))
 
 ONES, PI = 0xFFFFFFFF, (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344, 0xA4093822, 0x299F31D0)
 VECTORS = [  # counter, key, output: the known answers published with Random123
@@ -148,7 +156,7 @@ def trained(name, where, steps=4, wrap=lambda step: step, watch=lambda: None):
     random.manual_seed(0)
     model = MODELS[name](device=where)
     for optimizer in model.optimizers:
-        optimizer.eps = 1e-3  # a bias before batch normalisation has gradient 0: do not blow up its rounding
+        optimizer.param_groups[0]["eps"] = 1e-3  # a bias before batch normalisation has gradient 0: do not blow up its rounding
     random.default.seek(1)
     real = np.random.default_rng(0).uniform(-1, 1, (steps, 4 if "5x5" not in name else 2, 1, 28, 28)).astype(np.float32)
     step, history, seen, batches = wrap(model.step), [], [], [device.to(batch, where) for batch in real]

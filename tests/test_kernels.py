@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from gpu_cases import CASES, VECTORS, Case
+from gpu_cases import CASES, VECTORS, Case, arrays, copied
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,8 +43,7 @@ def large(dtype):
     near = 2e-6 if dtype == "float32" else 2e-13
 
     def case(name, *args, rtol=0.0):
-        args = (a.astype(dtype) if isinstance(a, np.ndarray) and a.size > 1 else a for a in args)
-        return Case(name, tuple(args), rtol, dtype)
+        return Case(name, copied(args, lambda a: a.astype(dtype) if a.size > 1 else a), rtol, dtype)
 
     for n in (1, 37):
         for size, kernel, *geometry in (STRIDED, SIDEWAYS, OUTSIDE, APART):
@@ -72,8 +71,11 @@ def large(dtype):
     for shape in ((5,), (3, 7, 11, 19), (5, 7, 31, 33)):
         state = [channels_last(a) if a.ndim == 4 else a for a in (real(*shape), real(*shape), abs(real(*shape)))]
         for t, g in ((1, state[0][::-1]), (1000, np.ascontiguousarray(state[1] * 2))):
-            yield case("adam", state[0], g, *state[1:], np.array([1e-3]), np.array([t]), 0.5, 0.999, 1e-8, rtol=near)
-        yield from (case("lerp", state[0], state[1], 0.25, rtol=near), case("lerp", whole(*shape), whole(*shape)[::-1], 0.5))
+            p, g, m, v, peak = ((a,) for a in (state[0], g, *state[1:], abs(state[1])))
+            for amsgrad in ([], [peak]):
+                yield case("adam", p, g, m, v, np.array(1e-3), np.array([t]), 0.5, 0.999, 1e-8, *amsgrad, rtol=near)
+        yield case("lerp", (state[0],), (state[1],), np.array(0.25), rtol=near)
+        yield case("lerp", (whole(*shape),), (whole(*shape)[::-1],), np.array(0.5))
     sizes = (60, 70, 50), (300, 70, 200), (7, 300, 300), (1, 600, 701), (100, 1, 3000), (61, 530, 19), (61, 530, 70)
     for m, k, n in (*sizes, (800, 530, 1), (61, 1500, 333)):
         a, b = whole(m, k), whole(k, n)
@@ -166,21 +168,26 @@ def test_warnings_of_large_operations_follow_the_callers_errstate():
         assert np.isnan(ops.sqrt(x)).all()
 
 
-ROW, EVERY, STEP, RATE = np.broadcast_to(whole(1, 100), (100, 100)), (slice(None), slice(None, None, 2)), KEY[2], np.array([0.1])
+ROW, EVERY = np.broadcast_to(whole(1, 100), (100, 100)), (slice(None), slice(None, None, 2))
+NUMBERS = np.array(0.1), KEY[2], 0.5, 0.9, 1e-8  # lr, steps, betas, eps
 SPARSE = [  # a function and its arguments, of which some do not fill their memory, or share it among their elements
     ("leaky", lambda x: (x, ROW, 0.5)),
     ("leaky", lambda x: (ROW, ROW, 0.5)),
-    ("lerp", lambda x: (x.repeat(2, 1)[EVERY], x[::-1], 0.5)),
-    ("adam", lambda x: (x.repeat(2, 1)[EVERY], x[::-1], x * 0, x * 0, RATE, STEP, 0.5, 0.9, 1e-8)),
+    ("lerp", lambda x: ([x.repeat(2, 1)[EVERY]], [x[::-1]], 0.5)),
+    ("adam", lambda x: ([x.repeat(2, 1)[EVERY]], [x[::-1]], [x * 0], [x * 0], *NUMBERS)),
+    ("adam", lambda x: ([x.repeat(2, 1)[EVERY]], [x[::-1]], [x * 0], [x * 0], *NUMBERS, [x * 2])),
+    ("adam", lambda x: ([x], [x[::-1]], [x * 0], [x * 0], *NUMBERS, [x.T * 2])),
     ("bernoulli", lambda x: (x.T, 0.5, 2, *KEY)),
 ]
 
 
-@pytest.mark.parametrize("name, make", SPARSE, ids=[name for name, _ in SPARSE])
+@pytest.mark.parametrize("name, make", SPARSE, ids=[f"{name}{i}" for i, (name, _) in enumerate(SPARSE)])
 def test_layouts_that_do_not_fill_their_memory(name, make):
     (x, *ours), (y, *theirs) = make(np.eye(100) * 3 - 1), make(np.eye(100) * 3 - 1)
     a, b = getattr(cpu, name)(x, *ours), getattr(reference, name)(y, *theirs)
     np.testing.assert_allclose(x if a is None else a, y if b is None else b, rtol=1e-12)
+    if name == "adam":
+        np.testing.assert_allclose(ours[1:3] + ours[8:], theirs[1:3] + theirs[8:], rtol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", ["f2", ">f4", "i4", "g", "F"])
@@ -229,10 +236,8 @@ def test_a_gradient_of_another_shape_is_not_read_beyond_its_end():
 
 
 def run(case):  # everything that it returns and changes, as bytes
-    args = [a.copy("K") if isinstance(a, np.ndarray) else a for a in case.args]
-    result = getattr(cpu, case.name)(*args)
-    arrays = [*(result if isinstance(result, tuple) else [result]), *args]
-    return [a.tobytes() for a in arrays if isinstance(a, np.ndarray)]
+    args = copied(case.args, lambda a: a.copy("K"))
+    return [a.tobytes() for a in arrays((getattr(cpu, case.name)(*args), *args))]
 
 
 def test_results_do_not_depend_on_the_number_of_cores(monkeypatch):

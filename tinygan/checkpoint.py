@@ -44,6 +44,8 @@ def load(path, parts):
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as e:
         raise CheckpointError(f"{path}: not a whole tinygan checkpoint ({e}); delete it and train again") from None
     own = {f"{part}/{k}": a.shape for part, thing in parts.items() for k, a in thing.state_dict().items()}
+    for k in [k for k, a in arrays.items() if k.endswith("/step") and a.shape == (1,) and k in own]:
+        arrays[k] = np.broadcast_to(arrays[k], own[k])  # parameters once counted their steps together
     if own != {k: a.shape for k, a in arrays.items()}:
         differ = sorted(k for k in own | arrays if k not in own or k not in arrays or own[k] != arrays[k].shape)
         raise CheckpointError(f"{path}: belongs to another model ({len(differ)} arrays differ, the first is {differ[0]})")

@@ -43,7 +43,8 @@ def train(
     out, step, config = Path(out), step or model.step, config or {}
     (out / "samples").mkdir(parents=True, exist_ok=True)
     path, log_path = out / "checkpoint.npz", out / "log.jsonl"
-    rates, total, done, records, unread = [o.lr for o in model.optimizers], epochs * len(batches), 0, [], []
+    total, done, records, unread = epochs * len(batches), 0, [], []
+    rates = [(group, group["lr"]) for optimizer in model.optimizers for group in optimizer.param_groups]
     if resume:
         meta = checkpoint.load(path, model.parts())
         was = {"precision": "float32"} | meta["config"]  # checkpoints from before there was another do not say
@@ -93,8 +94,8 @@ def train(
     with open(log_path, "a") as log, _interruptible() as interrupted, _bar(total, done) as bar:
         while done < total:
             epoch, i = divmod(done, len(batches))
-            for optimizer, rate in zip(model.optimizers, rates):
-                optimizer.lr = rate * schedule(done / total)
+            for group, rate in rates:
+                group["lr"] = rate * schedule(done / total)
             losses = whole(batches.rows(epoch, i))
             unread.append({name: np.copy(ops.raw(value)) for name, value in losses.items()})  # a replay overwrites its results
             random.default.next_step()

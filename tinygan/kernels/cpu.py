@@ -177,24 +177,31 @@ def norm_grad(g, x, mean, inv, weight, sum_g, sum_gx):
     return out
 
 
-def _adam(start, stop, p, g, m, v, rate, beta1, beta2, root, eps):
+def _adam(start, stop, p, g, m, v, peak, rate, beta1, beta2, root, eps):
     p, g, m, v, one = p[start:stop], g[start:stop], m[start:stop], v[start:stop], p.dtype.type(1)
     for i in range(p.size):
         m[i] += (one - beta1) * (g[i] - m[i])
         v[i] += (one - beta2) * (g[i] * g[i] - v[i])
-        p[i] -= rate * m[i] / (math.sqrt(v[i]) * root + eps)
+        top = v[i]
+        if peak is not None:  # decided when compiled
+            at = word(start + i)
+            top = peak[at] = v[i] if not peak[at] >= v[i] else peak[at]  # NaN stays
+        p[i] -= rate * m[i] / (math.sqrt(top) * root + eps)
 
 
 _adam = jit(_adam)
 
 
-def adam(p, g, m, v, lr, step, beta1, beta2, eps):
-    if not (dense(p) and p.strides == m.strides == v.strides):
-        return reference.adam(p, g, m, v, lr, step, beta1, beta2, eps)
-    t, number = int(step[0]), p.dtype.type
-    rate, root = float(lr[0]) / (1 - beta1**t), (1 - beta2**t) ** -0.5
-    numbers = (number(n) for n in (rate, beta1, beta2, root, eps))
-    split(_adam, p.size, p.size, flat(p), flat(like(g, p)), flat(m), flat(v), *numbers)
+def adam(params, grads, ms, vs, lr, steps, beta1, beta2, eps, peaks=None):
+    rate = float(lr)
+    for i, (p, g, m, v, t) in enumerate(zip(params, grads, ms, vs, steps.tolist())):
+        peak = peaks[i] if peaks else None
+        if not dense(p) or any(a is not None and a.strides != p.strides for a in (m, v, peak)):
+            reference.adam([p], [g], [m], [v], lr, steps[i : i + 1], beta1, beta2, eps, peaks and [peak])
+            continue
+        peak = flat(peak) if peaks else None
+        numbers = map(p.dtype.type, (rate / (1 - beta1**t), beta1, beta2, (1 - beta2**t) ** -0.5, eps))
+        split(_adam, p.size, p.size, flat(p), flat(like(g, p)), flat(m), flat(v), peak, *numbers)
 
 
 def _lerp(start, stop, p, q, weight):
@@ -206,10 +213,12 @@ def _lerp(start, stop, p, q, weight):
 _lerp = jit(_lerp)
 
 
-def lerp(p, q, weight):
-    if not dense(p):
-        return reference.lerp(p, q, weight)
-    split(_lerp, p.size, p.size, flat(p), flat(like(q, p)), p.dtype.type(weight))
+def lerp(averages, values, weight):
+    for p, q in zip(averages, values):
+        if dense(p):
+            split(_lerp, p.size, p.size, flat(p), flat(like(q, p)), p.dtype.type(weight))
+        else:
+            reference.lerp([p], [q], weight)
 
 
 def _bits(start, stop, out, draw, low, high, k0, k1):

@@ -11,7 +11,8 @@ import math
 import cupy
 import numpy as np
 
-from .cuda import IMAGES, RANDOM
+from .cuda import IMAGES, MANY, RANDOM
+from .host import dense
 from .reference import column_sums, convolutions, elementwise, index_add  # noqa: F401  (np.add.at is cupy.add.at here; its sums have no order)
 
 empty, contiguous, Kernel = cupy.empty, cupy.ascontiguousarray, cupy.ElementwiseKernel
@@ -152,16 +153,6 @@ _norm_grad = Kernel(
     "norm_grad",
 )
 _leaky = Kernel("T x, T at, T slope", "T y", "y = !(at <= 0) ? x : slope == 0 ? (T)0 : slope * x", "leaky")
-_lerp = Kernel("T q, raw W weight", "T p", "p += (T)weight[0] * (q - p)", "lerp")
-_adam = Kernel(  # expm1(t * log(beta)) is beta^t - 1, to float32's last digit in float32
-    "T g, raw R lr, raw S step, T beta1, T beta2, T log1, T log2, T eps",
-    "T m, T v, T p",
-    """T t = step[0];
-    m += (1 - beta1) * (g - m);
-    v += (1 - beta2) * (g * g - v);
-    p -= (T)lr[0] / -expm1(t * log1) * m / (sqrt(v / -expm1(t * log2)) + eps);""",
-    "adam",
-)
 
 
 def norm_grad(g, x, mean, inv, weight, sum_g, sum_gx):
@@ -172,13 +163,54 @@ def leaky(x, at, slope):
     return _run(_leaky, cupy.empty_like(at), x, at, slope)
 
 
-def lerp(p, q, weight):
-    _run(_lerp, p, q, weight)
+def lerp(averages, values, weight):
+    _together("lerp", zip(averages, values), weight)
 
 
-def adam(p, g, m, v, lr, step, beta1, beta2, eps):
-    log1, log2 = (math.log(beta) if beta else -math.inf for beta in (beta1, beta2))
-    _run(_adam, p, g, lr, step, beta1, beta2, log1, log2, eps, m, v)
+def adam(params, grads, ms, vs, lr, steps, beta1, beta2, eps, peaks=None):
+    logs = (math.log(beta) if beta else -math.inf for beta in (beta1, beta2))
+    numbers = range(len(params))
+    rows = zip(params, ms, vs, peaks or [None] * len(params), numbers, grads)
+    _together("adam", rows, lr, steps, beta1, beta2, *logs, eps)
+
+
+MOST, CHUNK = 64, 2048  # tensors a launch, and elements a block
+Tensors = np.dtype([("at", "u8", (6, MOST)), ("size", "i8", MOST), ("first", "u4", MOST)])  # as in `cuda.MANY`
+
+
+def _together(name, rows, *args):
+    """One launch for all tensors of a dtype: for each a row of arrays of one shape, None or numbers; all change but the last.
+
+    args: arrays, and numbers in the tensors' dtype. Where a row does not lie in memory as its first array does, it is copied,
+    and what changes is copied back.
+    """
+    todo, back = {}, []
+    for row in rows:
+        model = row[0] if dense(row[0]) else contiguous(row[0])
+        laid = [a if a is None or isinstance(a, int) or a.strides == model.strides else _like(a, model) for a in row]
+        back += [(a, b) for a, b in zip(row[:-1], laid) if a is not b]
+        todo.setdefault(model.dtype, []).append(laid)
+    for dtype, laid in todo.items():
+        if dtype.char not in TYPES:
+            raise TypeError(f"{name}: needs float32 or float64, got {dtype}")
+        kernel, numbers = _kernel(MANY, name, dtype.char), [a if hasattr(a, "shape") else dtype.type(a) for a in args]
+        for i in range(0, len(laid), MOST):
+            table, blocks = np.zeros((), Tensors), 0  # an array of one element goes to the kernel by value
+            table["first"] = 0xFFFFFFFF
+            for j, row in enumerate(laid[i : i + MOST]):
+                table["at"][: len(row), j] = [a.data.ptr if hasattr(a, "data") else a or 0 for a in row]
+                table["size"][j], table["first"][j] = row[0].size, blocks
+                blocks += -(-row[0].size // CHUNK)
+            if blocks:
+                kernel((blocks,), (256, 1), (table, *numbers))
+    for a, b in back:
+        a[...] = b
+
+
+def _like(a, model):
+    out = cupy.empty_like(model)
+    out[...] = a
+    return out
 
 
 def _run(kernel, out, *args):

@@ -141,17 +141,23 @@ def norm_grad(g, x, mean, inv, weight, sum_g, sum_gx):
     return (weight * inv) * (g - sum_g / rows - (x - mean) * (inv * sum_gx / rows))
 
 
-def adam(p, g, m, v, lr, step, beta1, beta2, eps):
-    """One step of Adam in place on p, m, v (Kingma & Ba 2015, algorithm 1); `step`, already counted up, and `lr`: (1,)."""
-    m += (1 - beta1) * (g - m)
-    v += (1 - beta2) * (g * g - v)
-    t = int(step[0])
-    p -= float(lr[0]) / (1 - beta1**t) * m / (np.sqrt(v / (1 - beta2**t)) + eps)
+def adam(params, grads, ms, vs, lr, steps, beta1, beta2, eps, peaks=None):
+    """One step of Adam in place on the parameters p, m and v, lists of arrays (Kingma & Ba 2015, algorithm 1).
+
+    lr is an array () of float64, `steps` (n,) of int64: how many each of the n parameters has taken, with this one. peaks:
+    arrays for the largest v so far, which then stands for v (amsgrad: Reddi 2018).
+    """
+    for p, g, m, v, peak, t in zip(params, grads, ms, vs, peaks or vs, steps.tolist()):
+        m += (1 - beta1) * (g - m)
+        v += (1 - beta2) * (g * g - v)
+        np.maximum(peak, v, out=peak)
+        p -= float(lr) / (1 - beta1**t) * m / (np.sqrt(peak / (1 - beta2**t)) + eps)
 
 
-def lerp(p, q, weight):
-    """p += weight * (q - p), in place: the step of a moving average; `weight` is an array () on the device."""
-    p += p.dtype.type(weight) * (q - p)
+def lerp(averages, values, weight):
+    """p += weight * (q - p), in place, for lists of arrays p and q: a moving average's step; `weight` is an array () of float64."""
+    for p, q in zip(averages, values):
+        p += p.dtype.type(weight) * (q - p)
 
 
 def index_add(x, index, g):

@@ -1,0 +1,54 @@
+"""Clipping of gradients, between `backward` or `grad` and an optimizer's step."""
+
+import functools
+
+import numpy as np
+
+from .. import device
+from ..autograd import Tensor, describe
+
+
+def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=False):
+    """Scale gradients in place, all by one factor, so that the norm of them as one vector is at
+    most `max_norm`.
+
+    parameters: Tensors, whose `grad` is meant, or raw gradients such as `grad` gives; None is
+    passed over. norm_type: p, or inf for the largest element. Returns the norm that they had, a
+    raw float64 scalar. error_if_nonfinite: where that is infinite or NaN raise RuntimeError, with
+    nothing changed.
+    """
+    grads = _gradients("clip_grad_norm_", parameters, max_norm)
+    sizes = [np.abs(g).astype(np.float64) for g in grads if g.size]  # no overflow of the squares
+    if norm_type == np.inf:
+        total = functools.reduce(np.maximum, [a.max() for a in sizes], 0.0)
+    else:
+        total = sum((a**norm_type).sum() for a in sizes) ** (1 / norm_type)
+    if error_if_nonfinite and not np.isfinite(total):
+        raise RuntimeError(f"clip_grad_norm_: the norm is {total}; nothing was changed")
+    factor = np.minimum(max_norm / (total + 1e-6), 1)
+    for g in grads:
+        g *= factor.astype(g.dtype)
+    return total
+
+
+def clip_grad_value_(parameters, clip_value):
+    """Bring the elements of gradients, given as to `clip_grad_norm_`, into [-clip_value,
+    clip_value], in place.
+    """
+    for g in _gradients("clip_grad_value_", parameters, clip_value):
+        np.minimum(np.maximum(g, -clip_value), clip_value, out=g)
+
+
+def _gradients(name, parameters, limit):
+    """The raw arrays that are meant."""
+    if not limit >= 0:
+        raise ValueError(f"{name}: the limit must be at least 0, got {limit}")
+    lone, grads = isinstance(parameters, Tensor) or device.is_array(parameters), []
+    for p in [parameters] if lone else parameters:
+        g = p
+        if isinstance(p, Tensor) and p.op is None:
+            p.grad = g = np.asarray(p.grad) if isinstance(p.grad, np.generic) else p.grad
+        if g is not None and not device.is_array(g):
+            raise TypeError(f"{name}: needs leaves, or raw arrays to change, got {describe(g)}")
+        grads += [] if g is None else [g]
+    return grads

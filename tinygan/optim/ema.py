@@ -1,0 +1,41 @@
+"""A moving average of a network's weights: what a GAN draws its samples from."""
+
+import numpy as np
+
+from .. import kernels
+
+
+class EMA:
+    """An exponential moving average of one module's floats, parameters and buffers, kept in
+    another of the same kind.
+
+    While young it forgets faster: the decay of update t is min(decay, (1 + t) / (10 + t)), with t
+    counted on the device.
+    """
+
+    def __init__(self, average, module, decay=0.999):
+        if not 0 <= decay <= 1:
+            raise ValueError(f"EMA: decay must be from 0 to 1, got {decay}")
+        self.decay, state = decay, module.state_dict()
+        average.load_state_dict(state)
+        first = next(iter(state.values()), np.empty(0))
+        self._updates = np.zeros_like(first, shape=(1,), dtype=np.int64)
+        pairs = zip(average.state_dict().values(), state.values())
+        self.pairs = [(to, of) for to, of in pairs if to.dtype.kind == "f"]
+
+    def update(self):
+        """average += (1 - decay) * (module - average)."""
+        self._updates += 1
+        t = self._updates[0]
+        weight = 1 - np.minimum(self.decay, (1 + t) / (10 + t))
+        if self.pairs:
+            averages, values = zip(*self.pairs)
+            kernels.of(averages[0]).lerp(averages, values, weight)
+
+    def state_dict(self):
+        """The number of updates, the very memory; the average itself is its module's state."""
+        return {"updates": self._updates}
+
+    def load_state_dict(self, state_dict):
+        """Go on from there."""
+        self._updates[...] = np.asarray(state_dict["updates"], like=self._updates)

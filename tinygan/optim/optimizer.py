@@ -1,0 +1,224 @@
+"""What all optimizers share: parameter groups and their options, state, and a step that refuses
+before it moves anything. An algorithm adds what it remembers and how it changes one parameter.
+"""
+
+import collections.abc
+import itertools
+import math
+
+import numpy as np
+
+from .. import device
+from ..autograd import Tensor, describe
+
+
+class ParameterGroup(collections.abc.Mapping):
+    """One of `param_groups`, as in PyTorch: "params", and the options that hold for them, which
+    are checked when they are set.
+
+    A captured GPU step reads the learning rate where it lies, on the device, and so is told of a
+    new one; the other options are those of its recording.
+    """
+
+    def __init__(self, kind, state, place, contents):
+        self.kind, self.state, self.place, self.contents = kind, state, place, contents
+
+    def __getitem__(self, name):
+        return float(self.state["lr"][self.place]) if name == "lr" else self.contents[name]
+
+    def __setitem__(self, name, value):
+        self.contents[name] = value = _checked(self.kind, name, value, self.contents)
+        if name == "lr":
+            self.state["lr"][self.place] = value
+
+    def __iter__(self):
+        return iter(self.contents)
+
+    def __len__(self):
+        return len(self.contents)
+
+
+def _checked(kind, name, value, known):
+    """The value of an option in Python's numbers (NumPy's would promote float32), if sensible."""
+    if name not in known:
+        raise ValueError(f"{kind.__name__} has no option {name!r}: it has {', '.join(known)}")
+    pair, top = isinstance(known[name], tuple), 1 if name == "betas" else math.inf
+    numbers = [v.item() if hasattr(v, "item") else v for v in (value if pair else [value])]
+    if len(numbers) != 1 + pair or not all(0 <= v < top for v in numbers):
+        wanted = "two numbers from 0 to below 1" if pair else "a finite number of at least 0"
+        raise ValueError(f"{kind.__name__}: {name} must be {wanted}, got {value}")
+    return tuple(numbers) if pair else numbers[0]
+
+
+class Optimizer:
+    """Base: `update(p, g, *slots, lr, t, options)` changes the array p of one parameter in place,
+    given its gradient g.
+
+    params: Tensors, or (name, Tensor) pairs as from `named_parameters()`, or dicts of "params" and
+    the options that differ from the defaults. defaults: {option: value}. `step` itself sees to
+    `maximize`, which turns g around, and to `weight_decay` w, which adds w * p to g or, with
+    `decoupled_weight_decay`, takes lr * w * p from p. slots: the names of the arrays remembered
+    for each parameter, each with the option that asks for it (None: always); `update` gets None
+    for one that is not. lr and t, how many steps this parameter has taken, are scalars on its
+    device, float64 and int64.
+    """
+
+    slots = {}
+
+    def __init__(self, params, defaults):
+        kind = type(self)
+        self.params, self.param_groups, self.state, self._made = [], [], {}, []
+        options = {k: v for k, v in defaults.items() if k not in ("self", "params", "__class__")}
+        self.defaults = {k: _checked(kind, k, v, options) for k, v in options.items()}
+        lone = isinstance(params, (Tensor, dict, set))
+        if lone or not isinstance(params, collections.abc.Iterable):
+            wanted = "a list, such as [layer.weight] or net.parameters()"
+            raise TypeError(
+                f"{kind.__name__}: params must be {wanted}, got {type(params).__name__}"
+            )
+        params = list(params)
+        groups = params if params and isinstance(params[0], dict) else [{"params": params}]
+        for group in groups:
+            self.add_param_group(group)
+
+    def initial(self, slot, p, options):
+        """What a slot begins with, for the parameter's array p."""
+        return np.zeros_like(p)
+
+    def add_param_group(self, param_group):
+        """Optimize {"params": ..., option: value} too; a step captured before will not know it."""
+        kind, known, options = type(self), len(self.params), dict(self.defaults)
+        if not isinstance(param_group, dict) or "params" not in param_group:
+            raise TypeError(f"{kind.__name__}: {param_group!r} is no dict with 'params'")
+        for name, value in param_group.items():
+            if name != "params":
+                options[name] = _checked(kind, name, value, self.defaults)
+        pairs = _leaves(kind, param_group["params"], self.params)
+        params = [p for _, p in pairs]
+        steps = np.zeros_like(params[0].data, shape=(len(params),), dtype=np.int64)
+        rate = np.full_like(steps, options["lr"], shape=(1,), dtype=np.float64)
+        for name, new in (("lr", rate), ("step", steps)):
+            self.state[name] = np.append(self.state.get(name, new[:0]), new)
+        contents = {"params": params, **options}
+        group = ParameterGroup(kind, self.state, len(self.param_groups), contents)
+        self.param_groups.append(group)
+        self.params += params
+        self._made += [(name, p.shape, p.dtype) for name, p in pairs]
+        for i in range(known, len(self.params)):
+            self._slots(i, group)
+
+    def _slots(self, i, group):
+        """The arrays remembered for parameter i, made when first asked for."""
+        for slot, option in self.slots.items():
+            if f"{slot}.{i}" not in self.state and (option is None or group[option]):
+                self.state[f"{slot}.{i}"] = self.initial(slot, self.params[i].data, group)
+        return [self.state.get(f"{slot}.{i}") for slot in self.slots]
+
+    @property
+    def lr(self):
+        """The learning rate, where the groups have the same; set it at any time, for all."""
+        rates = {group["lr"] for group in self.param_groups}
+        if len(rates) > 1:
+            raise ValueError(f"lr differs among groups, {rates}: read param_groups[i]['lr']")
+        return rates.pop()
+
+    @lr.setter
+    def lr(self, value):
+        for group in self.param_groups:
+            group["lr"] = value
+
+    def step(self, grads=None):
+        """Update every parameter, from `grads` (raw arrays in their order) or from what `backward`
+        left in `p.grad`.
+
+        A parameter whose gradient is None stays, and its number of steps does. Where a gradient
+        does not fit ValueError says so, and nothing has changed.
+        """
+        grads = self._fitting([p.grad for p in self.params] if grads is None else list(grads))
+        stop = 0
+        for group, lr in zip(self.param_groups, self.state["lr"]):
+            start, stop = stop, stop + len(group["params"])
+            for present, run in itertools.groupby(
+                range(start, stop), lambda i: grads[i] is not None
+            ):
+                if present:
+                    self._advance(list(run), grads, lr, group)
+
+    def _fitting(self, grads):
+        kind, array = type(self).__name__, device.module(self.state["lr"]).ndarray
+        if len(grads) != len(self.params):
+            raise ValueError(
+                f"{kind}.step: {len(grads)} gradients for {len(self.params)} parameters"
+            )
+        for i, (p, g, (name, *form)) in enumerate(zip(self.params, grads, self._made)):
+            if isinstance(g, (Tensor, np.generic)):
+                grads[i] = g = g.data if isinstance(g, Tensor) else np.asarray(g)
+            for a in [p.data] if g is None else [p.data, g]:
+                if not isinstance(a, array) or [a.shape, a.dtype] != form:
+                    now = f"is {describe(p)} and its gradient {describe(g)}"
+                    was = f"{form[0]} {form[1]} when the optimizer was made"
+                    raise ValueError(f"{kind}.step: {name} {now}; it was {was}; nothing is updated")
+        return grads
+
+    def _advance(self, run, grads, lr, group):
+        params, grads = [self.params[i].data for i in run], [grads[i] for i in run]
+        decay = group.get("weight_decay")
+        if group.get("maximize"):
+            grads = [-g for g in grads]
+        if decay and group.get("decoupled_weight_decay"):
+            for p in params:
+                p *= (1 - lr * decay).astype(p.dtype)
+        elif decay:
+            grads = [g + decay * p for p, g in zip(params, grads)]
+        steps = self.state["step"][run[0] : run[-1] + 1]
+        steps += 1
+        self.update_all(params, grads, [self._slots(i, group) for i in run], lr, steps, group)
+
+    def update_all(self, params, grads, slots, lr, steps, options):
+        """`update` of several parameters, which share their options."""
+        for p, g, own, t in zip(params, grads, slots, steps):
+            self.update(p, g, *own, lr=lr, t=t, options=options)
+
+    def zero_grad(self):
+        """Forget the gradients that `backward` accumulated."""
+        for p in self.params:
+            p.grad = None
+
+    def state_dict(self):
+        """Name -> array, the very memory, of everything that `step` changes; the parameters are
+        counted through all groups.
+        """
+        return dict(self.state)
+
+    def load_state_dict(self, state_dict):
+        """Copy in what `state_dict` gave; on a mismatch nothing is changed."""
+        own, shape = self.state, lambda a: getattr(a, "shape", None)
+        new = {k: v if device.is_array(v) else np.asarray(v) for k, v in state_dict.items()}
+        if wrong := [k for k in own | new if shape(own.get(k)) != shape(new.get(k))]:
+            raise ValueError(
+                f"load_state_dict: {type(self).__name__} is unchanged, since these do not match: "
+                + ", ".join(wrong)
+            )
+        for name, a in own.items():
+            a[...] = device.to_device_of(new[name], a)
+
+
+def _leaves(kind, params, before):
+    """(name, Tensor) pairs of what a group was given as its parameters; none may be in `before`."""
+    params, pairs = [params] if isinstance(params, Tensor) else params, []
+    known = {id(p) for p in before}
+    for p in params:
+        name, p = p if isinstance(p, tuple) else (getattr(p, "name", None), p)
+        name = name or f"parameter {len(known)}"
+        if not isinstance(p, Tensor):
+            raise TypeError(f"{kind.__name__}: {name} must be a Tensor, got {describe(p)}")
+        if p.op is not None:
+            made = f"a result of {p.op.__name__}"
+            raise ValueError(f"{kind.__name__}: {name} is {made}, not a leaf: it gets no gradient")
+        if id(p) in known:
+            raise ValueError(f"{kind.__name__}: {name} is there twice, and would move twice")
+        known.add(id(p))
+        pairs.append((name, p))
+    if not pairs:
+        raise ValueError(f"{kind.__name__}: no parameters to optimize")
+    return pairs

@@ -1,0 +1,46 @@
+"""Schedules of the learning rate: plain functions from progress, 0 when training begins and 1 when
+it ends, to a factor.
+
+For the trainer `train(..., schedule=schedules.cosine)`; in a loop of one's own
+`optimizer.lr = lr * cosine(step / steps)`; other numbers `lambda progress: cosine(progress, 0.1)`.
+"""
+
+import math
+
+
+def constant(progress):
+    """Always 1."""
+    return 1.0
+
+
+def linear(progress, start=1.0, end=0.0):
+    """On a straight line from `start` to `end`."""
+    return start + (end - start) * progress
+
+
+def cosine(progress, end=0.0):
+    """From 1 to `end` along half a wave (Loshchilov & Hutter 2017)."""
+    return end + (1 - end) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def exponential(progress, end=0.01):
+    """From 1 to `end`, by the same factor in every step."""
+    return end**progress
+
+
+def steps(progress, at=(0.5, 0.75), factor=0.1):
+    """1, and less by `factor` from each progress in `at` on."""
+    return factor ** sum(progress >= p for p in at)
+
+
+def warmup(schedule=constant, share=0.1, start=0.0):
+    """The schedule that rises from `start` to 1 in the first `share` of training and runs through
+    all of `schedule` in the rest.
+    """
+
+    def warmed(progress):
+        if progress < share:
+            return linear(progress / share, start, 1.0)
+        return schedule((progress - share) / (1 - share))
+
+    return warmed
