@@ -212,7 +212,16 @@ OPTIMIZERS = [
     ("Adam", {}),
     ("Adam", {"lr": 0.1, "betas": (0.5, 0.9), "eps": 1e-3, "weight_decay": 0.1}),
     ("Adam", {"lr": 0.1, "betas": (0.0, 0.9)}),
-]
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "dampening": 0.3, "maximize": True}),
+    ("RMSprop", {"centered": True, "momentum": 0.5, "maximize": True}),
+    ("Adam", {"amsgrad": True, "weight_decay": 0.1, "maximize": True}),
+    ("AdamW", {}),
+    ("AdamW", {"lr": 0.1, "weight_decay": 0.3, "amsgrad": True, "maximize": True}),
+    ("Adagrad", {"lr_decay": 0.1, "initial_accumulator_value": 0.1}),
+    ("Adadelta", {"rho": 0.95, "weight_decay": 0.1}),
+    ("Adamax", {"weight_decay": 0.1}),
+    ("RAdam", {"weight_decay": 0.1, "decoupled_weight_decay": True}),
+]  # PyTorch keeps numbers of NAdam and ASGD in float32: bench/torch_optim.py compares them, with all of PyTorch's own settings
 
 
 @pytest.mark.parametrize("name, options", OPTIMIZERS, ids=[f"{name} {options}" for name, options in OPTIMIZERS])
@@ -220,11 +229,45 @@ def test_ten_steps_of_an_optimizer(name, options):
     start = [real(3, 4), real(4), real(100, 400)]
     ps, ts = [nn.Parameter(a.copy()) for a in start], [torch.tensor(a, requires_grad=True) for a in start]
     ours, theirs = getattr(optim, name)(ps, **options), getattr(torch.optim, name)(ts, **options)
-    for _ in range(10):
-        for p, t in zip(ps, ts):
-            p.grad = real(*p.shape)
-            t.grad = torch.tensor(p.grad)
+    for i in range(10):
+        for k, (p, t) in enumerate(zip(ps, ts)):
+            p.grad = real(*p.shape) if (i + k) % 4 else None
+            t.grad = torch.tensor(p.grad) if (i + k) % 4 else None
         ours.step()
         theirs.step()
         for p, t in zip(ps, ts):
             close(p, t, 1e-12)
+
+
+def test_groups_take_the_same_steps():
+    start = [real(3, 4), real(4), real(5)]
+    ps, ts = [nn.Parameter(a.copy()) for a in start], [torch.tensor(a, requires_grad=True) for a in start]
+    optimizers = []
+    for package, (a, b, c) in ((optim, ps), (torch.optim, ts)):
+        o = package.AdamW([{"params": [a], "weight_decay": 0.0, "betas": (0.5, 0.9)}, {"params": b, "lr": 0.1}], 0.01)
+        o.add_param_group({"params": c, "amsgrad": True, "maximize": True})
+        optimizers.append(o)
+    for i in range(10):
+        for p, t in zip(ps, ts):
+            p.grad = real(*p.shape)
+            t.grad = torch.tensor(p.grad)
+        for o in optimizers:
+            o.param_groups[1]["lr"] = 0.1 / (i + 1)
+            o.step()
+        for p, t in zip(ps, ts):
+            close(p, t, 1e-12)
+
+
+@pytest.mark.parametrize("kind, most", [(1, 2.0), (2, 2.0), (2, 100.0), (3.5, 1.0), (float("inf"), 0.5)])
+def test_clipping(kind, most):
+    grads = [real(3, 4), real(4), np.array(0.3)]
+    ours, theirs = [g.copy() for g in grads], [torch.zeros(g.shape, dtype=torch.float64) for g in grads]
+    for t, g in zip(theirs, grads):
+        t.grad = torch.tensor(g)
+    total = torch.nn.utils.clip_grad_norm_(theirs, most, kind)
+    np.testing.assert_allclose(optim.clip_grad_norm_(ours, most, kind), total, rtol=1e-12)
+    for g, t in zip(ours, theirs):
+        close(g, t.grad, 1e-12)
+    optim.clip_grad_value_(ours, 0.2), torch.nn.utils.clip_grad_value_(theirs, 0.2)
+    for g, t in zip(ours, theirs):
+        close(g, t.grad, 1e-12)

@@ -201,6 +201,21 @@ def test_learning_rate_falls_over_the_second_half(tmp_path):
     np.testing.assert_allclose(rates, 2e-3 * np.minimum(1, 2 * (1 - np.arange(10) / 10)))
 
 
+def test_a_schedule_scales_the_learning_rate_of_each_group(tmp_path):
+    gan, batches = tiny()
+    first, *others = gan.generator.parameters()
+    gan.g_optimizer, rates = optim.Adam([{"params": first, "lr": 0.5}, {"params": others}], 0.25), []
+
+    def step(real):
+        rates.append([group["lr"] for group in gan.g_optimizer.param_groups])
+        return {"d_loss": 1.0, "g_loss": 1.0}
+
+    schedule = optim.schedules.warmup(optim.schedules.cosine, 0.2)
+    train.train(gan, batches, 2, tmp_path, step, schedule)
+    np.testing.assert_allclose(rates, [[0.5 * f, 0.25 * f] for f in map(schedule, np.arange(10) / 10)])
+    assert rates[0] == [0, 0] and rates[2] == [0.5, 0.25]
+
+
 def test_to_uint8_and_grid(tmp_path):
     from PIL import Image
 

@@ -155,7 +155,7 @@ def adam(params, grads, ms, vs, lr, steps, beta1, beta2, eps, peaks=None):
 
 
 def lerp(averages, values, weight):
-    """p += weight * (q - p), in place, for lists of arrays p and q: a moving average's step; `weight` is an array () of float64."""
+    """p += weight * (q - p), in place, for lists of arrays p and q; `weight` is an array () of float64."""
     for p, q in zip(averages, values):
         p += p.dtype.type(weight) * (q - p)
 
