@@ -174,6 +174,25 @@ def test_groups_have_options_of_their_own(kind, options):
     assert o.state["lr"].tolist() == [0.1, 0.3, 0.1] and o.state["step"].tolist() == [3] * 4
 
 
+def test_an_optimizer_of_ones_own():
+    class SignDescent(optim.Optimizer):
+        slots = {"seen": None}
+
+        def __init__(self, params, lr=0.5):
+            super().__init__(params, {"lr": lr})
+
+        def update(self, p, g, seen, lr, t, options):
+            seen += np.sign(g)
+            p -= (lr / t).astype(p.dtype) * seen
+
+    p = nn.Parameter(P.astype(np.float32))
+    o = SignDescent([p])
+    for g in (G, G, -G):
+        o.step([g.astype(np.float32)])
+    np.testing.assert_allclose(p.data, P - 0.5 * np.sign(G) * (1 + 2 / 2 + 1 / 3), rtol=1e-6)
+    assert list(o.state_dict()) == ["lr", "step", "seen.0"] and p.dtype == np.float32
+
+
 def test_learning_rates_of_groups():
     ps = [nn.Parameter(P.copy()) for _ in range(2)]
     o = optim.SGD([{"params": ps[:1]}, {"params": ps[1:], "lr": np.float32(0.25)}], lr=Tensor(np.float64(0.5)))

@@ -55,7 +55,8 @@ COLUMN_SUMS(norm_sums, g[e], g[e] * ((x[e] - mean[q]) * inv[q]),
 """
 
 MANY = r"""
-// Up to 64 tensors at a time, t = 0, 1, ...: for each the addresses of its arrays (or a number), its size, and its first block.
+// Up to 64 tensors at a time. Of each, t: the addresses of its arrays, or numbers; how many elements they have; and which
+// block is its first.
 struct Tensors { unsigned long long at[6][64]; long long size[64]; unsigned first[64]; };
 #define ARRAY(k) ((real*)tensors.at[k][t])
 // A block has 2048 elements of one tensor: of the last whose first block is not after it.
@@ -68,24 +69,22 @@ struct Tensors { unsigned long long at[6][64]; long long size[64]; unsigned firs
 
 extern "C" __global__ void lerp(Tensors tensors, const double* weight) {
     TENSOR
-    real *p = ARRAY(0), w = (real)*weight;
-    const real* q = ARRAY(1);
+    real *p = ARRAY(0), *q = ARRAY(1);
+    real w = (real)*weight;
     EACH p[i] += w * (q[i] - p[i]);
 }
 // expm1(t * log(beta)) is beta^t - 1, to float32's last digit in float32
 extern "C" __global__ void adam(Tensors tensors, const double* lr, const long long* steps,
                                 real beta1, real beta2, real log1, real log2, real eps) {
     TENSOR
-    real *p = ARRAY(0), *m = ARRAY(1), *v = ARRAY(2), *peak = ARRAY(3);
-    const real* g = ARRAY(5);
+    real *p = ARRAY(0), *m = ARRAY(1), *v = ARRAY(2), *peak = ARRAY(3), *g = ARRAY(5);
     real count = (real)steps[tensors.at[4][t]];
     real rate = (real)*lr / -expm1(count * log1), left = -expm1(count * log2);
     EACH {
-        m[i] += (1 - beta1) * (g[i] - m[i]);
-        v[i] += (1 - beta2) * (g[i] * g[i] - v[i]);
-        real top = v[i];
-        if (peak) top = peak[i] = peak[i] >= top ? peak[i] : top;
-        p[i] -= rate * m[i] / (sqrt(top / left) + eps);
+        real mean = m[i] + (1 - beta1) * (g[i] - m[i]), square = v[i] + (1 - beta2) * (g[i] * g[i] - v[i]);
+        m[i] = mean, v[i] = square;
+        if (peak) square = peak[i] = peak[i] >= square ? peak[i] : square;
+        p[i] -= rate * mean / (sqrt(square / left) + eps);
     }
 }
 """

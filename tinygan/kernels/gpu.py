@@ -169,45 +169,50 @@ def lerp(averages, values, weight):
 
 def adam(params, grads, ms, vs, lr, steps, beta1, beta2, eps, peaks=None):
     logs = (math.log(beta) if beta else -math.inf for beta in (beta1, beta2))
-    numbers = range(len(params))
-    rows = zip(params, ms, vs, peaks or [None] * len(params), numbers, grads)
+    count = len(params)
+    rows = zip(params, ms, vs, peaks or [None] * count, range(count), grads)
     _together("adam", rows, lr, steps, beta1, beta2, *logs, eps)
 
 
-MOST, CHUNK = 64, 2048  # tensors a launch, and elements a block
-Tensors = np.dtype([("at", "u8", (6, MOST)), ("size", "i8", MOST), ("first", "u4", MOST)])  # as in `cuda.MANY`
+MOST, CHUNK = 64, 2048  # tensors in a launch, elements in a block
+Tensors = np.dtype([("at", "u8", (6, MOST)), ("size", "i8", MOST), ("first", "u4", MOST)])  # as in MANY
 
 
 def _together(name, rows, *args):
-    """One launch for all tensors of a dtype: for each a row of arrays of one shape, None or numbers; all change but the last.
+    """The kernel `name` of MANY on tensors of any number, 64 of one dtype to a launch.
 
-    args: arrays, and numbers in the tensors' dtype. Where a row does not lie in memory as its first array does, it is copied,
-    and what changes is copied back.
+    A row has what belongs to one tensor: arrays of one shape, numbers, None; the last is only read. args: arrays, and
+    numbers that the kernel gets in the tensors' dtype. What lies in memory otherwise than the row's first array is copied
+    there and back.
     """
-    todo, back = {}, []
+    tables, back = {}, []
     for row in rows:
         model = row[0] if dense(row[0]) else contiguous(row[0])
-        laid = [a if a is None or isinstance(a, int) or a.strides == model.strides else _like(a, model) for a in row]
+        laid = [_like(a, model) if hasattr(a, "strides") else a for a in row]
         back += [(a, b) for a, b in zip(row[:-1], laid) if a is not b]
-        todo.setdefault(model.dtype, []).append(laid)
-    for dtype, laid in todo.items():
+        tables.setdefault(model.dtype, []).append(laid)
+    for dtype, rows in tables.items():
         if dtype.char not in TYPES:
             raise TypeError(f"{name}: needs float32 or float64, got {dtype}")
-        kernel, numbers = _kernel(MANY, name, dtype.char), [a if hasattr(a, "shape") else dtype.type(a) for a in args]
-        for i in range(0, len(laid), MOST):
-            table, blocks = np.zeros((), Tensors), 0  # an array of one element goes to the kernel by value
+        kernel = _kernel(MANY, name, dtype.char)
+        numbers = [a if hasattr(a, "shape") else dtype.type(a) for a in args]
+        for start in range(0, len(rows), MOST):
+            table, blocks = np.zeros((), Tensors), 0
             table["first"] = 0xFFFFFFFF
-            for j, row in enumerate(laid[i : i + MOST]):
-                table["at"][: len(row), j] = [a.data.ptr if hasattr(a, "data") else a or 0 for a in row]
-                table["size"][j], table["first"][j] = row[0].size, blocks
+            for i, row in enumerate(rows[start : start + MOST]):
+                table["at"][: len(row), i] = [a.data.ptr if hasattr(a, "data") else a or 0 for a in row]
+                table["size"][i], table["first"][i] = row[0].size, blocks
                 blocks += -(-row[0].size // CHUNK)
             if blocks:
-                kernel((blocks,), (256, 1), (table, *numbers))
+                kernel((blocks,), (256, 1), (table, *numbers))  # CuPy passes a host array of one element by value
     for a, b in back:
         a[...] = b
 
 
 def _like(a, model):
+    """a, or a copy that lies in memory as the dense `model` does; where an axis is 1 long its stride does not matter."""
+    if all(n == 1 or s == t for n, s, t in zip(a.shape, a.strides, model.strides)):
+        return a
     out = cupy.empty_like(model)
     out[...] = a
     return out

@@ -109,10 +109,13 @@ class Optimizer:
 
     def _slots(self, i, group):
         """The arrays remembered for parameter i, made when first asked for."""
+        own = []
         for slot, option in self.slots.items():
-            if f"{slot}.{i}" not in self.state and (option is None or group[option]):
-                self.state[f"{slot}.{i}"] = self.initial(slot, self.params[i].data, group)
-        return [self.state.get(f"{slot}.{i}") for slot in self.slots]
+            a = self.state.get(f"{slot}.{i}")
+            if a is None and (option is None or group[option]):
+                a = self.state[f"{slot}.{i}"] = self.initial(slot, self.params[i].data, group)
+            own.append(a)
+        return own
 
     @property
     def lr(self):
