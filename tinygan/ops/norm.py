@@ -3,6 +3,8 @@
 A rule that has a kernel uses it when nothing is to be differentiated further, and the same formula in primitives otherwise.
 """
 
+import functools
+
 import numpy as np
 
 from .. import kernels
@@ -18,20 +20,39 @@ def _batch_norm(x, weight, bias, *, center, inv, eps):  # center, inv (c,): x's 
     return _image(kernels.of(x).affine(rows(x), scale, bias - center * scale), x.shape)
 
 
-def _to_x(g, out, x, weight, bias, *, center, inv, eps):
+class _Rules:
+    """One for each argument, made anew for each call visited: they share one pass over g and x."""
+
+    def __iter__(self):
+        found = []
+
+        def sums(g, x, center, inv):
+            """The sums of g, and of g times the normalised x, by channel."""
+            if not found:
+                found.extend(kernels.of(x).norm_sums(rows(g), rows(x), center, inv))
+            return found
+
+        return iter([functools.partial(rule, sums) for rule in (_to_x, _to_weight, _to_bias)])
+
+
+def _to_x(sums, g, out, x, weight, bias, *, center, inv, eps):
     if not isinstance(g, Tensor):
-        k, shape, x, g = kernels.of(x), x.shape, rows(x), rows(g)
-        return _image(k.norm_grad(g, x, center, inv, weight, *k.norm_sums(g, x, center, inv)), shape)
+        found = sums(g, x, center, inv)
+        return _image(kernels.of(x).norm_grad(rows(g), rows(x), center, inv, weight, *found), x.shape)
     axes = (0, *range(2, x.ndim))
     normal, inv = _normalised(x, axes, eps)
     return reshape(weight, inv.shape[1:]) * inv * (g - mean(g, axes, True) - normal * mean(g * normal, axes, True))
 
 
-def _to_weight(g, out, x, weight, bias, *, center, inv, eps):
+def _to_weight(sums, g, out, x, weight, bias, *, center, inv, eps):
     if not isinstance(g, Tensor):
-        return kernels.of(x).norm_sums(rows(g), rows(x), center, inv)[1]
+        return sums(g, x, center, inv)[1]
     axes = (0, *range(2, x.ndim))
     return sum(g * _normalised(x, axes, eps)[0], axes)
+
+
+def _to_bias(sums, g, out, x, weight, bias, *, center, inv, eps):
+    return sum_channels(g) if isinstance(g, Tensor) else sums(g, x, center, inv)[0]
 
 
 def _normalised(x, axes, eps):
@@ -41,7 +62,7 @@ def _normalised(x, axes, eps):
     return d * inv, inv
 
 
-_batch_norm.defvjp(_to_x, _to_weight, lambda g, out, x, weight, bias, **stats: sum_channels(g))
+_batch_norm.rules = _Rules()
 
 
 def _image(rows, shape):
