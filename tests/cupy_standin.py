@@ -14,7 +14,6 @@ import ctypes
 import functools
 import hashlib
 import importlib.machinery
-import gc
 import itertools
 import re
 import subprocess
@@ -61,17 +60,19 @@ def make_arrays(f, *inputs):
                 arrays[i].a[...] = new[i].a
 
         graph.calls.append(again)
-        for i in fresh:
-            _allocate(arrays[i].a)
-            arrays[i].a[...] = np.nan if arrays[i].dtype.kind == "f" else 0
+    for i in fresh:
+        _allocate(arrays[i].a)
     return result
 
 
 def _allocate(a):
-    if Stream.recording and _allocators[-1] is None:
+    pool = _allocators[-1]
+    if Stream.recording and pool is None:
         raise RuntimeError("a graph uses memory of the default pool, which may hand it to others while the graph writes it")
+    if pool is not None:
+        pool.blocks.append(a if a.base is None else a.base)
     if Stream.recording:
-        _allocators[-1].kept.append(a)
+        a[...] = np.nan if a.dtype.kind == "f" else 0
 
 
 def raw_inputs(x):
@@ -94,10 +95,13 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
         raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()`")
 
     def __array_ufunc__(self, ufunc, method, *inputs, out=(None,), **kwargs):
-        raw = raw_inputs(inputs)
+        if not all(isinstance(x, (ndarray, np.ndarray, np.generic, *NUMBERS)) for x in inputs):
+            return NotImplemented  # tuples, lists, slices, None
+        if method == "at":
+            return _Ufunc(ufunc).at(*inputs)
         if method != "__call__":
-            f = functools.partial(getattr(ufunc, method), *unwrap(inputs), **kwargs)
-            return write(f) if method == "at" else make_arrays(f, *raw)
+            raise NotImplementedError(f"`{ufunc.__name__}.{method}` is not supported yet")
+        raw = raw_inputs(inputs)
         if kwargs.keys() - {"dtype", "casting"}:
             raise TypeError(f"Wrong arguments {kwargs}")  # no `where`
         if ufunc is np.matmul:
@@ -139,6 +143,9 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
         return self.a.copy()
 
     data = property(lambda self: types.SimpleNamespace(ptr=self.a.ctypes.data))
+
+
+NUMBERS = (bool, int, float, complex)
 
 
 def unwrap(x):
@@ -184,6 +191,8 @@ ndarray.T = property(lambda self: ndarray(self.a.T))
 SYNCING = {"nonzero", "argwhere", "flatnonzero", "unique", "array_repr", "dot", "einsum", "tensordot", "inner", "vdot"}
 JOINS = {"concatenate", "stack"}  # more than eight arrays: their addresses are sent
 MISSING = {"block", "insert", "einsum_path", "geomspace", "vecdot", "matvec", "vecmat", "frompyfunc", "isnat", "memmap"}
+MISSING |= {"histogram_bin_edges", "nanpercentile", "nanquantile", "spacing", "unstack", "asmatrix", "bmat"}
+KEYWORDS = {"device", "like", "subok", "where", "initial", "correction"}  # NumPy's alone; its ones, full and eye pass on `device`
 
 
 class Module(types.ModuleType):
@@ -198,10 +207,21 @@ class Module(types.ModuleType):
         if not callable(f) or isinstance(f, type):
             return f
 
+        if isinstance(f, np.ufunc):
+            return _Ufunc(f)
+
         def call(*args, **kwargs):
+            if unknown := KEYWORDS & kwargs.keys():
+                raise TypeError(f"{name}() got an unexpected keyword argument '{unknown.pop()}'")
+            if name.endswith("_like") and not kwargs.get("shape"):
+                kwargs.pop("shape", None)  # an empty shape counts as none
             if name in SYNCING or (name == "where" and len(args) == 1) or (name in JOINS and len(args[0]) > 8):
                 sync()
             g = functools.partial(f, *unwrap(args), **{k: unwrap(v) for k, v in kwargs.items()})
+            if name in ("empty", "empty_like"):  # memory, and no work
+                result = wrap(g())
+                _allocate(result.a)
+                return result
             if name == "copyto":
                 return write(g)
             if name == "where" and len(args) == 3:
@@ -218,6 +238,25 @@ class Module(types.ModuleType):
 
     def asarray(self, x, dtype=None, **_):
         return self.array(x, dtype, copy=False) if isinstance(x, ndarray) else self.array(x, dtype)
+
+
+class _Ufunc:
+    """`cupy.add` and its like."""
+
+    def __init__(self, f):
+        self.f = f
+
+    def __call__(self, *args, **kwargs):
+        return next(x for x in args if isinstance(x, ndarray)).__array_ufunc__(self.f, "__call__", *args, **kwargs)
+
+    def at(self, a, index, b):
+        """Where NumPy's asks `__array_ufunc__`, which refuses tuples and lists, CuPy's own takes them."""
+        if self.f is not np.add or a.dtype.kind != "f":
+            raise NotImplementedError(f"`{self.f.__name__}.at` is not supported here")
+        for i in index if isinstance(index, tuple) else (index,):
+            if isinstance(i, (list, np.ndarray)) or getattr(getattr(i, "dtype", None), "kind", "") == "b":
+                sync()
+        write(functools.partial(np.add.at, a.a, unwrap(index), unwrap(b)))
 
 
 # Kernels
@@ -256,6 +295,8 @@ def build(source):
 
 
 def _array(x, dtype, what):
+    if isinstance(x, np.ndarray) and x.size == 1:
+        raise CUDARuntimeError(f"{what}: cudaErrorIllegalAddress, for a host array of one number is passed by value")
     if not isinstance(x, ndarray):
         raise TypeError(f"{what}: unsupported type {type(x)}")
     if x.dtype != dtype:
@@ -294,7 +335,9 @@ class RawModule:
 
 @functools.cache
 def _compile(code):
-    expand = ["g++", "-x", "c++", "-E", "-P", "-D__global__=", "-D__device__=static", "-"]
+    # Threads run to their end one after another: those that read what others shared must be the last of their block.
+    words = ["__global__=", "__device__=static", "__shared__=static", "__launch_bounds__(n)=", "__syncthreads()="]
+    expand = ["g++", "-x", "c++", "-E", "-P", *(f"-D{word}" for word in words), "-"]
     code = subprocess.run(expand, input=code, capture_output=True, text=True, check=True).stdout
     known, parameters, drivers = dict(C_TYPES), {}, ""
     for name in re.findall(r"struct (\w+) \{", code):
@@ -325,7 +368,7 @@ class ElementwiseKernel:
         for x, (_, letter, what) in zip(args, self.params):
             if isinstance(x, ndarray):
                 _array(x, letters.setdefault(letter, x.dtype), f"{self.name}({what})")
-            elif not isinstance(x, (int, float, np.generic)):
+            elif not isinstance(x, (*NUMBERS, np.generic)):
                 raise TypeError(f"{self.name}({what}): unsupported type {type(x)}")
         walked = [x.shape for x, p in zip(args, self.params) if isinstance(x, ndarray) and not p[0]]
         shape = np.broadcast_shapes(*walked)
@@ -500,12 +543,12 @@ class Stream:
         if self.legacy or not self.non_blocking or Stream.recording:
             raise RuntimeError("cannot capture on this stream")
         self.works()
-        gc.collect()
         Stream.recording = Graph(self)
 
     def end_capture(self):
         graph, Stream.recording = Stream.recording, None
-        graph.pool = weakref.ref(_allocators[-1]) if _allocators[-1] else lambda: True
+        pool = _allocators[-1]
+        graph.pool, graph.freed = (weakref.ref(pool), pool.freed) if pool else (lambda: None, 0)
         return graph
 
 
@@ -518,18 +561,31 @@ class Graph:
 
     def launch(self):
         Stream.current().works()
-        if Stream.recording or self.pool() is None:
-            raise RuntimeError("the graph's memory is gone" if self.pool() is None else "a launch during capture")
+        if Stream.recording:
+            raise RuntimeError("a launch during capture")
+        if self.pool() is None or self.pool().freed != self.freed:
+            raise RuntimeError("the graph's memory is gone")
         self.launches += 1
         for call in self.calls:
             call()
 
 
 class MemoryPool:
-    """As an allocator its `malloc` only marks whose memory it is: what a graph takes is kept while the pool lives."""
+    """As an allocator its `malloc` only marks whose memory it is. Blocks own each other: a pool that is dropped keeps them."""
+
+    everything = []  # the blocks of each pool that there ever was
 
     def __init__(self):
-        self.kept = []
+        self.blocks, self.freed = [], 0
+        MemoryPool.everything.append(self.blocks)
+
+    def total_bytes(self):
+        return sum(a.nbytes for a in self.blocks)
+
+    def free_all_blocks(self):
+        """Give back the blocks that no array uses; a graph is not asked."""
+        self.freed += 1
+        self.blocks[:] = [a for a, n in zip(self.blocks, [sys.getrefcount(a) for a in self.blocks]) if n > 3]
 
     def malloc(self, size):
         try:

@@ -76,9 +76,9 @@ def _cases(dtype):
     yield case("im2col", last, *strided)
     yield case("im2col", real(1, 9, 9, 300), (4, 4), (2, 2), (2, 2), (0, 0), (1, 1))  # more columns than threads
     yield case("im2col", real(0, 6, 5, 5), *strided)
-    yield case("col2im", whole(2 * 12, 30), (2, 6, 5, 5), *strided)
-    yield case("col2im", real(16, 4 * 300), (1, 9, 9, 300), (4, 4), (2, 2), (2, 2), (0, 0), (1, 1))
-    yield case("col2im", real(0, 30), (0, 6, 5, 5), *strided)
+    yield case("col2im", whole(2 * 12, 30), whole(2, 6, 5, 5), *strided)
+    yield case("col2im", real(16, 4 * 300), real(1, 9, 9, 300), (4, 4), (2, 2), (2, 2), (0, 0), (1, 1))
+    yield case("col2im", real(0, 30), real(0, 6, 5, 5), *strided)
     for n in (0, 3):
         x, w, y, geometry = whole(n, 6, 5, 5), whole(3, 2, 5, 7), whole(n, 3, 4, 7), strided[2:]
         yield from (case("conv", x, w, (3, 4), *geometry), case("conv_transpose", y, w, (6, 5), *geometry))
@@ -92,6 +92,8 @@ def _cases(dtype):
         yield from (case("affine", x, *c, rtol=near), case("norm_sums", g, x, *c, rtol=60 * near))
         yield from (case("moments", x, rtol=20 * near), case("norm_grad", g, x, *c, *c, c[1], rtol=9 * near))
     yield from (case("moments", whole(16, 300)), case("column_sums", whole(16, 300)))
+    yield from (case("column_sums", whole(*shape)) for shape in ((9000, 40), (5000, 1), (3, 0), (0, 3)))
+    yield case("norm_sums", whole(3000, 33), whole(3000, 33), whole(33), np.exp2(whole(33) % 2))
     yield case("affine", whole(9, 5), whole(5), whole(5))
     yield case("norm_sums", whole(40, 300), whole(40, 300), whole(300), np.exp2(whole(300) % 4))
     for shapes in ([(2, 4, 4, 3), (), (0,), (5,), (1, 3000), (41, 50)], [(3,)] * 200):  # more than one launch takes

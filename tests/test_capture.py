@@ -178,23 +178,62 @@ def test_an_error_of_the_step_itself_is_passed_on_and_not_taken_for_a_refusal():
     assert [float(step(x)) for _ in range(3)] == [2, 2, 2]
 
 
-def test_pool_graph_and_results_live_and_die_together(launches, monkeypatch):
-    pools, plain = [], standin.MemoryPool.__init__
-    monkeypatch.setattr(standin.MemoryPool, "__init__", lambda pool: (pools.append(weakref.ref(pool)), plain(pool))[1])
+@pytest.fixture
+def pools(monkeypatch):
+    """The blocks of each pool made, in their order: CuPy's pools keep them until they are told to free them."""
+    monkeypatch.setattr(standin.MemoryPool, "everything", [])
+    gc.disable()  # nothing here waits for it
+    yield standin.MemoryPool.everything
+    gc.enable()
+
+
+def test_pool_graph_and_results_live_and_die_together(launches, pools):
     step, x = capture(lambda x: (x * 2 + 1) * 3), gpu_array(1)
     for _ in range(EAGER + 1):
         out = step(x)
-    gc.collect()
-    assert launches[0]() and pools[0]() and len(pools) == 1 and pools[0]().kept  # what it wrote on the way is kept
-    assert any(out.a is a for a in pools[0]().kept)
+    assert launches[0]() and len(pools) == 1 and len(pools[0]) > 4  # what it wrote on the way is kept
+    assert any(out.a is a for a in pools[0])
     del step
-    assert launches[0]() is None and pools[0]() is None and float(out) == 9
+    assert launches[0]() is None and float(out) == 9
+    assert len(pools[0]) == 1 and out.a is pools[0][0]  # the result that somebody kept, which the next recording finds gone
+    del out
+    step = capture(lambda x: x + 1)
+    for _ in range(EAGER):
+        step(x)
+    assert not pools[0] and pools[1]
+    del step
+    assert not pools[1]
 
-    step = capture(lambda x: float(x))  # a refused one keeps nothing
+
+def test_what_is_refused_or_fails_keeps_no_memory(pools):
+    step, x = capture(lambda x: float(x * 2 + 1)), gpu_array(1)
     with pytest.warns(UserWarning):
         [step(x) for _ in range(EAGER + 1)]
-    gc.collect()  # its exception had seen it
-    assert pools[1]() is None
+    assert len(pools) == 1 and not pools[0]
+
+    def fails(x):
+        y = x + 1
+        if len(pools) > 1:  # the recording's own
+            raise standin.OutOfMemoryError("Out of memory allocating 8 bytes")
+        return y
+
+    step = capture(fails)
+    step(x)
+    with pytest.raises(MemoryError):
+        step(x)
+    step = capture(lambda x: x + 1)
+    for _ in range(EAGER):
+        step(x)
+    assert len(pools) == 3 and not pools[1]
+
+
+def test_a_run_gives_back_its_graphs_memory(tmp_path, pools):
+    run(tmp_path, epochs=2)
+    gc.collect()  # the import of matplotlib leaves frames that hold one another
+    again, x = capture(lambda x: x + 1), gpu_array(1)
+    for _ in range(EAGER):
+        again(x)  # a recording finds the last losses gone
+    assert len(pools) == 2 and not pools[0]
 
 
 def test_the_moving_average_counts_on_the_device_as_it_did_on_the_host():

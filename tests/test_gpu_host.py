@@ -4,6 +4,7 @@ What is checked here is everything but the device: index arithmetic, bounds, the
 and that nothing waits for the device. `test_gpu.py` runs the same cases where there is one.
 """
 
+import copy
 import functools
 import inspect
 import os
@@ -73,8 +74,10 @@ def test_patches_of_any_geometry(gpu, n, c, kernel, stride, padding, dilation, d
     x = np.random.default_rng(0).standard_normal((n, c, h, w)).astype(np.float32).transpose(0, 2, 3, 1)
     cols = reference.im2col(x, *geometry)
     assert np.array_equal(to_host(gpu.im2col(to_gpu(x), *geometry)), cols)
-    back = gpu.col2im(to_gpu(cols), x.shape, *geometry)
-    assert np.array_equal(to_host(back), reference.col2im(cols, x.shape, *geometry))  # the same order of additions
+    back, expected = to_gpu(np.ones(x.shape, x.dtype)), np.ones(x.shape, x.dtype)
+    gpu.col2im(to_gpu(cols), back, *geometry)
+    reference.col2im(cols, expected, *geometry)
+    assert np.array_equal(to_host(back), expected)  # the same order of additions
 
 
 batches = st.sampled_from([(), (1,), (3,), (2, 3), (2, 1), (0,)])
@@ -159,6 +162,8 @@ def test_mixed_devices_are_refused(gpu):
         lambda: gpu.normal(to_gpu(x), (0, 0), 0, step),
         lambda: gpu.uniform(to_gpu(x), (0, 0), 0, to_gpu(step.astype(np.int32))),
         lambda: np.add(to_gpu(x), x),
+        lambda: gpu.bernoulli(to_gpu(x), 0.5, 2.0, (0, 0), 0, step),
+        lambda: gpu.norm_sums(to_gpu(x), x, x[0], x[0]),
         lambda: np.asarray(to_gpu(x)),
     ):
         with pytest.raises(TypeError):
@@ -185,6 +190,84 @@ def test_every_operation_to_second_order_gives_the_references_values(gpu, f, inp
         np.testing.assert_allclose(*((0, 0) if ours is None and theirs is None else (ours, theirs)), rtol=1e-9, atol=1e-12)
 
 
+def test_a_batch_norms_three_rules_share_one_pass(gpu, monkeypatch):
+    calls, x = [], np.random.default_rng(0).standard_normal((4, 3, 2, 2)).astype(np.float32)
+    for where in ("cpu", "gpu"):
+        k = kernels.of(device.to(x, where))
+        monkeypatch.setattr(k, "norm_sums", lambda *args, plain=k.norm_sums: (calls.append(args), plain(*args))[1])
+        monkeypatch.setattr(k, "column_sums", lambda x: calls.append(x))
+        norm = nn.BatchNorm2d(3).to(where)
+        t = Tensor(device.to(x, where))
+        loss = ops.sum(norm(t) ** 2)
+        for _ in range(2):
+            grad(loss, [t, norm.weight, norm.bias])
+        assert len(calls) == 2
+        calls.clear()
+        g, out = device.to(x.copy(), where), norm(t)
+        one = grad(out, norm.weight, g)
+        g *= 2  # the same array with other numbers: nothing was remembered
+        np.testing.assert_allclose(to_host(grad(out, norm.weight, g)), 2 * to_host(one))
+        calls.clear()
+
+
+def test_a_gradient_of_no_axes_has_none(gpu):
+    for index in (..., None, (..., None)):
+        x = Tensor(to_gpu(np.array(3.0)))
+        g = grad(ops.sum(x[index] * 2), x)
+        assert g.shape == () and float(g) == 2
+
+
+def test_a_copy_keeps_the_weights_layout_and_ties(gpu):
+    net = nn.Sequential(nn.Conv2d(3, 4, 2), nn.ConvTranspose2d(4, 3, 2)).to("gpu")
+    net.tied, net[0].weight.grad = net[0].weight, net[0].weight.data * 2
+    twin = copy.deepcopy(net)
+    for a, b in zip(net.parameters(), twin.parameters()):
+        assert a is not b and a.data.strides == b.data.strides and not np.shares_memory(a.data.a, b.data.a)
+        assert np.array_equal(a.data.a, b.data.a) and type(b) is nn.Parameter and a.name == b.name
+    assert twin.tied is twin[0].weight and twin.tied.grad is not net.tied.grad
+    assert np.array_equal(twin.tied.grad.a, net.tied.grad.a)
+
+
+def test_large_images_stay_channels_last(gpu):
+    """Else each convolution after it would copy them."""
+    image = np.moveaxis(np.random.default_rng(0).standard_normal((2, 40, 40, 32)).astype(np.float32), 3, 1)
+    x, scale = Tensor(to_gpu(image)), to_gpu(image[0, :, :1, :1])
+    for f in (ops.tanh, lambda x: x * scale, lambda x: 2 - x, lambda x: ops.maximum(x, to_gpu(image[:1]))):
+        out = f(x).data
+        assert out.strides == image.strides
+        np.testing.assert_allclose(out.a, f(Tensor(to_gpu(np.ascontiguousarray(image)))).data.a, rtol=1e-6)
+    out = nn.Dropout(0.3)(x)
+    assert out.data.strides == grad(out, x, x.data).strides == image.strides
+
+
+def launched(f):
+    """The kernels and products of a second call of f, which compiles nothing."""
+    f()
+    before = standin.Stream.current().work
+    f()
+    return standin.Stream.current().work - before
+
+
+def test_no_needless_launches(gpu):
+    x, w, y = (to_gpu(np.ones(shape, np.float32)) for shape in ((2, 6, 6, 3), (2, 2, 3, 4), (2, 5, 5, 4)))
+    geometry = (1, 1), (0, 0), (1, 1)
+    assert launched(lambda: gpu.conv(x, w, (5, 5), *geometry)) == 2  # columns, product
+    assert launched(lambda: gpu.conv_transpose(y, w, (6, 6), *geometry)) == 2
+    assert launched(lambda: gpu.conv_filter(x, y, (2, 2), *geometry)) == 2
+    few, many = (to_gpu(np.ones((rows, 32), np.float32)) for rows in (500, 5000))
+    assert launched(lambda: gpu.column_sums(few)) == 1 and launched(lambda: gpu.column_sums(many)) == 2
+
+
+LAUNCHES = {"gan dcgan": 280, "vae conv": 170}
+
+
+@pytest.mark.parametrize("name", LAUNCHES)
+def test_launches_of_a_step(gpu, name):
+    counted = []
+    trained(name, "gpu", 2, watch=lambda: counted.append(standin.Stream.current().work))
+    assert counted[-1] - counted[-2] <= LAUNCHES[name]
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_a_training_step_never_waits_and_gives_the_cpus_weights(gpu, name):
     def waits():
@@ -205,7 +288,7 @@ def test_a_training_step_never_waits_and_gives_the_cpus_weights(gpu, name):
 
 def test_every_model_and_every_kernel_has_its_case(gpu):
     assert {f"gan {name}" for name in models.MODELS} | {f"vae {name}" for name in models.VAES} <= set(MODELS)
-    sources = set(re.findall(r"__global__ void (?!name)(\w+)|^COLUMN_SUMS\((\w+)", gpu.IMAGES + gpu.RANDOM, re.M))
+    sources = set(re.findall(r"__global__ void (?!name|__launch)(\w+)|^COLUMN_SUMS\((\w+)", gpu.IMAGES + gpu.RANDOM, re.M))
     kernels = {a or b for a, b in sources}
     for dtype in ("float32", "float64"):  # to the last bit, on whole numbers; sine and logarithm differ from library to library
         exact = {case.name for case in CASES if case.dtype in (dtype, "") and not case.rtol}

@@ -63,6 +63,14 @@ def test_joined_and_chosen_are_differentiable_and_pick_the_label():
     assert joined(x, none) is x and chosen(x, none) is x
 
 
+@pytest.mark.parametrize("wrong", [-1, 3])
+def test_a_label_that_is_no_class_is_named(wrong):
+    with pytest.raises(IndexError, match=f"one_hot: label {wrong} is none of 3, 0 to 2"):
+        one_hot(np.array([0, wrong]), 3, np.zeros((2, 1)))
+    with pytest.raises(IndexError, match=f"label {wrong}"):
+        TINY["gan"](classes=3).sample(2, labels=[wrong, 0])
+
+
 @pytest.mark.parametrize("name", TINY)
 def test_without_classes_labels_change_nothing(name):
     results = []
@@ -140,7 +148,7 @@ def test_errors(name):
     model, _ = made(TINY[name])
     with pytest.raises(ValueError, match=r"10 classes .* data.Batches\(labels=...\)"):
         model.step(data.scale(DIGITS.images[:4]))
-    with pytest.raises(IndexError, match="12 is out of bounds"):
+    with pytest.raises(IndexError, match="label 12 is none of 10"):
         model.sample(1, labels=[12])
     with pytest.raises(ValueError, match="10 classes"):
         unpack(np.zeros((2, 3)), 10)

@@ -7,6 +7,7 @@ Adam's step, the learning rate and the random counter do), and what a step does 
 
 import functools
 import warnings
+import weakref
 
 from . import device, random
 
@@ -40,6 +41,7 @@ def capture(step):
         if reason:
             refused.append(reason)
             recordings.clear()
+            _Recording.release()
             warnings.warn(f"tinygan: this step runs without a CUDA graph, which cannot capture it: {reason}", stacklevel=2)
         return results
 
@@ -61,13 +63,46 @@ def _with(x, leaves):
 _stream = functools.cache(lambda cuda: cuda.Stream(non_blocking=True))  # one: cuBLAS has a workspace for each stream
 
 
-def _record(step, args, kwargs):
-    """A call's results, a function that replays it on arguments like these (or None), and why there is none (or None).
+class _Recording:
+    """Replays a call on arguments like its own: a graph, its inputs and results, and a memory pool.
 
-    The function holds the graph, the memory pool that it works in, its inputs and its results: they live and die together.
+    They live and die together. A CuPy pool that is merely dropped never gives its memory back.
     """
-    cuda, source, graph, reason = device.module("gpu").cuda, random.default, None, None
+
+    gone = []  # pools of recordings that are gone, while somebody uses their memory: kept results
+
+    def __init__(self, pool):
+        self.held = []
+        weakref.finalize(self, _Recording.release, self.held, pool).atexit = False
+
+    def __call__(self, given):
+        graph, inputs, results, counters = self.held
+        for to, a in zip(inputs, _leaves(given)):
+            if _on_gpu(a):
+                to[...] = a
+        graph.launch()
+        source, steps, draw = random.default, *counters
+        source.step, source.draw = source.step + steps, draw
+        return results
+
+    @classmethod
+    def release(cls, held=None, pool=None):
+        """Forget what a recording held, and free the memory of all that are gone."""
+        if pool:
+            held.clear()
+            cls.gone.append(pool)
+        for pool in cls.gone[:]:
+            pool.free_all_blocks()
+            if not pool.total_bytes():
+                cls.gone.remove(pool)
+
+
+def _record(step, args, kwargs):
+    """A call's results, its _Recording or None, and why there is none or None."""
+    _Recording.release()
+    cuda, source, reason = device.module("gpu").cuda, random.default, None
     here, there, pool = cuda.get_current_stream(), _stream(cuda), cuda.MemoryPool()
+    recording = _Recording(pool)
     there.wait_event(here.record())
     try:
         with there, cuda.using_allocator(pool.malloc):
@@ -83,19 +118,10 @@ def _record(step, args, kwargs):
                     results = own()
                 finally:
                     graph = there.end_capture()
+                recording.held += graph, inputs, results, (after[0] - before[0], after[1])
             except Exception as e:
                 reason = f"{type(e).__name__}: {e}"
             source.step, source.draw = after
     finally:
         here.wait_event(there.record())
-
-    def replay(given):
-        for to, a in zip(inputs, _leaves(given)):
-            if _on_gpu(a):
-                to[...] = a
-        graph.launch()
-        source.step, source.draw = source.step + after[0] - before[0], after[1]
-        return results
-
-    replay.pool = pool
-    return now, None if reason else replay, reason
+    return now, None if reason else recording, reason

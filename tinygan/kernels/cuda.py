@@ -3,20 +3,32 @@
 Text and nothing else: this file knows no CuPy, and the tests compile it without any GPU.
 """
 
-IMAGES = r"""
-// A thread takes the columns q = threadIdx.x, threadIdx.x + blockDim.x, ... of one row. Images are (n, h, w, c).
+WALK = 4  # rows that a thread of im2col takes: to find its place costs three divisions
+
+IMAGES = f"#define WALK {WALK}" + r"""
+// A thread takes the columns q = threadIdx.x, threadIdx.x + blockDim.x, ... of a row, or of WALK.
+// Images are (n, h, w, c).
 __device__ int row() { return blockIdx.x * blockDim.y + threadIdx.y; }
 #define GEOMETRY int rows, int h, int w, int c, int oh, int ow, \
                  int kh, int kw, int sh, int sw, int ph, int pw, int dh, int dw
 
 extern "C" __global__ void im2col(const real* x, real* cols, GEOMETRY) {
-    int r = row(), j = r % ow, i = r / ow % oh, b = r / ow / oh, k = kh * kw * c;
-    if ((unsigned)r >= rows) return;
-    const real* image = x + (long long)b * h * w * c;
-    real* to = cols + (long long)r * k;
+    int first = row() * WALK, k = kh * kw * c;
+    if ((unsigned)first >= rows) return;
     for (int q = threadIdx.x; q < k; q += blockDim.x) {
-        int tap = q / c, y = i * sh - ph + tap / kw * dh, z = j * sw - pw + tap % kw * dw;
-        to[q] = y >= 0 && y < h && z >= 0 && z < w ? image[((long long)y * w + z) * c + q % c] : 0;
+        int tap = q / c, u = tap / kw, top = u * dh - ph, left = (tap - u * kw) * dw - pw;
+        int j = first % ow, i = first / ow % oh, b = first / ow / oh;
+        real value[WALK];  // read first and written then: the reads need not wait for one another
+        #pragma unroll
+        for (int s = 0; s < WALK; s++) {
+            int y = i * sh + top, z = j * sw + left;
+            bool inside = first + s < rows && y >= 0 && y < h && z >= 0 && z < w;
+            value[s] = inside ? x[(((long long)b * h + y) * w + z) * c + q - tap * c] : 0;
+            if (++j == ow && (j = 0, ++i == oh)) i = 0, b++;
+        }
+        #pragma unroll
+        for (int s = 0; s < WALK; s++)
+            if (first + s < rows) cols[((long long)first + s) * k + q] = value[s];
     }
 }
 // Row r is one pixel, which gathers from every patch that holds it: no two threads write to one place.
@@ -38,19 +50,32 @@ extern "C" __global__ void col2im(const real* cols, real* x, GEOMETRY) {
     }
 }
 
-// Column sums of a and b over the rows r, r + parts, r + 2*parts, ... of (rows, c); sums is (2, parts, c).
-#define COLUMN_SUMS(name, a, b, ...) \
-extern "C" __global__ void name(__VA_ARGS__, real* sums, int rows, int c, int parts) { \
-    for (int q = threadIdx.x, r = row(); r < parts && q < c; q += blockDim.x) { \
-        real sum_a = 0, sum_b = 0; \
-        for (long long i = r; i < rows; i += parts) { long long e = i * c + q; sum_a += a; sum_b += b; } \
-        sums[(long long)r * c + q] = sum_a; \
-        sums[((long long)parts + r) * c + q] = sum_b; \
+// N sums for each column of (rows, c), written as (parts, N, c): `add` adds element e, of column q,
+// to s[0], s[1], ... A block takes blockDim.x columns and every parts-th run of blockDim.y rows; each
+// thread shares its sums with the last row of threads, which adds them up.
+#define COLUMN_SUMS(name, N, add, ...) \
+extern "C" __global__ void __launch_bounds__(1024) name( \
+        __VA_ARGS__, real* sums, int rows, int c, int parts) { \
+    __shared__ real seen[N][1024]; \
+    int part = blockIdx.x % parts, q = blockIdx.x / parts * blockDim.x + threadIdx.x; \
+    int first = part * blockDim.y + threadIdx.y, step = parts * blockDim.y; \
+    real s[N] = {0}; \
+    for (long long i = first; i < rows && q < c; i += step) { \
+        long long e = i * c + q; \
+        add; \
+    } \
+    for (int n = 0; n < N; n++) seen[n][threadIdx.y * blockDim.x + threadIdx.x] = s[n]; \
+    __syncthreads(); \
+    if (threadIdx.y + 1 < blockDim.y || q >= c) return; \
+    for (int n = 0; n < N; n++) { \
+        for (int y = blockDim.y - 2; y >= 0; y--) s[n] += seen[n][y * blockDim.x + threadIdx.x]; \
+        sums[((long long)part * N + n) * c + q] = s[n]; \
     } \
 }
+COLUMN_SUMS(column_sums, 1, s[0] += x[e], const real* x)
 // shifted by the first row, so that the squares do not cancel
-COLUMN_SUMS(moments, x[e] - x[q], (x[e] - x[q]) * (x[e] - x[q]), const real* x)
-COLUMN_SUMS(norm_sums, g[e], g[e] * ((x[e] - mean[q]) * inv[q]),
+COLUMN_SUMS(moments, 2, real d = x[e] - x[q]; s[0] += d; s[1] += d * d, const real* x)
+COLUMN_SUMS(norm_sums, 2, s[0] += g[e]; s[1] += g[e] * ((x[e] - mean[q]) * inv[q]),
             const real* g, const real* x, const real* mean, const real* inv)
 """
 

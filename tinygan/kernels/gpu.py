@@ -11,9 +11,9 @@ import math
 import cupy
 import numpy as np
 
-from .cuda import IMAGES, MANY, RANDOM
+from .cuda import IMAGES, MANY, RANDOM, WALK
 from .host import dense
-from .reference import column_sums, convolutions, elementwise, index_add  # noqa: F401  (np.add.at is cupy.add.at here; its sums have no order)
+from .reference import convolutions
 
 empty, contiguous, Kernel = cupy.empty, cupy.ascontiguousarray, cupy.ElementwiseKernel
 WORKSPACE, ALLOC_FAILED = 32 << 20, 3  # bytes that cuBLAS asks for on Hopper; its status where it gets none of its own
@@ -94,27 +94,36 @@ def _library():
 
 
 def im2col(x, size, kernel, stride, padding, dilation):
-    cols = empty((len(x) * size[0] * size[1], kernel[0] * kernel[1] * x.shape[3]), x.dtype)
-    geometry = len(cols), *x.shape[1:], *size, *kernel, *stride, *padding, *dilation
-    _launch(IMAGES, "im2col", *cols.shape, contiguous(x), cols, *map(np.int32, geometry))
+    rows, width = len(x) * size[0] * size[1], kernel[0] * kernel[1] * x.shape[3]
+    cols = empty((rows, width), x.dtype)
+    geometry = rows, *x.shape[1:], *size, *kernel, *stride, *padding, *dilation
+    walks = -(-rows // WALK)
+    _launch(IMAGES, "im2col", walks, width, contiguous(x), cols, *map(np.int32, geometry))
     return cols
 
 
-def col2im(cols, shape, size, kernel, stride, padding, dilation):
-    x, rows = empty(shape, cols.dtype), math.prod(shape[:3])
-    geometry = rows, *shape[1:], *size, *kernel, *stride, *padding, *dilation
-    _launch(IMAGES, "col2im", rows, shape[3], contiguous(cols), x, *map(np.int32, geometry))
-    return x
+def col2im(cols, x, size, kernel, stride, padding, dilation):
+    rows = math.prod(x.shape[:3])
+    geometry = rows, *x.shape[1:], *size, *kernel, *stride, *padding, *dilation
+    _launch(IMAGES, "col2im", rows, x.shape[3], contiguous(cols), x, *map(np.int32, geometry))
 
 
 conv, conv_transpose, conv_filter = convolutions(im2col, col2im, gemm, empty, numbers=1 << 28)  # 1 GB of float32 at a time
 
 
 def _launch(source, name, rows, width, *args):
-    """A thread for each (row, column), 256 to a block; args are arrays and NumPy scalars."""
+    """A thread for each (row, column), 256 to a block."""
     if rows and width:
         across = min(256, 1 << (width - 1).bit_length())
-        _kernel(source, name, args[0].dtype.char)((-(-rows // (256 // across)),), (across, 256 // across), args)
+        _start(source, name, -(-rows // (256 // across)), (across, 256 // across), *args)
+
+
+def _start(source, name, grid, block, *args):
+    """So many blocks of the kernel; args are arrays and NumPy scalars."""
+    for a in args:
+        if isinstance(a, np.ndarray):  # CuPy passes one of size 1 by value, for the kernel to follow
+            raise TypeError(f"{name}: needs arrays on the GPU, got {a.shape} {a.dtype} on the host")
+    _kernel(source, name, args[0].dtype.char)((grid,), block, args)
 
 
 @functools.cache
@@ -122,20 +131,45 @@ def _kernel(source, name, char):
     return cupy.RawModule(code=f"typedef {'double' if char == 'd' else 'float'} real;\n{source}").get_function(name)
 
 
+def elementwise(f, *args):
+    """f(*args), lying in memory as its arguments do: CuPy's functions write in the order of axes."""
+    arrays = [a for a in args if isinstance(a, cupy.ndarray)]
+    shape = np.broadcast_shapes(*(a.shape for a in arrays))
+    model = next((a for a in arrays if a.shape == shape and 0 not in a.strides), None)
+    if model is None or model.flags.c_contiguous:
+        return f(*args)
+    order = _order(model)
+    wide = (cupy.broadcast_to(a, shape) if isinstance(a, cupy.ndarray) else a for a in args)
+    return f(*(a.transpose(order) if isinstance(a, cupy.ndarray) else a for a in wide)).transpose(sorted(order, key=order.__getitem__))
+
+
+def index_add(x, index, g):
+    cupy.add.at(x, index, g)  # np.add.at is refused where the index is a tuple; in no certain order
+
+
+def column_sums(x):
+    return _column_sums("column_sums", 1, x)[0]
+
+
 def moments(x):
-    return _moments(contiguous(x), *_column_sums("moments", x), len(x))
+    return _moments(contiguous(x), *_column_sums("moments", 2, x), len(x))
 
 
 def norm_sums(g, x, mean, inv):
-    return tuple(_column_sums("norm_sums", g, x, mean, inv))
+    return tuple(_column_sums("norm_sums", 2, g, x, mean, inv))
 
 
-def _column_sums(name, *args):
-    rows, c = args[0].shape
-    parts = max(1, min(rows // 8, (1 << 16) // max(c, 1)))  # fill the device; 8 rows a thread
-    sums = empty((2, parts, c), args[0].dtype)
-    _launch(IMAGES, name, parts, c, *map(contiguous, args), sums, *map(np.int32, (rows, c, parts)))
-    return sums.sum(axis=1)
+def _column_sums(name, count, *args):
+    """The sums that a kernel makes of each column, (count, c): of parts of the rows, then of those."""
+    (rows, c), dtype = args[0].shape, args[0].dtype
+    across = min(32, 1 << max(c - 1, 0).bit_length())
+    down, tiles = 1024 // across, -(-c // across)
+    parts = max(1, min(rows // (8 * down), 256 // max(tiles, 1)))  # 8 rows a thread; a full device
+    sums = empty((parts, count * c), dtype)
+    if c:
+        numbers = map(np.int32, (rows, c, parts))
+        _start(IMAGES, name, tiles * parts, (across, down), *map(contiguous, args), sums, *numbers)
+    return (sums if parts == 1 else column_sums(sums)).reshape(count, c)
 
 
 affine = Kernel("T x, T scale, T shift", "T out", "out = scale * x + shift", "affine")
@@ -220,9 +254,13 @@ def _like(a, model):
 
 def _run(kernel, out, *args):
     """kernel(*args, out), with axes in the order in which `out` lies in memory: CuPy then walks it all as one run."""
-    order = sorted(range(out.ndim), key=lambda axis: -out.strides[axis])
+    order = _order(out)
     kernel(*(a.transpose(order) if getattr(a, "shape", None) == out.shape else a for a in (*args, out)))
     return out
+
+
+def _order(x):
+    return sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
 
 
 def bits(n, key, draw, step):

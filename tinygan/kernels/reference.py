@@ -40,13 +40,13 @@ def im2col(x, size, kernel, stride, padding, dilation):
     return cols.reshape(n * oh * ow, kh * kw * c)
 
 
-def col2im(cols, shape, size, kernel, stride, padding, dilation):
-    """The adjoint of `im2col`: each pixel of the (n, h, w, c) result sums the column entries that were read from it."""
-    (n, h, w, c), (oh, ow), (kh, kw) = shape, size, kernel
-    cols, x = cols.reshape(n, oh, ow, kh, kw, c), np.zeros(shape, cols.dtype)
+def col2im(cols, x, size, kernel, stride, padding, dilation):
+    """The adjoint of `im2col`, into a contiguous x (n, h, w, c): a pixel sums what was read from it."""
+    (n, h, w, c), (oh, ow), (kh, kw) = x.shape, size, kernel
+    cols = cols.reshape(n, oh, ow, kh, kw, c)
+    x[...] = 0
     for u, v, rows, columns, inside in _taps(h, w, size, kernel, stride, padding, dilation):
         x[:, rows, columns] += cols[:, *inside, u, v]
-    return x
 
 
 def _taps(h, w, size, kernel, stride, padding, dilation):
@@ -84,15 +84,15 @@ def convolutions(im2col, col2im, gemm, empty, numbers):
         out = empty((len(y), *size, w.shape[2]), y.dtype)
         for block in blocks(y, y.shape[1:3], w.shape):
             cols = gemm(y[block].reshape(-1, w.shape[3]), w.reshape(-1, w.shape[3]).T)
-            out[block] = col2im(cols, out[block].shape, y.shape[1:3], w.shape[:2], stride, padding, dilation)
+            col2im(cols, out[block], y.shape[1:3], w.shape[:2], stride, padding, dilation)
         return shifted(out, bias)
 
     def conv_filter(x, y, size, stride, padding, dilation):
-        out = empty((*size, x.shape[3], y.shape[3]), x.dtype)
-        out[...] = 0
-        for block in blocks(x, y.shape[1:3], out.shape):
+        out, shape = None, (*size, x.shape[3], y.shape[3])
+        for block in blocks(x, y.shape[1:3], shape):
             cols = im2col(x[block], y.shape[1:3], size, stride, padding, dilation)
-            out += gemm(cols.T, y[block].reshape(len(cols), -1)).reshape(out.shape)
+            part = gemm(cols.T, y[block].reshape(len(cols), y.shape[3])).reshape(shape)
+            out = part if out is None else out + part
         return out
 
     def shifted(out, bias):
@@ -102,7 +102,7 @@ def convolutions(im2col, col2im, gemm, empty, numbers):
 
     def blocks(images, positions, filters):
         step = max(1, numbers // max(1, math.prod(positions) * math.prod(filters[:3])))
-        return (slice(i, i + step) for i in range(0, len(images), step))
+        return (slice(i, i + step) for i in range(0, max(len(images), 1), step))
 
     return conv, conv_transpose, conv_filter
 

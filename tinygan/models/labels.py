@@ -17,11 +17,18 @@ def unpack(batch, classes):
 
 
 def one_hot(labels, classes, like):
-    """Rows (n, classes) of labels, integers (n,), None for each class in turn; device and dtype are those of `like` (n, ...)."""
+    """Rows (n, classes) of labels, integers (n,), None for each class in turn, where and of the dtype that `like` (n, ...) is.
+
+    IndexError for a label that is no class; on a GPU, where looking would wait, its row is zero.
+    """
     if not classes:
         return np.empty_like(like, shape=(len(like), 0))
     labels = np.arange(len(like)) % classes if labels is None else labels
-    return np.eye(classes, dtype=like.dtype, like=like)[np.asarray(labels, like=like)]
+    if isinstance(labels, (list, np.ndarray)):
+        if wrong := [label for label in np.unique(labels).tolist() if not 0 <= label < classes]:
+            raise IndexError(f"one_hot: label {wrong[0]} is none of {classes}, 0 to {classes - 1}")
+    labels = np.asarray(labels, like=like)[:, None]
+    return (labels == np.arange(classes, like=like)).astype(like.dtype)
 
 
 def chosen(out, rows):

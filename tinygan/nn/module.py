@@ -4,6 +4,8 @@ What an attribute is, its type decides: a `Parameter` is trained, a raw array is
 is a child; anything else is configuration. Names and order are those of the attributes.
 """
 
+import copy
+
 import numpy as np
 
 from .. import device as devices
@@ -14,6 +16,12 @@ class Parameter(Tensor):
     """A Tensor that `Module.parameters` finds. Updated in place: its memory stays where it is."""
 
     __slots__ = ()
+
+    def __deepcopy__(self, memo):
+        # CuPy's own deepcopy forgets the order of the axes in memory
+        new = memo[id(self)] = type(self)(self.data.copy("K"))
+        vars(new).update(copy.deepcopy(vars(self), memo))
+        return new
 
 
 class Module:

@@ -100,7 +100,8 @@ def _prod(g, out, x, axis=None, keepdims=False):
     rows = transpose(x, order).reshape((*kept, _count(x.shape, axis)))  # ... as one
     n = rows.shape[-1]
     square = broadcast_to(rows.reshape((*kept, 1, n)), (*kept, n, n))
-    others = prod(where(np.eye(n, dtype=bool, like=raw(x)), 1.0, square), axis=-1)  # of all but each one, right where some are 0
+    itself = np.identity(n, bool, like=raw(x))  # CuPy has no eye(like=)
+    others = prod(where(itself, 1.0, square), axis=-1)  # of all but each, right where some are 0
     others = transpose(others.reshape([x.shape[i] for i in order]), np.argsort(order).tolist())
     return broadcast_to(g.reshape(shape), x.shape) * others
 
