@@ -1,18 +1,22 @@
 """Milliseconds per training step on a GPU: ours eager and captured, PyTorch eager, with CUDA graphs and compiled; rooflines.
 
-    python bench/gpu.py [--models gan-mlp gan-dcgan vae-mlp vae-conv] [--batch-sizes 128 1024] [--widths 1 4] [--rounds 5]
+    python bench/gpu.py [--models gan-dcgan ...] [--widths 1 4] [--batch-sizes 128 1024] [--precisions float32 tf32]
+                        [--columns eager captured torch graphs compile] [--rounds 5] [--out FILE] [--limit SECONDS]
 
 The same networks, first weights and losses, alternating in one process; medians over rounds. Width multiplies hidden units
 and channels. The roofline is a bound that no launch overhead enters: the operations of a step's matrix products at the
 rate of one large product, plus the bytes of its arrays, each read and written once by each operation that makes it or
 differentiates it, and of Adam and the moving average, at the rate of one large copy; both rates measured here.
-Needs a GPU, CuPy and a PyTorch that sees the GPU.
+Needs a GPU and CuPy, and for its three columns a PyTorch that sees the GPU. A row is written, to FILE too, when it is
+measured; after the limit none is begun. Exit status 1: something failed, and the row says what, or was left out.
 """
 
 import argparse
 import functools
 import statistics
+import sys
 import time
+import warnings
 
 import numpy as np
 
@@ -22,7 +26,9 @@ from tinygan.cli import run
 from tinygan.models import gan as gan_module
 from tinygan.models import vae as vae_module
 
-MODELS = {f"gan-{k}": models.MODELS[k] for k in ("mlp", "dcgan")} | {f"vae-{k}": models.VAES[k] for k in ("mlp", "conv")}
+MODELS = {f"gan-{name}": make for name, make in models.MODELS.items()}
+MODELS |= {f"vae-{name}": make for name, make in models.VAES.items()}
+PRECISIONS = ("float32", "tf32")
 
 
 def widened(net, k):
@@ -146,50 +152,119 @@ def timed(f, wait, count):
     return (time.perf_counter() - start) / count
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
-    parser.add_argument("--batch-sizes", nargs="+", type=int, default=[128, 1024])
-    parser.add_argument("--widths", nargs="+", type=int, default=[1, 4])
-    parser.add_argument("--rounds", type=int, default=5)
-    args = parser.parse_args()
-    device.resolve("gpu")  # or one line that says why not
-    cupy = device.module("gpu")
-    try:
-        import torch
+def own_step(name, k, real, wrap):
+    """A function that makes one step of ours."""
+    step, x = wrap(ours(name, k, "gpu").step), device.to(real, "gpu")
+    return lambda: (step(x), random.default.next_step())
 
-        torch.zeros(1, device="cuda")
-    except (ImportError, RuntimeError, AssertionError) as e:
-        raise device.DeviceError(f"this needs a PyTorch that sees the GPU ({str(e).splitlines()[0]})") from None
+
+def their_step(name, k, real, graphed=False, **options):
+    """A function that makes one step of PyTorch's, from the same weights."""
+    import torch
+
+    if not torch.cuda.is_available():
+        raise RuntimeError("this PyTorch sees no GPU")
+    torch._dynamo.reset()  # all compiled networks share its limit of 8: from the fourth on they would run eagerly
+    theirs, x = Theirs(ours(name, k, "cpu"), "cuda", **options), torch.from_numpy(real).cuda()
+    return functools.partial(theirs.graphed(x) if graphed else theirs.step, x)
+
+
+COLUMNS = {
+    "eager": functools.partial(own_step, wrap=lambda step: step),
+    "captured": functools.partial(own_step, wrap=capture),
+    "torch": their_step,
+    "graphs": functools.partial(their_step, graphed=True, capturable=True),
+    "compile": functools.partial(their_step, compiled=True),
+}
+
+
+def measured(row, columns, rounds, wait):
+    """({column: seconds}, what failed) of a row: a model's name, its width and a batch of real images."""
+    calls, counts, failed = {}, {}, []
+    for column in columns:
+        try:
+            f = COLUMNS[column](*row)
+            [f() for _ in range(5)]  # compiles; a step that cannot be captured warns, which is an error here
+            counts[column] = max(3, round(0.3 / timed(f, wait, 3)))
+            calls[column] = f
+        except Exception as e:
+            failed.append(f"{column}: {type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''}")
+    times = [{c: timed(f, wait, counts[c]) for c, f in calls.items()} for _ in range(rounds)]
+    return {c: statistics.median(t[c] for t in times) for c in calls}, failed
+
+
+def main():
+    args = arguments()
+    device.resolve("gpu")  # or one line that says why not
+    cupy, start, lacks = device.module("gpu"), time.perf_counter(), 0
     gpu, wait = kernels.of(cupy.zeros(1)), cupy.cuda.runtime.deviceSynchronize
-    best = lambda f: min([timed(f, wait, 10) for _ in range(6)][1:])
-    print(f"{device.describe()}, torch {torch.__version__}; ms/step, medians of {args.rounds} rounds")
-    names = ("ours eager", "ours captured", "torch eager", "torch graphs", "torch.compile")
-    for precision in ("float32", "tf32"):
+    warnings.filterwarnings("error", "tinygan: this step runs without a CUDA graph")
+
+    def say(line):
+        print(line, flush=True)
+        if args.out:
+            with open(args.out, "a") as f:
+                print(line, file=f)
+
+    say(f"{device.describe()}, torch {version('torch')}; ms/step, medians of {args.rounds} rounds")
+    for precision in args.precisions:
         kernels.precision(precision, "gpu")
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
-        square, product, large = cupy.ones((8192, 8192), "f"), cupy.empty((8192, 8192), "f"), cupy.ones(1 << 28, "f")
-        rate = 2 * 8192**3 / best(lambda: gpu.gemm(square, square, out=product))
-        bandwidth = 2 * large.nbytes / best(large.copy)
-        square = product = large = None
-        print(f"\n{precision}: one product {rate / 1e12:.1f} TFLOP/s, one copy {bandwidth / 1e12:.2f} TB/s")
-        print(f"{'model':10} {'width':>5} {'batch':>5}" + "".join(f"{n:>15}" for n in (*names, "products", "bytes", "roofline")))
-        for name, k, n in ((name, k, n) for name in args.models for k in args.widths for n in args.batch_sizes):
+        if torch := sys.modules.get("torch"):
+            tf32 = precision == "tf32"
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
+        rate, bandwidth = rates(cupy, gpu, wait, args.square)
+        say(f"\n{precision}: a product {rate / 1e12:.2f} TFLOP/s, a copy {bandwidth / 1e12:.2f} TB/s")
+        names = (*args.columns, "products", "bytes", "roofline")
+        say(f"{'model':12} {'width':>5} {'batch':>5}" + "".join(f"{n:>10}" for n in names))
+        rows = ((m, k, n) for m in args.models for k in args.widths for n in args.batch_sizes)
+        for name, k, n in rows:
+            label = f"{name:12} {k:5} {n:5}"
+            if args.limit and time.perf_counter() - start > args.limit:
+                say(f"{label}  left out: the time is up")
+                lacks += 1
+                continue
             real = np.random.default_rng(0).uniform(-1, 1, (n, 1, 28, 28)).astype(np.float32)
-            x, y = device.to(real, "gpu"), torch.from_numpy(real).cuda()
-            steps = [ours(name, k, "gpu") for _ in range(2)]
-            theirs = [Theirs(steps[0], "cuda", **options) for options in ({}, {"capturable": True}, {"compiled": True})]
-            calls = [lambda f=f: (f(x), random.default.next_step()) for f in (steps[0].step, capture(steps[1].step))]
-            calls += [functools.partial(f, y) for f in (theirs[0].step, theirs[1].graphed(y), theirs[2].step)]
-            counts = []
-            for f in calls:
-                [f() for _ in range(5)]  # compiles
-                counts.append(max(3, round(0.3 / timed(f, wait, 3))))
-            rounds = [[timed(f, wait, count) for f, count in zip(calls, counts)] for _ in range(args.rounds)]
-            operations, moved = work(steps[0], x)
+            times, failed = measured((name, k, real), args.columns, args.rounds, wait)
+            operations, moved = work(ours(name, k, "gpu"), device.to(real, "gpu"))
             bounds = operations / rate, moved / bandwidth
-            times = [*map(statistics.median, zip(*rounds)), *bounds, sum(bounds)]
-            print(f"{name:10} {k:5} {n:5}" + "".join(f"{t * 1e3:15.3f}" for t in times), flush=True)
+            cells = [times.get(column) for column in args.columns] + [*bounds, sum(bounds)]
+            say(label + "".join("         -" if t is None else f"{t * 1e3:10.3f}" for t in cells))
+            for reason in failed:
+                say(f"    {reason}")
+            lacks += len(failed)
+            cupy.get_default_memory_pool().free_all_blocks()
+    return min(lacks, 1)
+
+
+def version(package):
+    try:
+        return __import__(package).__version__
+    except ImportError:
+        return "is missing"
+
+
+def rates(cupy, gpu, wait, side):
+    """(operations a second of a large product, bytes a second of a large copy)."""
+    best = lambda f: min([timed(f, wait, 10) for _ in range(6)][1:])
+    square, product = cupy.ones((side, side), "f"), cupy.empty((side, side), "f")
+    large = cupy.ones(4 * side**2, "f")
+    seconds = best(lambda: gpu.gemm(square, square, out=product))
+    return 2 * side**3 / seconds, 2 * large.nbytes / best(large.copy)
+
+
+def arguments():
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--widths", nargs="+", type=int, default=[1, 4])
+    parser.add_argument("--batch-sizes", nargs="+", type=int, default=[128, 1024])
+    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS)
+    parser.add_argument("--columns", nargs="+", choices=COLUMNS, default=list(COLUMNS))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--out", help="a file to write to as well")
+    parser.add_argument("--limit", type=float, default=0, help="seconds; 0: none")
+    parser.add_argument("--square", type=int, default=8192, help="the large product's side")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

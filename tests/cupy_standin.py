@@ -637,6 +637,7 @@ def make():
         runtimeGetVersion=lambda: 13020,
         getDeviceCount=lambda: 1,
         getDevice=lambda: 0,
+        deviceSynchronize=sync,
         getDeviceProperties=lambda device: {"name": b"NVIDIA Stand-in"},
     )
     Stream.known.clear()

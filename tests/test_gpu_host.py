@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import types
+import warnings
 from pathlib import Path
 
 import cupy_standin as standin
@@ -293,6 +294,71 @@ def test_every_model_and_every_kernel_has_its_case(gpu):
     for dtype in ("float32", "float64"):  # to the last bit, on whole numbers; sine and logarithm differ from library to library
         exact = {case.name for case in CASES if case.dtype in (dtype, "") and not case.rtol}
         assert kernels - {"normal"} - exact == ({"bits"} if dtype == "float64" else set())
+
+
+HIDES = """
+import sys
+from importlib.machinery import PathFinder
+
+class Hides:
+    def find_spec(self, name, path=None, target=None):
+        if path is None and name in {}:
+            spec = PathFinder.find_spec(name, [p for p in sys.path if "site-packages" not in p])
+            if spec is None:
+                raise ModuleNotFoundError("No module named " + name, name=name)
+            return spec
+
+sys.meta_path.insert(0, Hides())
+"""
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="bash is missing")
+def test_the_script_for_a_gpu_machine(tmp_path):
+    """A little of each part, on the stand-in, where all is missing that may be."""
+    here, fake = Path(__file__).parent, tmp_path / "fake"
+    (fake / "cupy").mkdir(parents=True)
+    install = "import sys, cupy_standin; sys.modules.update(cupy_standin.make())"
+    (fake / "cupy" / "__init__.py").write_text(install)
+    missing = ("numba", "hypothesis", "matplotlib", "tqdm", "torch", "xdist")
+    (fake / "sitecustomize.py").write_text(HIDES.format(missing))
+    env = os.environ | {"PYTHON": sys.executable, "PYTHONPATH": f"{fake}:{here}", "OMP_NUM_THREADS": "1"}
+    script = [shutil.which("bash"), here.parent / "bench" / "device.sh", tmp_path / "out", "short"]
+    run = subprocess.run(script, env=env, capture_output=True, text=True)
+    files = {p.stem: p.read_text() for p in (tmp_path / "out").glob("*.txt")}
+    assert run.returncode == 0, files
+    parts = ("environment", "gan", "tests", "bench")
+    assert re.findall(r"^(\w+): ok, \d+ s$", files["summary"], re.M) == list(parts)
+    named = re.findall(r"^(\w+) is missing, which", files["environment"], re.M)
+    assert set(named) == set(missing) - {"hypothesis"}
+    assert "NVIDIA Stand-in" in files["environment"] and " passed" in files["tests"]
+    assert re.search(r"^vae-mlp +1 +4 +\d+\.\d+ +\d+\.\d+", files["bench"], re.M)
+    assert (tmp_path / "out" / "gan" / "samples" / "epoch-002.png").exists()
+
+    (fake / "cupy" / "__init__.py").write_text("raise ImportError('libcudart.so.13 is missing')")
+    run = subprocess.run(script, env=env, capture_output=True, text=True)
+    files = {p.stem: p.read_text() for p in (tmp_path / "out").glob("*.txt")}
+    assert run.returncode == 1 and "CuPy cannot be imported (libcudart.so.13" in files["gan"]
+    assert re.findall(r"^(\w+): status \d", files["summary"], re.M) == ["environment", "gan", "bench"]
+
+
+def test_a_row_of_the_benchmark_that_is_not_captured_fails(gpu, tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent / "bench")
+    bench = types.ModuleType("bench_gpu")
+    exec((Path(__file__).parent.parent / "bench" / "gpu.py").read_text(), vars(bench))
+    plain = models.VAE.step
+    monkeypatch.setattr(models.VAE, "step", lambda vae, x: float(x[0, 0, 0, 0]) and plain(vae, x))
+    flags = "--models vae-mlp --widths 1 --batch-sizes 4 --precisions float32 --rounds 1 --square 16"
+    columns = "--columns eager captured torch --out".split()
+    monkeypatch.setattr("sys.argv", ["gpu.py", *flags.split(), *columns, str(tmp_path / "out.txt")])
+    with warnings.catch_warnings():
+        assert bench.main() == 1
+    rows = (tmp_path / "out.txt").read_text()
+    assert rows == capsys.readouterr().out
+    assert re.search(r"vae-mlp +1 +4 +\d+\.\d+ +- +- ", rows)
+    assert "captured: UserWarning: tinygan: this step runs without" in rows
+    assert "torch: RuntimeError: this PyTorch sees no GPU" in rows or "torch: ModuleNotFound" in rows
+    monkeypatch.setattr("sys.argv", ["gpu.py", *flags.split(), "--limit", "1e-9"])
+    assert bench.main() == 1 and "left out: the time is up" in capsys.readouterr().out
 
 
 def test_the_judge_sees_the_same_on_the_gpu(gpu):
