@@ -205,7 +205,7 @@ def test_what_porters_type():
         assert ours.shape == theirs.shape, i
         np.testing.assert_allclose(ours.data, theirs, rtol=1e-15, err_msg=str(i))
     assert x.float().dtype == np.float32 and grad(ops.sum(x.float().double()), x).dtype == np.float64
-    assert Tensor.__add__.__name__ == "__add__" and Tensor.__rmatmul__.__doc__ and Tensor.__eq__.__doc__
+    assert Tensor.__add__ is ops.add and Tensor.__radd__.__name__ == "__radd__" and Tensor.__eq__.__doc__
 
 
 @pytest.mark.parametrize("call, kind, words", [
@@ -238,6 +238,8 @@ def test_what_porters_type():
     (lambda x: ops.stack([x, x[0]]), ValueError, r"stack: needs arrays of one shape, got .*\(3, 4\)"),
     (lambda x: ops.clip(x[0, 0], np.zeros((2, 1))), ValueError, r"clip: bounds of shapes \(2, 1\) .* x: \(4,\)"),
     (lambda x: x @ 3, ValueError, "matmul: x's last size"),
+    (lambda x: ops.conv2d(x.reshape(1, 2, 3, 4), [1.0]), AttributeError, "shape"),
+    (lambda x: ops.reshape([1.0], (1, 1)), AttributeError, "size"),
     (lambda x: [1.0] @ x, ValueError, "matmul: x's last size"),
     (lambda x: x.reshape((6,), 4), TypeError, "integer"),
     (lambda x: Tensor(np.ma.masked_less(U, 0)), TypeError, "mask"),

@@ -14,7 +14,7 @@ import operator
 
 import numpy as np
 
-from .recording import enable_grad, mode, no_grad
+from .recording import mode
 
 _births, _birth = itertools.count().__next__, operator.attrgetter("birth")
 _new, _generic = object.__new__, np.generic
@@ -36,12 +36,12 @@ class Tensor:
         if isinstance(data, (list, tuple)) and any(isinstance(a, Tensor) for a in data):
             raise TypeError("Tensor: a list of Tensors would lose their graph: ops.stack or ops.concatenate joins them")
         if isinstance(data, np.ma.MaskedArray):
-            raise TypeError("Tensor: the mask of a masked array would be lost: x.filled(value) fills it in")
+            raise TypeError("Tensor: a masked array would lose its mask: x.filled(value) has none")
         if isinstance(data, (int, float, list, tuple, _generic, np.ndarray)):
             data = np.asarray(data, getattr(data, "dtype", np.float32))  # no np.matrix, whose * is another
         if getattr(data, "dtype", None) not in (np.float32, np.float64):
-            remedy = "labels, indices and masks stay raw arrays, a.astype(np.float32) makes other numbers floats"
-            raise TypeError(f"Tensor: needs floats, float32 or float64, got {describe(data)}: {remedy}")
+            words = f"Tensor: needs floats, float32 or float64, got {describe(data)}"
+            raise TypeError(f"{words}; labels, indices and masks stay raw arrays, .astype(np.float32) casts others")
         self.data, self.op, self.args, self.birth = data, None, (), _births()
         if name is not None:
             self.name = name
@@ -68,8 +68,7 @@ class Tensor:
         The graph lives for as long as its Tensors do, whatever `retain_graph` (PyTorch's) says. ValueError without a graph.
         """
         if self.op is None:
-            words = f"backward: {self.name or 'this Tensor'} {describe(self)} has no graph"
-            raise ValueError(f"{words}: it was made under no_grad, by detach, or of raw arrays alone")
+            raise ValueError(f"backward: {describe(self)} has no graph: made under no_grad, by detach, or of raw arrays alone")
         leaves = [t for t in _ancestors([self], 0) if t.op is None]
         for leaf, g in zip(leaves, grad(self, leaves, gradient, allow_unused=True)):
             if g is not None:
@@ -92,9 +91,8 @@ class Tensor:
 
     def __setstate__(self, state):
         """Unpickled, or copied: born now, after its arguments, which are restored before it."""
-        for part in filter(None, state):
-            for name, value in part.items():
-                setattr(self, name, value)
+        for name, value in ((state[0] or {}) | state[1]).items():
+            setattr(self, name, value)
         self.birth = _births()
 
     def __repr__(self):
@@ -116,10 +114,17 @@ def primitive(f):
 
     @functools.wraps(f)
     def op(*args, **kwargs):
-        raw, dtype, tracked, scalar, mixed = [], None, False, False, False
+        if kwargs and (tensors := [k for k, v in kwargs.items() if isinstance(v, Tensor)]):
+            raise TypeError(f"{op.__name__}: {tensors[0]}= is a Tensor: a keyword has no gradient, pass it by position")
         for a in args:
             if isinstance(a, Tensor):
-                tracked, a = True, a.data
+                break
+        else:  # nothing to record
+            return f(*args, **kwargs)
+        raw, dtype, scalar, mixed = [], None, False, False
+        for a in args:
+            if isinstance(a, Tensor):
+                a = a.data
                 own = a.dtype
             else:
                 scalar = scalar or isinstance(a, _generic)
@@ -127,10 +132,6 @@ def primitive(f):
             raw.append(a)
             if own is not dtype:
                 dtype, mixed = own, dtype is not None
-        if kwargs and (tensors := [k for k, v in kwargs.items() if isinstance(v, Tensor)]):
-            raise TypeError(f"{op.__name__}: {tensors[0]}= is a Tensor: a keyword has no gradient, pass it by position")
-        if not tracked:
-            return f(*args, **kwargs)
         if scalar or kwargs and any(isinstance(v, _generic) for v in kwargs.values()):
             return op(*map(_plain, args), **{k: _plain(v) for k, v in kwargs.items()})
         try:
@@ -163,10 +164,8 @@ def _of_mixed(op, f, raw, kwargs):
     arrays = [a for a in raw if hasattr(a, "dtype")]
     dtype, *others = {a.dtype for a in arrays if a.dtype.kind == "f"}
     if others:
-        raise TypeError(
-            f"{op.__name__.strip('_')}: float32 and float64 do not mix ({', '.join(map(describe, arrays))}): cast one, by"
-            " x.float() or x.double() for a Tensor, a.astype(np.float32) for a raw array, net.double() for a module"
-        )
+        words = f"{op.__name__.strip('_')}: float32 and float64 do not mix ({', '.join(map(describe, arrays))})"
+        raise TypeError(f"{words}: cast one, a Tensor by x.float(), a raw array by a.astype(np.float32), or net.double()")
     data = f(*raw, **kwargs)
     if data.dtype != dtype:
         raw[:] = [a.astype(dtype) if getattr(getattr(a, "dtype", None), "kind", "") in ("i", "u") else a for a in raw]
@@ -178,9 +177,9 @@ def _of_mixed(op, f, raw, kwargs):
 def _refuse_another(op, data, dtype, args):
     """TypeError for a result of another dtype than the Tensors', unless an argument says that this is what is wanted."""
     got = getattr(data, "dtype", None)
-    if (got is None or got != dtype) and not any(a is got for a in args):  # None == np.dtype(float)
+    if (got is None or got != dtype) and not any(a is got for a in args):  # np.dtype(float) == None
         words = f"{op.__name__.strip('_')}: gives {describe(data)} for Tensors of {dtype}"
-        raise TypeError(f"{words}: make arrays of {dtype} of lists, complex numbers and None")
+        raise TypeError(f"{words}: make lists, complex numbers and None arrays of {dtype}")
 
 
 def _plain(a):
@@ -214,7 +213,8 @@ def grad(outputs, inputs, grad_outputs=None, *, create_graph=False, allow_unused
         cotangents[i] = _cotangent(y, cotangents[i], create_graph)
         accumulate(y, cotangents[i])
     path, live = _path(outputs, inputs)
-    with enable_grad() if create_graph else no_grad():
+    before, mode.recording = mode.recording, create_graph
+    try:
         while path:
             t = path.pop()
             g = gradients.get(t) if t in wanted else gradients.pop(t, None)
@@ -231,7 +231,8 @@ def grad(outputs, inputs, grad_outputs=None, *, create_graph=False, allow_unused
                         e.add_note(f"in the rule of {t.op.__name__} for argument {i}, {describe(a)}")
                         raise
                     accumulate(a, ga)
-
+    finally:
+        mode.recording = before
     missing = [f"{x.name or f'inputs[{i}]'} {describe(x)}" for i, x in enumerate(inputs) if x not in gradients]
     if missing and not allow_unused:
         raise ValueError(f"grad: the outputs do not depend on {'; '.join(missing)} (allow_unused=True gives None for these)")

@@ -9,13 +9,13 @@ import warnings
 
 import numpy as np
 
-from ..device import DeviceError
+from .. import device
 from . import reference
 
 
 def of(x):
     """The module of raw functions for the array x, by its type; Numba and CuPy are loaded when first needed."""
-    return _cpu() if isinstance(x, (np.ndarray, np.generic)) else importlib.import_module(".gpu", __package__)
+    return _cpu() if device.of(x) == "cpu" else importlib.import_module(".gpu", __package__)
 
 
 @functools.cache
@@ -27,13 +27,13 @@ def _cpu():
         return reference
 
 
-def precision(name, device):
+def precision(name, where):
     """What float32 matrix products round to, from now on: 'float32', or on a GPU 'tf32', faster, 10 bits of fraction."""
-    if device == "gpu":
+    if where == "gpu":
         gpu = importlib.import_module(".gpu", __package__)
         gpu.TYPES["f"] = gpu.SINGLE[name]
     elif name != "float32":
-        raise DeviceError(f"precision {name} is for a GPU, and this runs on the CPU: use --precision float32")
+        raise device.DeviceError(f"precision {name} is for a GPU, and this runs on the CPU: use --precision float32")
 
 
 LARGE = 1 << 16  # elements: below, a NumPy expression is as fast as it gets

@@ -140,7 +140,8 @@ def elementwise(f, *args):
         return f(*args)
     order = _order(model)
     wide = (cupy.broadcast_to(a, shape) if isinstance(a, cupy.ndarray) else a for a in args)
-    return f(*(a.transpose(order) if isinstance(a, cupy.ndarray) else a for a in wide)).transpose(sorted(order, key=order.__getitem__))
+    out = f(*(a.transpose(order) if isinstance(a, cupy.ndarray) else a for a in wide))
+    return out.transpose(sorted(order, key=order.__getitem__))
 
 
 def index_add(x, index, g):

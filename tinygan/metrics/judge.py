@@ -13,7 +13,8 @@ import numpy as np
 
 from .. import device as devices
 from .. import nn, ops, random
-from ..autograd import describe, no_grad
+from ..autograd import describe
+from ..recording import no_grad
 from ..data import DataError
 from . import distances
 

@@ -8,7 +8,8 @@ import copy
 import numpy as np
 
 from .. import nn, optim, random
-from ..autograd import grad, no_grad
+from ..autograd import grad
+from ..recording import no_grad
 from ..nn.losses import gradient_penalty, non_saturating, wasserstein
 from .labels import chosen, joined, one_hot, unpack
 

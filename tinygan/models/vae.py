@@ -10,7 +10,8 @@ import math
 import numpy as np
 
 from .. import nn, ops, optim, random
-from ..autograd import describe, grad, no_grad
+from ..autograd import describe, grad
+from ..recording import no_grad
 from ..nn.losses import binary_cross_entropy_with_logits, gaussian_kl
 from .labels import chosen, joined, one_hot, unpack
 

@@ -22,8 +22,9 @@ def broadcast_to(x, shape):
 
 def total(x, axis, keepdims=False):
     """x.sum(axis), raw. Along an outer axis NumPy adds one number after another: many of float32 are added in float64."""
-    many = x.size >= kernels.LARGE and x.dtype == np.float32 and axis is not None
-    return x.sum(axis=axis, keepdims=keepdims, dtype=np.float64 if many else None).astype(x.dtype, copy=False)
+    if x.size < kernels.LARGE or x.dtype != np.float32 or axis is None:
+        return x.sum(axis=axis, keepdims=keepdims)
+    return x.sum(axis=axis, keepdims=keepdims, dtype=np.float64).astype(np.float32)
 
 
 @primitive

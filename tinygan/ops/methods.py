@@ -47,9 +47,9 @@ def torch_names(f):
 
     @functools.wraps(f, updated=())
     def either(*args, **options):
-        options = {
-            NAMES.get(k, k): tuple(v) if isinstance(v, list) else v for k, v in options.items()
-        }
+        if options:
+            listed = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+            options = {NAMES.get(k, k): v for k, v in listed.items()}
         return f(*args, **options)
 
     return either
@@ -97,7 +97,9 @@ def missing(owner, name):
 class Methods:
     """What becomes part of Tensor, at the end of this file."""
 
-    T = property(shape.transpose)
+    __add__, __sub__, __mul__, __truediv__ = add, subtract, multiply, divide
+    __matmul__, __pow__, __neg__, __abs__ = matmul, power, negative, abs
+    __getitem__, pow, T = shape.getitem, power, property(shape.transpose)
     size = property(lambda self: _Count(self.shape))
     requires_grad = property(lambda self: True)
 
@@ -112,69 +114,33 @@ class Methods:
     def __getattr__(self, name):
         missing("Tensor", name)
 
-    def __add__(self, other):
-        """self + other."""
-        return add(self, other)
-
     def __radd__(self, other):
         """other + self."""
         return add(other, self)
-
-    def __sub__(self, other):
-        """self - other."""
-        return subtract(self, other)
 
     def __rsub__(self, other):
         """other - self."""
         return subtract(other, self)
 
-    def __mul__(self, other):
-        """self * other."""
-        return multiply(self, other)
-
     def __rmul__(self, other):
         """other * self."""
         return multiply(other, self)
-
-    def __truediv__(self, other):
-        """self / other."""
-        return divide(self, other)
 
     def __rtruediv__(self, other):
         """other / self."""
         return divide(other, self)
 
-    def __pow__(self, other):
-        """self ** other."""
-        return power(self, other)
-
     def __rpow__(self, other):
         """other ** self."""
         return power(other, self)
-
-    def __matmul__(self, other):
-        """self @ other."""
-        return matmul(self, other)
 
     def __rmatmul__(self, other):
         """other @ self."""
         return matmul(other, self)
 
-    def __neg__(self):
-        """-self."""
-        return negative(self)
-
     def __pos__(self):
         """+self."""
         return self
-
-    def __abs__(self):
-        """abs(self)."""
-        return abs(self)
-
-    def __getitem__(self, index):
-        """self[index], with NumPy's indices."""
-        return shape.getitem(self, index)
 
     def __iter__(self):
         """self[0], self[1], ..."""
@@ -236,10 +202,6 @@ class Methods:
     def permute(self, *dims):
         """The axes in the order `dims`."""
         return shape.transpose(self, _sizes(dims))
-
-    def pow(self, exponent):
-        """self ** exponent."""
-        return power(self, exponent)
 
     def float(self):
         """In float32; the gradient comes back in self's own dtype."""
