@@ -27,6 +27,14 @@ from .arith import (
     xlogy,
 )
 from .conv import conv2d, conv_transpose2d
+from .image import (
+    adaptive_avg_pool2d,
+    avg_pool2d,
+    interpolate,
+    max_pool2d,
+    pad2d,
+    pixel_shuffle,
+)
 from .linear import einsum, linear, matmul
 from .methods import (
     concatenate,
@@ -48,8 +56,10 @@ from .methods import (
     var,
     vector_norm,
 )
-from .norm import batch_norm, layer_norm
+from .norm import batch_norm, group_norm, layer_norm
+from .rectifiers import elu, gelu, silu
 from .shape import flatten, getitem, pad, permute, reshape, swapaxes, transpose
+from .signals import conv1d, conv_transpose1d
 
 __all__ = [name for name, f in globals().copy().items() if callable(f) and name[0].islower() and f is not missing]
 

@@ -1,4 +1,4 @@
-"""Activation functions. At the kink of `relu` and `leaky_relu`, x = 0, the slope is the left one, as in PyTorch."""
+"""Activation functions. At a kink (x = 0 in `relu`) the slope is the left one, as in PyTorch."""
 
 import numpy as np
 
@@ -36,7 +36,9 @@ def tanh(x):
 def sigmoid(x):
     """1 / (1 + exp(-x)), exact and without overflow on both sides."""
     e = np.exp(-np.abs(x))
-    return np.maximum(e, x >= 0) / (1 + e)  # 1 or e above: several times faster than a choice by `where`
+    return np.maximum(e, x >= 0) / (
+        1 + e
+    )  # 1 or e above: several times faster than a choice by `where`
 
 
 @elementwise(lambda g, out, x: g * sigmoid(x))
@@ -48,6 +50,8 @@ def softplus(x):
 @primitive
 def softmax(x, axis=-1):
     """exp(x) / sum(exp(x)) over `axis`."""
+    if not x.size:
+        return x.copy()
     e = np.exp(x - x.max(axis=axis, keepdims=True))
     return e / e.sum(axis=axis, keepdims=True)
 
@@ -58,6 +62,8 @@ softmax.defvjp(lambda g, out, x, axis=-1: out * (g - sum(g * out, axis, keepdims
 @primitive
 def log_softmax(x, axis=-1):
     """log(softmax(x)) over `axis`."""
+    if not x.size:
+        return x.copy()
     x = x - x.max(axis=axis, keepdims=True)
     return x - np.log(np.exp(x).sum(axis=axis, keepdims=True))
 

@@ -81,13 +81,18 @@ def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=Fa
         channels = "c" if running_mean is None else len(running_mean)
         raise ValueError(f"batch_norm: x must be (n, {channels}, ...), got {describe(x)}")
     data, c = raw(x), x.shape[1]
+    _check("batch_norm", (c,), weight, bias)
     weight = np.ones_like(data, shape=(c,)) if weight is None else weight
     bias = np.zeros_like(data, shape=(c,)) if bias is None else bias
+    columns = (c,) + (1,) * (x.ndim - 2)
+    if not x.size:  # nothing to learn from, and nothing to normalise
+        return x * reshape(weight, columns) + reshape(bias, columns)
     if not training:
+        if running_mean is None:
+            raise ValueError("batch_norm: needs running_mean and running_var unless training")
         scale = weight / np.sqrt(running_var + eps)
-        columns = (c,) + (1,) * (x.ndim - 2)
         return x * reshape(scale, columns) + reshape(bias - running_mean * scale, columns)
-    count = x.size // max(c, 1)
+    count = x.size // c
     if count < 2:
         raise ValueError(f"batch_norm: needs more than one value per channel to train on, got {describe(x)}; use eval()")
     center, variance = kernels.of(data).moments(rows(data))
@@ -100,8 +105,29 @@ def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=Fa
 def layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5):
     """weight * (x - mean) / sqrt(var + eps) + bias over the last axes of x, whose sizes are `normalized_shape` (Ba 2016)."""
     shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-    if x.shape[-len(shape) :] != shape:
+    if not shape or x.shape[-len(shape) :] != shape:
         raise ValueError(f"layer_norm: x must end in {shape}, got {describe(x)}")
+    _check("layer_norm", shape, weight, bias)
     out, _ = _normalised(x, tuple(range(x.ndim - len(shape), x.ndim)), eps)
     out = out if weight is None else out * weight
     return out if bias is None else out + bias
+
+
+def group_norm(x, num_groups, weight=None, bias=None, eps=1e-5):
+    """As `layer_norm`, over each of so many groups of channels of x (n, c, ...); weight and bias (c,) (Wu & He 2018)."""
+    if x.ndim < 2 or num_groups < 1 or x.shape[1] % num_groups:
+        raise ValueError(f"group_norm: needs x (n, c, ...) whose channels {num_groups} groups divide, got {describe(x)}")
+    n, c, *rest = x.shape
+    _check("group_norm", (c,), weight, bias)
+    groups = x if c == num_groups else reshape(x, (n, num_groups, c // num_groups, *rest))
+    out, _ = _normalised(groups, tuple(range(2, groups.ndim)), eps)
+    out = out if groups is x else reshape(out, x.shape)
+    columns = (c, *[1] * len(rest))
+    out = out if weight is None else out * reshape(weight, columns)
+    return out if bias is None else out + reshape(bias, columns)
+
+
+def _check(name, shape, weight, bias):
+    for what, a in (("weight", weight), ("bias", bias)):
+        if a is not None and a.shape != shape:
+            raise ValueError(f"{name}: {what} must have shape {shape}, got {describe(a)}")
