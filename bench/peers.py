@@ -183,7 +183,7 @@ class Functional:
     def run(self, net, w, x, keep, others=(), prefix=""):
         """What a network of tinygan gives, and its running statistics afterwards."""
         after = {}
-        for name, m in net.children():
+        for name, m in net.named_children():
             kind, name = type(m).__name__, prefix + name
             b = w.get(f"{name}.bias")
             if kind == "Linear":

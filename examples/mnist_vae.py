@@ -34,7 +34,7 @@ def elbo_step(vae, batch):
     z = mean + ops.exp(0.5 * log_variance) * vae.noise(len(x)) if vae.beta else mean
 
     # What the decoder makes of z should be x: the nats still needed to name x once z is known ...
-    reconstruction = ops.mean(ops.sum(cross_entropy(vae.decoder(joined(z, labels)), x, "none"), axis=(1, 2, 3)))
+    reconstruction = ops.mean(ops.sum(cross_entropy(vae.decoder(joined(z, labels)), x, reduction="none"), axis=(1, 2, 3)))
     # ... and the nats needed to name z, given that everybody knows N(0, 1). Their sum bounds -log p(x): the ELBO, negated.
     kl = gaussian_kl(mean, log_variance)
     loss = reconstruction + vae.beta * kl

@@ -130,6 +130,23 @@ CASES = {  # a function and its arguments: arrays, or the shapes of arrays
     "softplus": each(ops.softplus),
     "softmax": [(lambda x, i=i: ops.softmax(x, i), (2, 3)) for i in (0, -1)] + [(ops.softmax, (0, 3))],
     "log_softmax": [(lambda x, i=i: ops.log_softmax(x, i), (2, 3)) for i in (0, -1)] + [(ops.log_softmax, (0, 3))],
+    "elu": each(ops.elu) + each(lambda x: ops.elu(x, 0.5)),
+    "gelu": each(ops.gelu) + each(lambda x: ops.gelu(x, "tanh")),
+    "silu": each(ops.silu),
+    "max_pool2d": [(lambda x: ops.max_pool2d(x, 2), (2, 2, 4, 5)), (lambda x: ops.max_pool2d(x, (3, 2), 2, 1), (1, 2, 4, 4)),
+                   (lambda x: ops.max_pool2d(x, 2, 1), (1, 1, 3, 3)), (lambda x: ops.max_pool2d(x, 2), (0, 2, 2, 2))],
+    "avg_pool2d": [(lambda x: ops.avg_pool2d(x, 2), (2, 2, 4, 5)), (lambda x: ops.avg_pool2d(x, 3, 2, 1), (1, 2, 4, 4))],
+    "adaptive_avg_pool2d": [(lambda x: ops.adaptive_avg_pool2d(x, (2, 1)), (2, 2, 3, 4))],
+    "interpolate": [(lambda x: ops.interpolate(x, scale_factor=2), (1, 2, 2, 3)), (lambda x: ops.interpolate(x, 3), (1, 2, 2, 2)),
+                    (lambda x: ops.interpolate(x, (3, 4), mode="bilinear"), (1, 2, 2, 3)),
+                    (lambda x: ops.interpolate(x, (3, 4), None, "bilinear", True), (1, 2, 2, 3))],
+    "pad2d": [(lambda x, mode=mode: ops.pad2d(x, (1, 2, 0, 2), mode), (1, 2, 3, 3))
+              for mode in ("constant", "reflect", "replicate", "circular")],
+    "pixel_shuffle": [(lambda x: ops.pixel_shuffle(x, 2), (1, 8, 2, 3))],
+    "conv1d": [(lambda x, w, b: ops.conv1d(x, w, b, 2, 1, 2, 2), (2, 2, 7), (4, 1, 3), (4,)),
+               (lambda x, w: ops.conv1d(x, w, padding="same"), (1, 2, 5), (1, 2, 2))],
+    "conv_transpose1d": [(lambda x, w, b: ops.conv_transpose1d(x, w, b, 2, 1, 1, 2), (1, 2, 3), (2, 1, 3), (2,))],
+    "group_norm": [(lambda x, w, b: ops.group_norm(x, 2, w, b), (2, 4, 3), (4,), (4,)), (lambda x: ops.group_norm(x, 2), (2, 6))],
     "conv2d": [(lambda x, w, b: ops.conv2d(x, w, b, 2, 1, groups=2), (1, 2, 3, 4), (4, 1, 2, 3), (4,))],
     "conv_transpose2d": [(lambda x, w, b: ops.conv_transpose2d(x, w, b, (2, 1), 1, (1, 0), 2), (1, 2, 2, 2), (2, 1, 2, 3), (2,))],
     "_filter": [(lambda x, y: conv._filter(x, y, **geometry), (2, 1, 3, 4), (2, 2, 2, 2))],
@@ -138,8 +155,10 @@ CASES = {  # a function and its arguments: arrays, or the shapes of arrays
     + [(normalised_by_running, (2, 2, 2), (2,), (2,)), (normalised_by_running, (3, 2))],
     "layer_norm": [(lambda x, w, b: ops.layer_norm(x, 3, w, b), (2, 3), (3,), (3,))]
     + [(lambda x: ops.layer_norm(x, (2, 2)), (2, 2, 2))],
-    "losses": [(lambda x, t: losses.binary_cross_entropy_with_logits(x, t, "none"), (2, 3), positive(2, 3)),
-               (lambda x: losses.cross_entropy(x, on(x, rows)), (3, 3)), (losses.gaussian_kl, (2, 3), (2, 3))],
+    "losses": [(lambda x, t: losses.binary_cross_entropy_with_logits(x, t, reduction="none"), (2, 3), positive(2, 3)),
+               (lambda x: losses.cross_entropy(x, on(x, rows)), (3, 3)), (losses.gaussian_kl, (2, 3), (2, 3)),
+               (lambda x: losses.cross_entropy(x, on(x, rows), on(x, np.ones(3, x.dtype)), 2, "sum", 0.1), (3, 3)),
+               (lambda x, t: losses.binary_cross_entropy(x, t), positive(2, 3) / 3, positive(2, 3) / 3)],
 }
 ALL = {f"{name}-{i}": (f, [real(*a) if isinstance(a, tuple) else a for a in arguments])
        for name, cases in CASES.items() for i, (f, *arguments) in enumerate(cases)}

@@ -31,6 +31,7 @@ def test_row(row):
         np.testing.assert_allclose(out.data, evaluate(value), rtol=1e-15, atol=0)
         np.testing.assert_allclose(g.data if create_graph else g, slope, rtol=1e-14, atol=0)
     torch = pytest.importorskip("torch")
+    F = torch.nn.functional
     others = {
         "max": lambda x, axis=None: torch.max(x) if axis is None else torch.max(x, axis)[0], "clip": torch.clamp,
         "softmax": lambda x: torch.softmax(x, 0), "log_softmax": lambda x: torch.log_softmax(x, 0), "power": torch.pow,
@@ -39,7 +40,7 @@ def test_row(row):
         "array": lambda a: torch.tensor(a, dtype=torch.float64), "ones": torch.ones(1, dtype=torch.float64),
     }  # fmt: skip
     t = torch.tensor(x, requires_grad=True)
-    evaluate(expression, **{n: getattr(torch, n, None) for n in ops.__all__} | others, x=t).sum().backward()
+    evaluate(expression, **{n: getattr(torch, n, getattr(F, n, None)) for n in ops.__all__} | others, x=t).sum().backward()
     np.testing.assert_allclose(t.grad.numpy(), np.array(evaluate(torchs), float) if torchs else slope, rtol=1e-14, atol=0)
 
 

@@ -50,6 +50,12 @@ def test_max_pooling_of_what_is_not_finite():
     np.testing.assert_array_equal(ops.max_pool2d(nothing, 2, 1, 1), np.full((1, 1, 3, 3), -np.inf))
 
 
+def test_max_pooling_of_many_channels():
+    x = rng.standard_normal((1, 512, 2, 70)).astype(np.float32)
+    expected = x.reshape(1, 512, 1, 2, 35, 2).max((3, 5))
+    np.testing.assert_array_equal(ops.max_pool2d(x, 2), expected)
+
+
 def test_windows_that_overlap_to_second_order():
     x = rng.permutation(2 * 5 * 5).reshape(1, 2, 5, 5) / 7
     check_grads(lambda x: ops.max_pool2d(x * x, 3, 2, 1), x)

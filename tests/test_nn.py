@@ -39,7 +39,7 @@ def test_parameters_come_in_order_of_definition_and_once():
 
     tied = Tied()
     assert [name for name, _ in tied.named_parameters()] == ["first.weight", "first.bias", "scale"]
-    assert tied.scale.name == "scale" and len(tied.modules()) == 3
+    assert tied.scale.name == "scale" and len(tied.modules()) == 2
     assert tied(np.ones((1, 2), np.float32)).shape == (1, 2)
 
 
@@ -116,7 +116,7 @@ def test_batch_norm_learns_running_statistics_and_uses_them():
     [
         (lambda: nn.BatchNorm1d(3)(np.ones((1, 3), np.float32)), "more than one value per channel"),
         (lambda: nn.BatchNorm2d(3)(np.ones((2, 3), np.float32)), "must have 4 axes"),
-        (lambda: nn.BatchNorm1d(3)(np.ones((2, 4), np.float32)), r"must be \(n, 3, ...\)"),
+        (lambda: nn.BatchNorm1d(3)(np.ones((2, 4), np.float32)), "3 channels the second, got"),
         (lambda: nn.Linear(3, 2)(np.ones((2, 4), np.float32)), "last size must be 3"),
         (lambda: nn.LayerNorm((2, 3))(np.ones((2, 4), np.float32)), r"must end in \(2, 3\)"),
         (lambda: nn.Conv2d(3, 4, 3, groups=2), "groups=2 must divide"),
@@ -124,7 +124,7 @@ def test_batch_norm_learns_running_statistics_and_uses_them():
         (lambda: nn.Module()(1), "no forward"),
         (lambda: losses.mse(np.ones(2), np.ones(3)), "one shape"),
         (lambda: losses.mse(np.ones(2), np.ones(2), "avg"), "reduction must be"),
-        (lambda: losses.cross_entropy(np.ones((2, 3)), np.ones(2)), "integer labels"),
+        (lambda: losses.cross_entropy(np.ones((2, 3)), np.ones(2)), "labels: needs a raw array of integers"),
     ],
 )
 def test_bad_input_names_the_thing(call, words):
@@ -156,13 +156,13 @@ def test_bce_with_logits_is_its_definition(pairs):
     x, t = np.array(pairs).T
     wide = x.astype(np.longdouble)
     expected = t * np.logaddexp(0, -wide) + (1 - t) * np.logaddexp(0, wide)
-    got = losses.binary_cross_entropy_with_logits(x, t, "none")
+    got = losses.binary_cross_entropy_with_logits(x, t, reduction="none")
     np.testing.assert_allclose(got, expected.astype(float), rtol=1e-12, atol=1e-14)
 
 
 def test_bce_with_logits_is_exact_at_the_extremes():
     x = Tensor(np.array([-1000.0, -40.0, 0.0, 40.0, 1000.0]))
-    loss = losses.binary_cross_entropy_with_logits(x, 1.0, "none")
+    loss = losses.binary_cross_entropy_with_logits(x, 1.0, reduction="none")
     np.testing.assert_allclose(loss.data, [1000, 40 + np.exp(-40), np.log(2), np.exp(-40), 0], rtol=1e-14)
     np.testing.assert_allclose(grad(ops.sum(loss), x), [-1, -1, -0.5, -np.exp(-40), 0], rtol=1e-12, atol=1e-30)
 

@@ -4,7 +4,9 @@ Everything is float64 and agrees to 1e-10 or better; trajectories of the optimiz
 differ from ours on purpose (kinks, ties), `test_ops.py` says what ours are.
 """
 
+import collections
 import functools
+import itertools
 
 import numpy as np
 import pytest
@@ -103,11 +105,74 @@ for r in "mean", "sum", "none":
     functions = F.binary_cross_entropy_with_logits, F.mse_loss, F.cross_entropy
     bce, mse, cross = (functools.partial(f, reduction=r) for f in functions)
     TABLE += [
-        case(f"bce {r}", lambda x, t, r=r: losses.binary_cross_entropy_with_logits(x, t, r), bce, real(3, 4), positive(3, 4) / 2),
+        case(f"bce {r}", lambda x, t, r=r: losses.binary_cross_entropy_with_logits(x, t, reduction=r), bce,
+             real(3, 4), positive(3, 4) / 2),
         case(f"mse {r}", lambda x, t, r=r: losses.mse(x, t, r), mse, real(3, 4), real(3, 4)),
-        case(f"cross_entropy {r}", lambda x, r=r: losses.cross_entropy(x, index[0], r),
+        case(f"cross_entropy {r}", lambda x, r=r: losses.cross_entropy(x, index[0], reduction=r),
              lambda x, f=cross: f(x, torch.tensor(index[0])), real(2, 4)),
     ]
+
+
+classes, spots = np.array([[0, 2], [3, -100], [1, 1]]), np.array([0.5, 1.0, 2.0, 0.25])
+soft = torch.softmax(torch.tensor(real(3, 4, 2)), 1).numpy()
+for r, smoothing in itertools.product(("mean", "sum", "none"), (0.0, 0.2)):
+    settings = {"reduction": r, "label_smoothing": smoothing}
+    for name, labels, w, ignore in (("labels", classes, None, -100), ("weights", classes, spots, 3), ("soft", soft, spots, -100)):
+        if name == "weights":
+            labels = np.where(labels < 0, 3, labels)
+        ours = functools.partial(losses.cross_entropy, target=labels, weight=w, ignore_index=ignore, **settings)
+        tensors = {"target": torch.tensor(labels), "weight": None if w is None else torch.tensor(w)}
+        theirs = functools.partial(F.cross_entropy, ignore_index=ignore, **tensors, **settings)
+        TABLE.append(case(f"cross_entropy of {name} {settings}", ours, theirs, real(3, 4, 2)))
+        if name != "soft" and not smoothing:
+            ours = functools.partial(losses.nll_loss, target=labels, weight=w, ignore_index=ignore, reduction=r)
+            theirs = functools.partial(F.nll_loss, ignore_index=ignore, reduction=r, **tensors)
+            TABLE.append(case(f"nll_loss, {name} {r}", ours, theirs, real(3, 4, 2)))
+weight = rng.uniform(0.3, 2, 4)
+LOSSES = {
+    "l1_loss": [{}], "smooth_l1_loss": [{}, {"beta": 0.3}, {"beta": 0.0}],
+    "binary_cross_entropy": [{}, {"weight": weight}],
+    "binary_cross_entropy_with_logits": [{"weight": weight}, {"pos_weight": weight}, {"pos_weight": weight, "weight": weight}],
+}  # fmt: skip
+for name, settings in LOSSES.items():
+    for r, options in itertools.product(("mean", "sum", "none"), settings):
+        tensors = {k: torch.tensor(v) if isinstance(v, np.ndarray) else v for k, v in options.items()}
+        ours, theirs = (functools.partial(getattr(m, name), reduction=r) for m in (losses, F))
+        TABLE.append(case(f"{name} {r} {list(options)}", functools.partial(ours, **options), functools.partial(theirs, **tensors),
+                          positive(3, 4) / 2.1, positive(3, 4) / 2.1))
+
+for name, options in {
+    "elu": [{}, {"alpha": 0.3}], "gelu": [{}, {"approximate": "tanh"}], "silu": [{}],
+}.items():  # fmt: skip
+    for o in options:
+        ours, theirs = (functools.partial(getattr(m, name), **o) for m in (ops, F))
+        TABLE.append(case(f"{name} {o}", ours, theirs, real(3, 4) * 3))
+
+IMAGES = {
+    "max_pool2d": [{"kernel_size": 2}, {"kernel_size": (3, 2), "stride": 2, "padding": 1}, {"kernel_size": 2, "stride": 1}],
+    "avg_pool2d": [{"kernel_size": 2}, {"kernel_size": (3, 2), "stride": 2, "padding": 1}, {"kernel_size": 2, "stride": 1}],
+    "adaptive_avg_pool2d": [{"output_size": 1}, {"output_size": (3, 4)}],
+    "interpolate": [{"scale_factor": 2}, {"size": (3, 8)}, {"scale_factor": (3.0, 0.5)}]
+    + [{"mode": "bilinear", "align_corners": a, **size} for a in (False, True)
+       for size in ({"scale_factor": 2}, {"size": (3, 8)}, {"scale_factor": (1.6, 0.5)}, {"size": 1}, {"size": (5, 6)})],
+    "pixel_shuffle": [{"upscale_factor": 2}],
+}  # fmt: skip
+for name, options in IMAGES.items():
+    for o in options:
+        ours, theirs = (functools.partial(getattr(m, name), **o) for m in (ops, F))
+        TABLE.append(case(f"{name} {o}", ours, theirs, real(2, 4, 5, 6)))
+for mode, padding in itertools.product(("reflect", "replicate", "circular"), ((1, 2, 0, 3), (2, 2, 2, 2))):
+    TABLE.append(case(f"pad2d {mode} {padding}", lambda x, p=padding, m=mode: ops.pad2d(x, p, m),
+                      lambda x, p=padding, m=mode: F.pad(x, p, mode=m), real(2, 3, 4, 5)))
+TABLE.append(case("pad2d", lambda x: ops.pad2d(x, (1, 2, 0, 3)), lambda x: F.pad(x, (1, 2, 0, 3)), real(2, 3, 4, 5)))
+for groups, padding in ((1, "same"), (2, 1)):
+    ours, theirs = (functools.partial(m.conv1d, padding=padding, dilation=2, groups=groups) for m in (ops, F))
+    TABLE.append(case(f"conv1d {groups} groups", ours, theirs, real(2, 4, 7), real(6, 4 // groups, 3), real(6)))
+    ours, theirs = (functools.partial(m.conv_transpose1d, stride=3, padding=1, output_padding=2, groups=groups) for m in (ops, F))
+    TABLE.append(case(f"conv_transpose1d {groups} groups", ours, theirs, real(2, 4, 5), real(4, 6 // groups, 3), real(6)))
+for n in 1, 2, 4:
+    TABLE.append(case(f"group_norm of {n}", lambda x, w, b, n=n: ops.group_norm(x, n, w, b, 1e-3),
+                      lambda x, w, b, n=n: F.group_norm(x, n, w, b, 1e-3), real(2, 4, 3, 5), real(4), real(4)))
 
 
 @pytest.mark.parametrize("ours, theirs, arrays", TABLE)
@@ -163,6 +228,24 @@ def test_batch_norm(shape, training, affine):
             close(a, b)
 
 
+def Loop(nn):
+    """The same module of lists and dicts of layers, ours or theirs."""
+
+    class Loop(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.blocks = nn.ModuleList([nn.Linear(4, 4) for _ in range(2)])
+            self.blocks.append(nn.Tanh())
+            self.heads = nn.ModuleDict({"a": nn.Linear(4, 2), "b": nn.Sequential(collections.OrderedDict(top=nn.Linear(4, 2)))})
+
+        def forward(self, x):
+            for block in self.blocks:
+                x = block(x)
+            return self.heads["a"](x) + self.heads["b"](x)
+
+    return Loop()
+
+
 LAYERS = {
     "Linear": (lambda nn: nn.Linear(4, 3), (2, 4)),
     "Linear without bias": (lambda nn: nn.Linear(4, 3, bias=False), (2, 5, 4)),
@@ -176,6 +259,21 @@ LAYERS = {
     "BatchNorm2d, nothing tracked": (lambda nn: nn.BatchNorm2d(3, track_running_stats=False), (4, 3, 2, 5)),
     "LayerNorm": (lambda nn: nn.LayerNorm((3, 4)), (2, 3, 4)),
     "LayerNorm of one axis": (lambda nn: nn.LayerNorm(4, 1e-3), (2, 4)),
+    "GroupNorm": (lambda nn: nn.GroupNorm(2, 4, 1e-3), (3, 4, 5)),
+    "InstanceNorm2d": (lambda nn: nn.InstanceNorm2d(3), (2, 3, 4, 5)),
+    "InstanceNorm1d": (lambda nn: nn.InstanceNorm1d(3, affine=True), (2, 3, 5)),
+    "Conv1d": (lambda nn: nn.Conv1d(4, 6, 3, 2, 1, 2, 2), (2, 4, 9)),
+    "Conv1d same": (lambda nn: nn.Conv1d(2, 3, (4,), padding="same", bias=False), (2, 2, 7)),
+    "ConvTranspose1d": (lambda nn: nn.ConvTranspose1d(4, 6, 3, 2, 1, 1, 2, True, 2), (2, 4, 5)),
+    "PReLU": (lambda nn: nn.PReLU(), (2, 3)), "PReLU of channels": (lambda nn: nn.PReLU(3, 0.1), (2, 3, 4, 4)),
+    **{f"nn.{layer}": (lambda nn, layer=layer: eval(f"nn.{layer}"), (2, 4, 5, 6)) for layer in (
+        "ReLU(True)", "LeakyReLU(0.2, inplace=True)", "ELU(0.5, True)", "GELU()", "GELU('tanh')", "SiLU()",
+        "Hardtanh()", "Hardtanh(-0.5, 0.3)", "Softplus(3)", "Softmax(dim=1)", "LogSoftmax(-1)", "Identity(3, a=1)",
+        "MaxPool2d(2)", "MaxPool2d(3, 2, 1)", "MaxPool2d(3, stride=1)", "AvgPool2d(3, 2, 1)",
+        "AdaptiveAvgPool2d((2, 3))", "Upsample(scale_factor=2)", "Upsample((7, 9), mode='bilinear')", "ZeroPad2d(1)",
+        "Upsample(scale_factor=2, mode='bilinear', align_corners=True)", "ReflectionPad2d((1, 2, 0, 3))", "ReplicationPad2d(2)",
+        "PixelShuffle(2)", "Flatten(2)", "Unflatten(1, (2, 2))", "Unflatten(-1, (3, 2))", "Dropout2d(0.0, True)")},
+    "ModuleList": (lambda nn: Loop(nn), (5, 4)),
     "Sequential": (lambda nn: nn.Sequential(
         nn.Linear(4, 6), nn.LeakyReLU(0.2), nn.Unflatten(1, (2, 3)), nn.BatchNorm1d(2), nn.Flatten(), nn.Softplus(),
         nn.Sequential(nn.Tanh(), nn.Sigmoid(), nn.ReLU()), nn.Linear(6, 1)), (5, 4)),
@@ -271,3 +369,41 @@ def test_clipping(kind, most):
     optim.clip_grad_value_(ours, 0.2), torch.nn.utils.clip_grad_value_(theirs, 0.2)
     for g, t in zip(ours, theirs):
         close(g, t.grad, 1e-12)
+
+
+def test_embedding():
+    ours, theirs = nn.Embedding(5, 3, padding_idx=2).double(), torch.nn.Embedding(5, 3, padding_idx=2).double()
+    assert not ours.weight.data[2].any() and abs(nn.Embedding(100, 100).weight.data.std() - 1) < 0.05
+    ours.load_state_dict(theirs.state_dict())
+    x, g = np.array([[0, 2, 1], [4, 4, 2]]), real(2, 3, 3)
+    y, z = ours(x), theirs(torch.tensor(x))
+    close(y, z)
+    close(grad(y, ours.weight, g), torch.autograd.grad(z, theirs.weight, torch.tensor(g))[0])
+
+
+@pytest.mark.parametrize("name", "MSELoss L1Loss SmoothL1Loss BCELoss BCEWithLogitsLoss".split())
+def test_loss_classes(name):
+    x, t = positive(3, 4) / 2.1, positive(3, 4) / 2.1
+    for reduction in "mean", "sum", "none":
+        ours, theirs = (getattr(m, name)(reduction=reduction) for m in (nn, torch.nn))
+        close(ours(Tensor(x), t), theirs(torch.tensor(x), torch.tensor(t)))
+
+
+def test_loss_classes_of_labels():
+    x, labels, weight = real(3, 4), np.array([1, 3, 0]), positive(4)
+    for name, more in ("CrossEntropyLoss", {"label_smoothing": 0.1}), ("NLLLoss", {}):
+        ours = getattr(nn, name)(weight, ignore_index=3, **more)
+        theirs = getattr(torch.nn, name)(torch.tensor(weight), ignore_index=3, **more)
+        close(ours(Tensor(x), labels), theirs(torch.tensor(x), torch.tensor(labels)))
+        assert list(ours.state_dict()) == ["weight"] == list(theirs.state_dict())
+
+
+def test_bce_of_certain_and_wrong_probabilities_is_pytorchs():
+    x, t = np.array([0.0, 1.0, 1.0, 0.0]), np.array([1.0, 0.0, 1.0, 0.0])
+    ours, theirs = Tensor(x), torch.tensor(x, requires_grad=True)
+    loss = losses.binary_cross_entropy(ours, t, reduction="none")
+    other = F.binary_cross_entropy(theirs, torch.tensor(t), reduction="none")
+    close(loss, other)
+    slope, expected = grad(ops.sum(loss), ours), torch.autograd.grad(other.sum(), theirs)[0]
+    close(slope[:2], expected[:2], 1e-8)  # its 1e-12 is a float32
+    np.testing.assert_array_equal(slope[2:], [-1, 1])  # where PyTorch has 0

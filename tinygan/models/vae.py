@@ -47,7 +47,7 @@ class VAE:
 
     def log_likelihood(self, output, x):
         """log p(x|z) for each image, (n,), of what the decoder gave for z: ink with probability sigmoid(output)."""
-        return -ops.sum(binary_cross_entropy_with_logits(output, x, "none"), axis=tuple(range(1, x.ndim)))
+        return -ops.sum(binary_cross_entropy_with_logits(output, x, reduction="none"), axis=tuple(range(1, x.ndim)))
 
     def image(self, output):
         """What the decoder gave as images in [-1, 1]: the mean of p(x|z)."""

@@ -1,23 +1,24 @@
-"""Layers, losses and initial values, with PyTorch's names. This room knows operations; it knows nothing of training."""
+"""Layers, losses and initial values, with PyTorch's names, arguments and state_dict keys.
+
+This room knows operations; it knows nothing of training.
+"""
 
 from . import init, losses
+from .conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
+from .functions import (
+    ELU, GELU, AdaptiveAvgPool2d, AvgPool2d, Flatten, Hardtanh, Identity, LeakyReLU, LogSoftmax,
+    MaxPool2d, PixelShuffle, ReflectionPad2d, ReLU, ReplicationPad2d, Sigmoid, SiLU, Softmax,
+    Softplus, Tanh, Unflatten, Upsample, ZeroPad2d,
+)  # fmt: skip
 from .layers import (
-    BatchNorm1d,
-    BatchNorm2d,
-    Conv2d,
-    ConvTranspose2d,
-    Dropout,
-    Flatten,
-    LayerNorm,
-    LeakyReLU,
-    Linear,
-    ReLU,
-    Sequential,
-    Sigmoid,
-    Softplus,
-    Tanh,
-    Unflatten,
-)
+    Dropout, Dropout2d, Embedding, Linear, ModuleDict, ModuleList, PReLU, Sequential,
+)  # fmt: skip
 from .module import Module, Parameter
+from .norm import (
+    BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm1d, InstanceNorm2d, LayerNorm,
+)  # fmt: skip
+from .supervised import (
+    BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss, SmoothL1Loss,
+)  # fmt: skip
 
 __all__ = [name for name in list(globals()) if name[0] != "_"]

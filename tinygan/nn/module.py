@@ -1,7 +1,8 @@
-"""Module: a tree of layers that knows its parameters by name. It knows no layer in particular and nothing of training.
+"""Module: a tree of layers that knows its parameters by name. It knows no layer, and no training.
 
-What an attribute is, its type decides: a `Parameter` is trained, a raw array is a buffer (saved, not trained), a `Module`
-is a child; anything else is configuration. Names and order are those of the attributes.
+What an attribute is, its type decides: a `Parameter` is trained, a raw array is a buffer (saved, not
+trained), a `Module` is a child; lists, tuples and dicts of parameters and modules are looked into
+(`blocks.0.weight`); anything else is configuration. Names and order are those of the attributes.
 """
 
 import copy
@@ -24,6 +25,15 @@ class Parameter(Tensor):
         return new
 
 
+def _found(name, value):
+    """(name, thing) of the modules and parameters that a value is or, a list or dict, holds."""
+    if isinstance(value, (Module, Parameter)):
+        yield name, value
+    elif isinstance(value, (list, tuple, dict)):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _found(f"{name}.{key}", item)
+
+
 class Module:
     """Base of all layers: subclasses set attributes in `__init__` and define `forward`."""
 
@@ -35,13 +45,30 @@ class Module:
     def forward(self, *args, **kwargs):
         raise NotImplementedError(f"{type(self).__name__} has no forward method")
 
+    def _members(self):
+        """(name, thing) of the modules, parameters and buffers that this module itself holds."""
+        for name, value in vars(self).items():
+            yield from [(name, value)] if devices.is_array(value) else _found(name, value)
+
+    def named_children(self):
+        """(name, module) of the modules directly below."""
+        return [(name, m) for name, m in self._members() if isinstance(m, Module)]
+
     def children(self):
-        """The modules directly below, with their names."""
-        return [(name, m) for name, m in vars(self).items() if isinstance(m, Module)]
+        """The modules directly below."""
+        return [m for _, m in self.named_children()]
+
+    def named_modules(self):
+        """(name, module) of this one, named "", and all below it, parents first, each once."""
+        found = {id(self): ("", self)}
+        for name, child in self.named_children():
+            for below, m in child.named_modules():
+                found.setdefault(id(m), (f"{name}.{below}".rstrip("."), m))
+        return list(found.values())
 
     def modules(self):
-        """This module and all below it, parents first."""
-        return [self] + [m for _, child in self.children() for m in child.modules()]
+        """This module and all below it, parents first, each once."""
+        return [m for _, m in self.named_modules()]
 
     def named_parameters(self):
         """(name, Parameter) in the order of definition; one that is shared is listed once."""
@@ -57,11 +84,40 @@ class Module:
         return [p for _, p in self.named_parameters()]
 
     def _tree(self):
-        for name, value in vars(self).items():
+        for name, value in self._members():
             if isinstance(value, Module):
                 yield from ((f"{name}.{below}", thing) for below, thing in value._tree())
-            elif isinstance(value, Parameter) or devices.is_array(value):
+            else:
                 yield name, value
+
+    def register_parameter(self, name, value):
+        """self.name = value: to be an attribute is all it takes."""
+        setattr(self, name, value)
+
+    add_module = register_parameter
+
+    def register_buffer(self, name, value):
+        """self.name = value, an array, or that of a Tensor: saved, not trained."""
+        setattr(self, name, value.data if isinstance(value, Tensor) else value)
+
+    def apply(self, f):
+        """Call f with every module below and with this one, last."""
+        for m in self.children():
+            m.apply(f)
+        f(self)
+        return self
+
+    def zero_grad(self):
+        """Forget what `backward` has added up."""
+        for p in self.parameters():
+            p.grad = None
+
+    def requires_grad_(self, requires_grad=True):
+        """Refuses to freeze: what is trained is what the optimizer is given."""
+        if not requires_grad:
+            freeze = "to freeze a module, give the optimizer, or grad, the parameters of the others"
+            raise AttributeError(f"{type(self).__name__}: {freeze}")
+        return self
 
     def train(self, mode=True):
         """Set training mode (dropout drops, batch normalisation uses the batch) here and below."""
@@ -74,17 +130,21 @@ class Module:
         return self.train(False)
 
     def to(self, device=None, dtype=None):
-        """Move parameters and buffers to 'cpu' or 'gpu', and floats to a dtype, in place. Optimizers are made afterwards."""
+        """Move parameters and buffers to 'cpu' or 'gpu', and floats to a dtype, in place.
+
+        Optimizers are made afterwards.
+        """
 
         def moved(a):
             a = a if dtype is None or a.dtype.kind != "f" else a.astype(dtype)
             return a if device is None else devices.to(a, device)
 
         for m in self.modules():
-            for name, value in vars(m).items():
+            for name, value in list(m._members()):
                 if isinstance(value, Parameter):
                     value.data = moved(value.data)
-                elif devices.is_array(value):
+                    value.grad = None if value.grad is None else moved(value.grad)
+                elif not isinstance(value, Module):
                     setattr(m, name, moved(value))
         return self
 
@@ -97,32 +157,48 @@ class Module:
         return self.to(dtype=np.float64)
 
     def state_dict(self):
-        """Name -> raw array, the very memory, of every parameter and buffer; keys and shapes as PyTorch's."""
-        return {name: value.data if isinstance(value, Parameter) else value for name, value in self._tree()}
+        """Name -> raw array, the very memory, of all parameters and buffers; keys as PyTorch's."""
+        return {
+            name: value.data if isinstance(value, Parameter) else value
+            for name, value in self._tree()
+        }
 
     def load_state_dict(self, state_dict, strict=True):
-        """Copy arrays, PyTorch tensors or Tensors in by name. On any mismatch all are listed and nothing is changed.
+        """Copy arrays, PyTorch tensors or Tensors in by name.
 
-        strict: names missing on either side are mismatches too.
+        On any mismatch all are listed and nothing is changed. strict: names missing on either side are mismatches too.
         """
         own, wrong = self.state_dict(), []
-        new = {k: v.data if isinstance(v, Tensor) else v if devices.is_array(v) else np.asarray(v) for k, v in state_dict.items()}
+        new = {
+            k: v.data if isinstance(v, Tensor) else v if devices.is_array(v) else np.asarray(v)
+            for k, v in state_dict.items()
+        }
         if strict:
             wrong += [f"missing {name} {describe(own[name])}" for name in own if name not in new]
             wrong += [f"unexpected {name} {describe(new[name])}" for name in new if name not in own]
         common = [name for name in own if name in new]
         clash = [name for name in common if new[name].shape != own[name].shape]
         wrong += [f"{name} has shape {new[name].shape}, not {own[name].shape}" for name in clash]
+        wrong += [
+            f"{name} holds {new[name].dtype}"
+            for name in common
+            if new[name].dtype.kind not in "biuf"
+        ]
         if wrong:
-            raise ValueError(f"load_state_dict: {type(self).__name__} is unchanged, since " + "; ".join(wrong))
+            raise ValueError(
+                f"load_state_dict: {type(self).__name__} is unchanged, since " + "; ".join(wrong)
+            )
         for name in common:
             own[name][...] = devices.to_device_of(new[name], own[name])
 
     def __repr__(self):
-        inner = [f"({name}): {m!r}".replace("\n", "\n  ") for name, m in self.children()]
+        inner = [f"({name}): {m!r}".replace("\n", "\n  ") for name, m in self.named_children()]
         lines = "".join(f"\n  {line}" for line in inner)
         return f"{type(self).__name__}({self.extra_repr()}{lines}{chr(10) if inner else ''})"
 
     def extra_repr(self):
-        """What to print between the brackets."""
-        return ""
+        """What to print between the brackets: the attributes that are numbers or words."""
+        options = {k: v for k, v in vars(self).items() if isinstance(v, (int, float, str, tuple))}
+        return ", ".join(
+            f"{k}={v!r}" for k, v in options.items() if k not in ("training", "inplace")
+        )

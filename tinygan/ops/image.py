@@ -69,7 +69,7 @@ def max_pool2d(x, kernel_size, stride=None, padding=0):
 
     taps = [seen(raw(x), i, j) for i in range(kh) for j in range(kw)]
     best = functools.reduce(np.maximum, taps)
-    missed, first = True, np.zeros_like(best, dtype=np.int16)  # argmax over taps, tap by tap
+    missed, first = True, np.zeros_like(best, dtype=np.intp)  # argmax over taps, tap by tap
     for tap in taps[:-1]:
         missed = missed & (tap != best) & (tap == tap)
         first += missed
