@@ -96,10 +96,11 @@ def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=Fa
     if count < 2:
         raise ValueError(f"batch_norm: needs more than one value per channel to train on, got {describe(x)}; use eval()")
     center, variance = kernels.of(data).moments(rows(data))
+    out = _batch_norm(x, weight, bias, center=center, inv=1 / np.sqrt(variance + eps), eps=eps)
     if running_mean is not None:
         running_mean += momentum * (center - running_mean)
         running_var += momentum * (variance * (count / (count - 1)) - running_var)
-    return _batch_norm(x, weight, bias, center=center, inv=1 / np.sqrt(variance + eps), eps=eps)
+    return out
 
 
 def layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5):
