@@ -120,10 +120,15 @@ def _launch(source, name, rows, width, *args):
 
 def _start(source, name, grid, block, *args):
     """So many blocks of the kernel; args are arrays and NumPy scalars."""
+    _kernel(source, name, args[0].dtype.char)((grid,), block, _no_hosts(name, args))
+
+
+def _no_hosts(name, args):
+    """The arguments of a kernel: CuPy passes a host array of size 1 by value, for it to follow."""
     for a in args:
-        if isinstance(a, np.ndarray):  # CuPy passes one of size 1 by value, for the kernel to follow
+        if isinstance(a, np.ndarray):
             raise TypeError(f"{name}: needs arrays on the GPU, got {a.shape} {a.dtype} on the host")
-    _kernel(source, name, args[0].dtype.char)((grid,), block, args)
+    return args
 
 
 @functools.cache
@@ -139,9 +144,11 @@ def elementwise(f, *args):
     if model is None or model.flags.c_contiguous:
         return f(*args)
     order = _order(model)
-    wide = (cupy.broadcast_to(a, shape) if isinstance(a, cupy.ndarray) else a for a in args)
-    out = f(*(a.transpose(order) if isinstance(a, cupy.ndarray) else a for a in wide))
-    return out.transpose(sorted(order, key=order.__getitem__))
+
+    def laid(a):
+        return cupy.broadcast_to(a, shape).transpose(order) if isinstance(a, cupy.ndarray) else a
+
+    return f(*map(laid, args)).transpose(sorted(order, key=order.__getitem__))
 
 
 def index_add(x, index, g):
