@@ -67,14 +67,15 @@ def tokens(path):
 
 
 CORE = "device random recording autograd ops nn optim".split()
-SHELVES = {}
+SHELVES = "ops/einsum.py ops/image.py ops/methods.py ops/rectifiers.py ops/signals.py nn/functions.py nn/supervised.py".split()
+SHELVES += "optim/clip.py optim/more.py optim/schedules.py".split()  # what a reader takes down who came for it
 
 
 def test_budgets():
     lines = {f: len(f.read_text(encoding="utf-8").splitlines()) for f in FILES}
     named = {f: str(f.relative_to(PACKAGE)) for f in FILES}
     core = [f for f in FILES if room(f) in CORE or named[f] in ("kernels/__init__.py", "kernels/reference.py")]
-    assert not set(SHELVES) - set(named.values())
+    assert set(SHELVES) <= set(named.values())
     assert sum(tokens(f) for f in core if named[f] not in SHELVES) <= 20_000  # what is read in an evening
     assert not {f.name: n for f, n in lines.items() if n > 300}
     assert all(len(f.read_text(encoding="utf-8").splitlines()) < 120 for f in ROOT.glob("examples/*.py"))

@@ -140,6 +140,15 @@ def test_dropout_keeps_the_mean_and_draws_anew():
     assert m.eval()(x) is x and not nn.Dropout(1.0)(x).any()
 
 
+def test_a_parameter_is_not_changed_by_rebinding_its_name():
+    layer = nn.Linear(2, 1)
+    for p in layer.parameters():
+        with pytest.raises(TypeError, match="p.data -= a"):
+            p -= 0.1 * p
+        p.data -= p.data
+    assert not layer.weight.data.any()
+
+
 def test_flatten_unflatten_and_slicing_a_sequential():
     x = np.arange(24.0).reshape(2, 3, 2, 2)
     m = nn.Sequential(nn.Flatten(), nn.Unflatten(1, (3, 2, 2)))

@@ -24,6 +24,12 @@ class Parameter(Tensor):
         vars(new).update(copy.deepcopy(vars(self), memo))
         return new
 
+    def _in_place(self, other):
+        """`p -= rate * g` would bind p to a new Tensor, and leave the parameter as it was."""
+        raise TypeError("Parameter: p -= a would only rebind the name p: p.data -= a changes it")
+
+    __iadd__ = __isub__ = __imul__ = __itruediv__ = __ipow__ = _in_place
+
 
 def _found(name, value):
     """(name, thing) of the modules and parameters that a value is or, a list or dict, holds."""

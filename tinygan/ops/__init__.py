@@ -35,7 +35,8 @@ from .image import (
     pad2d,
     pixel_shuffle,
 )
-from .linear import einsum, linear, matmul
+from .einsum import einsum
+from .linear import linear, matmul
 from .methods import (
     concatenate,
     cumsum,
