@@ -117,8 +117,8 @@ image = np.ones((1, 1, 4, 5))
     "call, words",
     [
         (
-            lambda: ops.max_pool2d(image[0], 2),
-            r"max_pool2d: needs x \(n, c, h, w\), got \(1, 4, 5\)",
+            lambda: ops.max_pool2d(image[0, 0], 2),
+            r"max_pool2d: needs x \(n, c, h, w\) or \(c, h, w\), got \(4, 5\)",
         ),
         (lambda: ops.max_pool2d(image, 6), r"kernel \(6, 6\) does not fit .* images of \(4, 5\)"),
         (lambda: ops.avg_pool2d(image, 3, padding=2), "padding 2, at most half of it"),
@@ -137,3 +137,8 @@ image = np.ones((1, 1, 4, 5))
 def test_bad_input_names_the_thing(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+def test_a_single_image():
+    x = np.arange(48.0).reshape(3, 4, 4)
+    assert (ops.max_pool2d(x, 2) == ops.max_pool2d(x[None], 2)[0]).all()

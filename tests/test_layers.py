@@ -354,3 +354,19 @@ def test_gelu_is_exact_on_both_sides():
     np.testing.assert_allclose(
         ops.gelu(x.astype(np.float32)), np.array(exact, np.float32), rtol=2e-5, atol=1e-10
     )
+
+
+def test_raw_integers_count_in_the_layers_dtype():
+    image = np.arange(75, dtype=np.uint8).reshape(1, 3, 5, 5)
+    for m in nn.Conv2d(3, 4, 3), nn.ConvTranspose2d(3, 4, 3), nn.Linear(5, 2):
+        y = m(image)
+        assert y.dtype == np.float32
+        np.testing.assert_array_equal(y.data, m(image.astype(np.float32)).data)
+
+
+def test_labels_of_one_sample_and_weights_that_are_tensors_are_refused_by_name():
+    x = Tensor(np.ones((2, 3)))
+    with pytest.raises(ValueError, match=r"needs x \(n, classes, ...\), got \(3,\)"):
+        losses.cross_entropy(x[0], np.array(0))
+    with pytest.raises(TypeError, match="weight must be a raw array"):
+        losses.cross_entropy(x, np.array([0, 1]), weight=x[0])

@@ -7,6 +7,7 @@ import numpy as np
 
 from .. import ops
 from ..autograd import describe
+from ..device import is_array
 from ..ops import raw, sigmoid
 from ..ops.arith import elementwise
 from .functions import Stateless
@@ -116,7 +117,8 @@ def nll_loss(input, target, weight=None, ignore_index=-100, reduction="mean", la
     a label that counts for nothing. Another that is no class is an IndexError, on a GPU NaN.
     label_smoothing: the part of a target that all classes share (Szegedy 2016).
     """
-    classes, weight = input.shape[1], _class_weights(input, weight)
+    weight = _class_weights(input, weight)
+    classes = len(weight)
     check_labels(target, classes, ignore_index)
     if target.shape != input.shape[:1] + input.shape[2:] or not 0 <= label_smoothing <= 1:
         both = f"got {describe(input)}, {describe(target)}, {label_smoothing}"
@@ -136,7 +138,11 @@ def nll_loss(input, target, weight=None, ignore_index=-100, reduction="mean", la
 
 
 def _class_weights(x, weight):
-    weight = np.ones_like(raw(x), shape=x.shape[1:2]) if weight is None else raw(weight)
+    if x.ndim < 2:
+        raise ValueError(f"cross_entropy, nll_loss: needs x (n, classes, ...), got {describe(x)}")
+    weight = np.ones_like(raw(x), shape=x.shape[1:2]) if weight is None else weight
+    if not is_array(weight):
+        raise TypeError(f"weight must be a raw array, one number a class, got {describe(weight)}")
     if weight.shape != x.shape[1:2]:
         raise ValueError(f"weight must have shape {x.shape[1:2]}, got {describe(weight)}")
     return weight
@@ -149,10 +155,11 @@ def cross_entropy(
 
     Or targets are probabilities of input's shape; their "mean" divides by their number alone.
     """
+    weight = _class_weights(input, weight)
     log_p = ops.log_softmax(input, 1)
     if getattr(target, "shape", None) != input.shape or target.dtype.kind != "f":
         return nll_loss(log_p, target, weight, ignore_index, reduction, label_smoothing)
-    weight = _class_weights(input, weight).reshape(-1, *[1] * (input.ndim - 2))
+    weight = weight.reshape(-1, *[1] * (input.ndim - 2))
     target = target * (1 - label_smoothing) + label_smoothing / input.shape[1]
     return reduced(-ops.sum(target * log_p * weight, axis=1), reduction)
 

@@ -187,9 +187,9 @@ def minimum(x, y):
 
 
 def xlogy(x, y):
-    """x * log(y), and 0 where x is 0, whatever y is."""
+    """x * log(y), and 0 where x is 0 and y any number, below 0 or infinite too."""
     y = y if hasattr(y, "dtype") else np.full_like(raw(x), y)
-    return x * log(where((raw(x) == 0) & ~((raw(y) > 0) & (raw(y) < np.inf)), 1.0, y))
+    return x * log(where((raw(x) == 0) & ((raw(y) <= 0) | (raw(y) == np.inf)), 1.0, y))
 
 
 @primitive

@@ -118,7 +118,8 @@ def _check(name, x, weight, bias, groups, channels, biases):
 
 
 def _biased(face, x, weight, bias, **options):
-    """face with its bias inside; a bias of another type is added as NumPy adds it."""
+    """face with its bias inside; a bias of another type is added as NumPy adds it, integers count in the weight's type."""
+    x = x.astype(weight.dtype) if x.dtype.kind in "iub" else x
     if bias is None or x.dtype == weight.dtype == bias.dtype:
         return face(x, weight, bias, **options)
     return face(x, weight, **options) + reshape(bias, (-1, 1, 1))

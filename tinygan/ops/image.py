@@ -17,12 +17,14 @@ from .shape import getitem, pad, reshape, transpose
 
 
 def _images(f):
-    """f, of images as they lie in memory, (n, h, w, c), as a function of (n, c, h, w)."""
+    """f, of images as they lie in memory, (n, h, w, c), as a function of (n, c, h, w) or (c, h, w)."""
 
     @functools.wraps(f)
     def outside(x, *args, **kwargs):
+        if x.ndim == 3:
+            return outside(x[None], *args, **kwargs)[0]
         if x.ndim != 4:
-            raise ValueError(f"{f.__name__}: needs x (n, c, h, w), got {describe(x)}")
+            raise ValueError(f"{f.__name__}: needs x (n, c, h, w) or (c, h, w), got {describe(x)}")
         return transpose(f(transpose(x, (0, 2, 3, 1)), *args, **kwargs), (0, 3, 1, 2))
 
     return outside

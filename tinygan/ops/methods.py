@@ -4,6 +4,7 @@
 say the same (`dim`, `keepdim`, `view`, `permute`); where PyTorch has another word, the error tells ours.
 """
 
+import builtins
 import functools
 import math
 
@@ -47,12 +48,17 @@ def torch_names(f):
 
     @functools.wraps(f, updated=())
     def either(*args, **options):
-        if options:
-            listed = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
-            options = {NAMES.get(k, k): v for k, v in listed.items()}
-        return f(*args, **options)
+        return f(*args, **_numpys(f, options)) if options else f(*args)
 
     return either
+
+
+def _numpys(f, options):
+    """The options under NumPy's names."""
+    named = {NAMES.get(k, k): tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+    if len(named) < len(options):
+        raise TypeError(f"{f.__name__}: one thing by two names, {', '.join(map(repr, options))}")
+    return named
 
 
 def numpy_names(f, meaning):
@@ -62,7 +68,7 @@ def numpy_names(f, meaning):
     def only(*args, **options):
         if "dim" in options:
             raise ValueError(f"{f.__name__}: dim= would mean PyTorch's {meaning}")
-        return f(*args, **options)
+        return f(*args, **_numpys(f, options))
 
     return only
 
@@ -82,6 +88,11 @@ class _Count(int):
 
     def __call__(self, dim=None):
         return self.shape if dim is None else self.shape[dim]
+
+
+def _comparable(x):
+    """Whether x is an array or a number: anything else, None say, is simply not equal."""
+    return hasattr(x, "dtype") or isinstance(x, (int, builtins.float, list, tuple))
 
 
 def missing(owner, name):
@@ -179,11 +190,11 @@ class Methods:
 
     def __eq__(self, other):
         """self == other, raw."""
-        return self.data == raw(other)
+        return self.data == raw(other) if _comparable(other) else NotImplemented
 
     def __ne__(self, other):
         """self != other, raw."""
-        return self.data != raw(other)
+        return self.data != raw(other) if _comparable(other) else NotImplemented
 
     def reshape(self, *sizes):
         """The same numbers in another shape; one size may be -1."""

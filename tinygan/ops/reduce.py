@@ -7,6 +7,7 @@ import builtins
 import math
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
 
 from .. import kernels
 from ..autograd import primitive
@@ -40,12 +41,16 @@ def rows(x):
 
 
 @primitive
-def cumsum(x, axis):
-    """The sums of the elements up to each, along `axis`."""
+def _cumsum(x, axis):
     return x.cumsum(axis=axis)
 
 
-cumsum.defvjp(lambda g, out, x, axis: flip(cumsum(flip(g, axis), axis), axis))
+_cumsum.defvjp(lambda g, out, x, axis: flip(_cumsum(flip(g, axis), axis), axis))
+
+
+def cumsum(x, axis):
+    """The sums of the elements up to each, along `axis`."""
+    return _cumsum(x, normalize_axis_index(axis, x.ndim, "cumsum"))
 
 
 @primitive

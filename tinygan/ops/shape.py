@@ -44,7 +44,8 @@ def permute(x, dims):
 
 def swapaxes(x, first, second):
     """x with two axes exchanged: a view."""
-    axes, first, second = list(range(x.ndim)), normalize_axis_index(first, x.ndim), normalize_axis_index(second, x.ndim)
+    first, second = (normalize_axis_index(a, x.ndim, "swapaxes") for a in (first, second))
+    axes = list(range(x.ndim))
     axes[first], axes[second] = axes[second], axes[first]
     return transpose(x, tuple(axes))
 
@@ -105,7 +106,7 @@ def concatenate(xs, axis=0):
     xs = list(xs)
     if not xs or not all(hasattr(x, "shape") for x in xs):
         raise TypeError(f"concatenate: needs one array or more, got [{', '.join(map(describe, xs))}]")
-    return _concatenate(*xs, axis=normalize_axis_index(axis, xs[0].ndim))
+    return _concatenate(*xs, axis=normalize_axis_index(axis, xs[0].ndim, "concatenate"))
 
 
 def stack(xs, axis=0):
@@ -113,30 +114,31 @@ def stack(xs, axis=0):
     xs = list(xs)
     if len({getattr(x, "shape", None) for x in xs}) != 1:
         raise ValueError(f"stack: needs arrays of one shape, got [{', '.join(map(describe, xs))}]")
+    axis = normalize_axis_index(axis, xs[0].ndim + 1, "stack")
     return concatenate([unsqueeze(x, axis) for x in xs], axis)
 
 
 def unsqueeze(x, axis):
     """x with a new axis of size 1 before `axis` (after the last: x.ndim or -1)."""
-    axis = normalize_axis_index(axis, x.ndim + 1)
+    axis = normalize_axis_index(axis, x.ndim + 1, "unsqueeze")
     return reshape(x, x.shape[:axis] + (1,) + x.shape[axis:])
 
 
 def squeeze(x, axis=None):
     """x without its axes of size 1, or without `axis`, a number or several, where that has size 1 (as in PyTorch)."""
     axes = range(x.ndim) if axis is None else axis if isinstance(axis, (tuple, list)) else (axis,)
-    axes = {normalize_axis_index(a, x.ndim) for a in axes}
+    axes = {normalize_axis_index(a, x.ndim, "squeeze") for a in axes}
     return reshape(x, tuple(n for i, n in enumerate(x.shape) if n != 1 or i not in axes))
 
 
 def flip(x, axis):
     """x in reverse order along `axis`: a view."""
-    return getitem(x, (slice(None),) * normalize_axis_index(axis, x.ndim) + (slice(None, None, -1),))
+    return getitem(x, (slice(None),) * normalize_axis_index(axis, x.ndim, "flip") + (slice(None, None, -1),))
 
 
 def flatten(x, start_dim=0, end_dim=-1):
     """Axes `start_dim` to `end_dim` made one, all of them by default."""
-    start, end = (normalize_axis_index(a, x.ndim or 1) for a in (start_dim, end_dim))
+    start, end = (normalize_axis_index(a, x.ndim or 1, "flatten") for a in (start_dim, end_dim))
     if start > end:
         raise ValueError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim} in x: {describe(x)}")
     return reshape(x, x.shape[:start] + (math.prod(x.shape[start : end + 1]),) + x.shape[end + 1 :])

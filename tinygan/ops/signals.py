@@ -11,7 +11,8 @@ def _signals(f, x, weight, bias, groups, **options):
         raise ValueError(f"{name}: needs x (n, c, length) and weight with 3 axes ({both})")
     for name, value in options.items():
         if not isinstance(value, str):
-            options[name] = (0 if "padding" in name else 1, value)
+            along = value if isinstance(value, tuple) else (value,)
+            options[name] = (0 if "padding" in name else 1, *along)
     return f(x[:, :, None], weight[:, :, None], bias, groups=groups, **options)[:, :, 0]
 
 
