@@ -60,12 +60,12 @@ class _Cache(FunctionCache):
 _warned = []
 
 
-def _warn(error, *path):
+def _warn(error, folder="Numba's folder"):
     if not _warned:
         _warned.append(error)
         warnings.warn(
-            "tinygan: loops are compiled in this process, for some seconds, since those compiled "
-            f"before cannot be kept or used ({type(error).__name__}: {error}). Delete .nbi and "
-            f".nbc files there {path}, or set NUMBA_CACHE_DIR to a folder that can be written to",
+            f"tinygan: compiled loops cannot be kept in {folder}, or are damaged there: they are "
+            f"compiled in this process, for some seconds ({type(error).__name__}: {error}). Delete "
+            "the .nbi and .nbc files, or set NUMBA_CACHE_DIR to a folder that can be written to",
             stacklevel=2,
         )

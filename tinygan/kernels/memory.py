@@ -20,7 +20,7 @@ from .threads import start
 LEAST = 1 << 18  # bytes: less memory than this is cheap
 HUGE = 1 << 22  # bytes: from here on in pages of 2 MB, as NumPy's own arrays
 SPARE = 1 << 25  # bytes that may always lie idle
-KEPT = 10.0  # seconds that memory may lie idle
+KEPT = 10.0  # seconds that memory waits to be asked for
 
 
 class _Buffer:
@@ -36,7 +36,7 @@ def _mapped(size):
     """So many bytes from the system itself: malloc would keep what is given back to it."""
     try:
         pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    except OSError as e:
+    except (OSError, OverflowError) as e:
         raise MemoryError(f"no memory for an array of {size} bytes: {e}") from e
     if size >= HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
         with contextlib.suppress(OSError):  # a system built without
@@ -66,8 +66,8 @@ def empty(shape, dtype):
     Memory fresh from the system is paid for page by page, each time: a fifth of a training step.
     So a buffer outlives its array, and serves the next array of about its size. Where another one
     would bring their sum to more than half as much again as was ever in use, idle ones go, the
-    longest idle first; and at any time those that were idle for KEPT seconds. A training step
-    finds all that it needs after its first calls: it makes no more buffers, and loses none.
+    longest idle first; and at any time those that no array asked for in KEPT seconds. A training
+    step finds all that it needs after its first calls: it makes no more buffers, and loses none.
     """
     dtype = np.dtype(dtype)
     nbytes = math.prod(shape) * dtype.itemsize
@@ -103,7 +103,7 @@ def _another(size):
 
 
 def _watch():
-    """Drop what was idle for long, until nothing is left."""
+    """Drop what nobody asked for in a while, until nothing is left."""
     global _most, _watching
     while True:
         time.sleep(KEPT / 10)

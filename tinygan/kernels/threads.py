@@ -8,7 +8,7 @@ import os
 import queue
 import threading
 
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 ALONE = 1 << 19  # elements: fewer are done by one core in the 70 microseconds another takes to wake
 
 _jobs, _workers, _lock = queue.SimpleQueue(), [], threading.Lock()
