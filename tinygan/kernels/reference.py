@@ -2,8 +2,8 @@
 
 Raw functions take and give arrays, never Tensors, and know nothing of gradients. The same names with the same arguments
 stand in all three modules; `kernels.of(array)` picks one. Images are channels-last here, (n, h, w, c): the columns of
-`im2col` are then runs of memory, and a convolution is one matrix product. `state` of the optimizers and the random
-`step` are one-element arrays on the device, so that a captured GPU step can change them.
+`im2col` are then runs of memory, and a convolution is one matrix product. Learning rates, counts of steps and the
+random `step` are arrays on the device, so that a captured GPU step can change them.
 """
 
 import math
@@ -147,11 +147,11 @@ def adam(params, grads, ms, vs, lr, steps, beta1, beta2, eps, peaks=None):
     lr is an array () of float64, `steps` (n,) of int64: how many each of the n parameters has taken, with this one. peaks:
     arrays for the largest v so far, which then stands for v (amsgrad: Reddi 2018).
     """
-    for p, g, m, v, peak, t in zip(params, grads, ms, vs, peaks or vs, steps.tolist()):
+    for p, g, m, v, peak, t in zip(params, grads, ms, vs, peaks or [None] * len(vs), steps.tolist()):
         m += (1 - beta1) * (g - m)
         v += (1 - beta2) * (g * g - v)
-        np.maximum(peak, v, out=peak)
-        p -= float(lr) / (1 - beta1**t) * m / (np.sqrt(peak / (1 - beta2**t)) + eps)
+        top = v if peak is None else np.maximum(peak, v, out=peak)
+        p -= float(lr) / (1 - beta1**t) * m / (np.sqrt(top / (1 - beta2**t)) + eps)
 
 
 def lerp(averages, values, weight):

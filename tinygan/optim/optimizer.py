@@ -148,6 +148,7 @@ class Optimizer:
                     self._advance(list(run), grads, lr, group)
 
     def _fitting(self, grads):
+        """The gradients as arrays, if each has its parameter's shape, dtype and device."""
         kind, array = type(self).__name__, device.module(self.state["lr"]).ndarray
         if len(grads) != len(self.params):
             raise ValueError(
@@ -175,7 +176,8 @@ class Optimizer:
             grads = [g + decay * p for p, g in zip(params, grads)]
         steps = self.state["step"][run[0] : run[-1] + 1]
         steps += 1
-        self.update_all(params, grads, [self._slots(i, group) for i in run], lr, steps, group)
+        slots = [self._slots(i, group) for i in run]
+        self.update_all(params, grads, slots, lr=lr, steps=steps, options=group)
 
     def update_all(self, params, grads, slots, lr, steps, options):
         """`update` of several parameters, which share their options."""
