@@ -200,7 +200,7 @@ def test_a_captured_graph_reads_lr_and_step_from_the_device(gpu):
 
     rng = np.random.default_rng(0)
     x, w, m, v = (rng.standard_normal((8, 8)).astype(np.float32) for _ in range(4))
-    v, lr, step = abs(v), np.array([1e-2]), np.array([0])
+    v, lr, step = abs(v), np.array(1e-2), np.array([0])
     stream, here = cupy.cuda.Stream(non_blocking=True), [to_gpu(a) for a in (x, w, m, v, lr, step)]
     g, noise = cupy.empty_like(here[0]), cupy.empty_like(here[0])
 
@@ -208,7 +208,7 @@ def test_a_captured_graph_reads_lr_and_step_from_the_device(gpu):
         step += 1
         kernel.normal(noise, (1, 2), 3, step)
         kernel.gemm(x, w, out=g)
-        kernel.adam(w, g, m, v, lr, step, 0.5, 0.999, 1e-8)
+        kernel.adam([w], [g], [m], [v], lr, step, 0.5, 0.999, 1e-8)
 
     cupy.cuda.Device().synchronize()
     with stream:
@@ -222,7 +222,7 @@ def test_a_captured_graph_reads_lr_and_step_from_the_device(gpu):
     stream.synchronize()
     host_g, host_noise = np.empty_like(x), np.empty_like(x)
     for rate in (1e-2, 1e-2, 3e-2):
-        run(kernels.reference, x, w, m, v, np.array([rate]), step, host_g, host_noise)
+        run(kernels.reference, x, w, m, v, np.array(rate), step, host_g, host_noise)
     np.testing.assert_allclose(to_host(here[1]), w, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(to_host(noise), host_noise, rtol=1e-4, atol=1e-5)
 

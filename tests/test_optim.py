@@ -344,7 +344,18 @@ def test_schedules():
 # On the stand-in for CuPy
 
 
-@pytest.mark.skipif(not shutil.which("g++"), reason="g++ is missing: it compiles the kernels for the host")
+on_standin = pytest.mark.skipif(not shutil.which("g++"), reason="g++ is missing: it compiles the kernels for the host")
+
+
+@on_standin
+@pytest.mark.usefixtures("gpu")
+def test_a_copy_keeps_the_layout_of_what_is_remembered():
+    p = nn.Parameter(device.to(np.moveaxis(np.ones((2, 3, 4, 5)), 3, 1), "gpu"))
+    o = optim.Adam([p])
+    assert copy.deepcopy(o).state["exp_avg.0"].strides == o.state["exp_avg.0"].strides == p.data.strides
+
+
+@on_standin
 @pytest.mark.usefixtures("gpu")
 @every_variant
 def test_a_captured_step_counts_and_is_told_of_new_rates(kind, options):

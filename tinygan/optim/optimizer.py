@@ -3,6 +3,7 @@ before it moves anything. An algorithm adds what it remembers and how it changes
 """
 
 import collections.abc
+import copy
 import itertools
 import math
 
@@ -183,6 +184,13 @@ class Optimizer:
         """`update` of several parameters, which share their options."""
         for p, g, own, t in zip(params, grads, slots, steps):
             self.update(p, g, *own, lr=lr, t=t, options=options)
+
+    def __deepcopy__(self, memo):
+        # CuPy's own deepcopy forgets the order of the axes in memory
+        memo |= {id(a): a.copy("K") for a in self.state.values()}
+        new = memo[id(self)] = object.__new__(type(self))
+        vars(new).update(copy.deepcopy(vars(self), memo))
+        return new
 
     def zero_grad(self):
         """Forget the gradients that `backward` accumulated."""
