@@ -43,12 +43,14 @@ def _checked(kind, name, value, known):
     """The value of an option in Python's numbers (NumPy's would promote float32), if sensible."""
     if name not in known:
         raise ValueError(f"{kind.__name__} has no option {name!r}: it has {', '.join(known)}")
-    pair, top = isinstance(known[name], tuple), 1 if name == "betas" else math.inf
-    numbers = [v.item() if hasattr(v, "item") else v for v in (value if pair else [value])]
+    pair = isinstance(known[name], tuple)  # of betas
+    numbers = tuple(v.item() if hasattr(v, "item") else v for v in (value if pair else [value]))
+    top, wanted = math.inf, "a finite number of at least 0"
+    if pair:
+        top, wanted = 1, "two numbers from 0 to below 1"
     if len(numbers) != 1 + pair or not all(0 <= v < top for v in numbers):
-        wanted = "two numbers from 0 to below 1" if pair else "a finite number of at least 0"
         raise ValueError(f"{kind.__name__}: {name} must be {wanted}, got {value}")
-    return tuple(numbers) if pair else numbers[0]
+    return numbers if pair else numbers[0]
 
 
 class Optimizer:
@@ -71,8 +73,7 @@ class Optimizer:
         self.params, self.param_groups, self.state, self._made = [], [], {}, []
         options = {k: v for k, v in defaults.items() if k not in ("self", "params", "__class__")}
         self.defaults = {k: _checked(kind, k, v, options) for k, v in options.items()}
-        lone = isinstance(params, (Tensor, dict, set))
-        if lone or not isinstance(params, collections.abc.Iterable):
+        if isinstance(params, (Tensor, dict, set)) or not hasattr(params, "__iter__"):
             wanted = "a list, such as [layer.weight] or net.parameters()"
             raise TypeError(
                 f"{kind.__name__}: params must be {wanted}, got {type(params).__name__}"
@@ -88,7 +89,7 @@ class Optimizer:
 
     def add_param_group(self, param_group):
         """Optimize {"params": ..., option: value} too; a step captured before will not know it."""
-        kind, known, options = type(self), len(self.params), dict(self.defaults)
+        kind, place, options = type(self), len(self.param_groups), dict(self.defaults)
         if not isinstance(param_group, dict) or "params" not in param_group:
             raise TypeError(f"{kind.__name__}: {param_group!r} is no dict with 'params'")
         for name, value in param_group.items():
@@ -100,13 +101,12 @@ class Optimizer:
         rate = np.full_like(steps, options["lr"], shape=(1,), dtype=np.float64)
         for name, new in (("lr", rate), ("step", steps)):
             self.state[name] = np.append(self.state.get(name, new[:0]), new)
-        contents = {"params": params, **options}
-        group = ParameterGroup(kind, self.state, len(self.param_groups), contents)
+        group = ParameterGroup(kind, self.state, place, {"params": params, **options})
         self.param_groups.append(group)
-        self.params += params
-        self._made += [(name, p.shape, p.dtype) for name, p in pairs]
-        for i in range(known, len(self.params)):
-            self._slots(i, group)
+        for name, p in pairs:
+            self._made.append((place, name, p.shape, p.dtype))
+            self.params.append(p)
+            self._slots(len(self.params) - 1, group)
 
     def _slots(self, i, group):
         """The arrays remembered for parameter i, made when first asked for."""
@@ -139,14 +139,12 @@ class Optimizer:
         does not fit ValueError says so, and nothing has changed.
         """
         grads = self._fitting([p.grad for p in self.params] if grads is None else list(grads))
-        stop = 0
-        for group, lr in zip(self.param_groups, self.state["lr"]):
-            start, stop = stop, stop + len(group["params"])
-            for present, run in itertools.groupby(
-                range(start, stop), lambda i: grads[i] is not None
-            ):
-                if present:
-                    self._advance(list(run), grads, lr, group)
+        alike = itertools.groupby(
+            range(len(grads)), lambda i: None if grads[i] is None else self._made[i][0]
+        )
+        for place, run in alike:
+            if place is not None:
+                self._advance(list(run), grads, place)
 
     def _fitting(self, grads):
         """The gradients as arrays, if each has its parameter's shape, dtype and device."""
@@ -155,7 +153,7 @@ class Optimizer:
             raise ValueError(
                 f"{kind}.step: {len(grads)} gradients for {len(self.params)} parameters"
             )
-        for i, (p, g, (name, *form)) in enumerate(zip(self.params, grads, self._made)):
+        for i, (p, g, (_, name, *form)) in enumerate(zip(self.params, grads, self._made)):
             if isinstance(g, (Tensor, np.generic)):
                 grads[i] = g = g.data if isinstance(g, Tensor) else np.asarray(g)
             for a in [p.data] if g is None else [p.data, g]:
@@ -165,7 +163,8 @@ class Optimizer:
                     raise ValueError(f"{kind}.step: {name} {now}; it was {was}; nothing is updated")
         return grads
 
-    def _advance(self, run, grads, lr, group):
+    def _advance(self, run, grads, place):
+        group, lr = self.param_groups[place], self.state["lr"][place]
         params, grads = [self.params[i].data for i in run], [grads[i] for i in run]
         decay = group.get("weight_decay")
         if group.get("maximize"):
