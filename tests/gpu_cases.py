@@ -4,10 +4,12 @@ A case calls one function of `kernels/gpu.py` and of `kernels/reference.py` with
 return and what they changed in place. MODELS makes every model, small, and a few by other objectives; `trained` trains one.
 """
 
+import copy
 import dataclasses
 import functools
 
 import numpy as np
+import pytest
 
 from tinygan import device, models, random
 from tinygan.kernels import reference
@@ -136,6 +138,32 @@ def known_answer(gpu, to_gpu, counter, key):
     words = to_gpu(np.array(counter, np.uint32))
     gpu._kernel(gpu.RANDOM + once, "once", "f")((1,), (1, 1), (words, *map(np.uint32, key)))
     return words
+
+
+def check_cupys_ways(x, to_gpu):
+    """What CuPy 14.2 does otherwise than NumPy, asked of an array x (2, 3): its stand-in does the same."""
+    for call in (
+        lambda: np.eye(2, like=x),
+        lambda: np.ones(2, like=x),
+        lambda: np.full(2, 1.0, like=x),
+        lambda: np.add.at(x, (0, 1), 1.0),
+        lambda: np.add.at(x, [0], 1.0),
+        lambda: np.add(x, [1.0, 2.0, 3.0]),
+        lambda: np.add(x, np.ones(3, x.dtype)),
+        lambda: np.sum(x, where=x > 0),
+    ):
+        with pytest.raises(TypeError):
+            call()
+    assert np.zeros_like(x, shape=()).shape == np.full_like(x, 0, shape=0).shape == (2, 3)
+    assert np.identity(2, like=x).shape == np.zeros((2, 2), like=x).shape == (2, 2)
+    for y in (x.T * 2, np.exp(x.T), np.where(x.T > 0, x.T, 0.0), copy.deepcopy(x.T), x.T.copy()):
+        assert y.flags.c_contiguous
+    for y in (x.T.copy("K"), np.copy(x.T), x.T.astype("float64"), np.empty_like(x.T)):
+        assert y.flags.f_contiguous
+    rows = to_gpu(np.array([1, 1]))
+    x[...] = 0
+    device.module(x).add.at(x, (rows, slice(0, 2)), x[:, :2] + 1)
+    assert device.to_host(x).tolist() == [[0, 0, 0], [2, 2, 0]]
 
 
 small = functools.partial(models.dcgan, width=2, latent=3)

@@ -5,7 +5,16 @@ import warnings
 
 import numpy as np
 import pytest
-from gpu_cases import CASES, MODELS, VECTORS, assert_same_model, known_answer, state, trained
+from gpu_cases import (
+    CASES,
+    MODELS,
+    VECTORS,
+    assert_same_model,
+    check_cupys_ways,
+    known_answer,
+    state,
+    trained,
+)
 from grads import ALL
 
 from tinygan import data, device, kernels, nn, ops, random
@@ -53,6 +62,10 @@ def test_raw_function_equals_reference(gpu, case):
 @pytest.mark.parametrize("counter, key, words", VECTORS)
 def test_philox_known_answers(gpu, counter, key, words):
     assert to_host(known_answer(gpu, to_gpu, counter, key)).tolist() == words
+
+
+def test_cupy_has_the_ways_of_its_stand_in():
+    check_cupys_ways(to_gpu(np.ones((2, 3), np.float32)), to_gpu)
 
 
 def test_tf32_rounds_products_to_ten_bits_and_float32_does_not(gpu):

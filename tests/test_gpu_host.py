@@ -19,7 +19,15 @@ from pathlib import Path
 import cupy_standin as standin
 import numpy as np
 import pytest
-from gpu_cases import CASES, MODELS, VECTORS, assert_same_model, known_answer, trained
+from gpu_cases import (
+    CASES,
+    MODELS,
+    VECTORS,
+    assert_same_model,
+    check_cupys_ways,
+    known_answer,
+    trained,
+)
 from grads import ALL
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -60,6 +68,14 @@ def test_same_names_and_arguments(gpu):
 def test_philox_known_answers(gpu, counter, key, words):
     assert known_answer(gpu, to_gpu, counter, key).a.tolist() == words
     assert [int(w) for w in reference.philox(counter, key)] == words
+
+
+def test_the_stand_in_has_cupys_ways(gpu):
+    x = to_gpu(np.ones((2, 3), np.float32))
+    check_cupys_ways(x, to_gpu)
+    kernel, n, step = gpu._kernel(gpu.RANDOM, "uniform", "f"), np.int64(6), np.zeros(1, np.int64)
+    with pytest.raises(standin.CUDARuntimeError, match="IllegalAddress"):
+        kernel((1,), (2, 1), (x, n, *map(np.uint32, (0, 0, 0)), step))
 
 
 pairs = functools.partial(st.tuples, *[st.integers(1, 3)] * 2)
