@@ -196,7 +196,8 @@ def adam(params, grads, ms, vs, lr, steps, beta1, beta2, eps, peaks=None):
     rate = float(lr)
     for i, (p, g, m, v, t) in enumerate(zip(params, grads, ms, vs, steps.tolist())):
         peak = peaks[i] if peaks else None
-        if not dense(p) or any(a is not None and a.strides != p.strides for a in (m, v, peak)):
+        laid_out_alike = all(a is None or a.strides == p.strides for a in (m, v, peak))
+        if p.dtype not in TYPES or not dense(p) or not laid_out_alike:
             reference.adam([p], [g], [m], [v], lr, steps[i : i + 1], beta1, beta2, eps, peaks and [peak])
             continue
         peak = flat(peak) if peaks else None
@@ -215,7 +216,7 @@ _lerp = jit(_lerp)
 
 def lerp(averages, values, weight):
     for p, q in zip(averages, values):
-        if dense(p):
+        if p.dtype in TYPES and dense(p):
             split(_lerp, p.size, p.size, flat(p), flat(like(q, p)), p.dtype.type(weight))
         else:
             reference.lerp([p], [q], weight)
