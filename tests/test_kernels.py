@@ -229,7 +229,7 @@ def test_no_rows_and_no_columns():
 def test_a_gradient_of_another_shape_is_not_read_beyond_its_end():
     p, short = np.ones(5000, "f4"), np.ones(3, "f4")
     with pytest.raises(ValueError, match="broadcast"):
-        cpu.lerp(p, short, 0.5)
+        cpu.lerp([p], [short], np.array(0.5))
     with pytest.raises(ValueError, match="broadcast"):
         cpu.leaky(short, p, 0.5)
     assert (p == 1).all()

@@ -84,7 +84,7 @@ class Tensor:
         return len(self.data)
 
     def __float__(self):
-        return float(self.data.item())
+        return self.data.item()
 
     def __bool__(self):
         return bool(self.data)

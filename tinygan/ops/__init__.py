@@ -46,7 +46,7 @@ from .methods import (
     max,
     mean,
     min,
-    missing,
+    missing as _missing,
     prod,
     softmax,
     squeeze,
@@ -59,11 +59,11 @@ from .methods import (
 )
 from .norm import batch_norm, group_norm, layer_norm
 from .rectifiers import elu, gelu, silu
-from .shape import flatten, getitem, pad, permute, reshape, swapaxes, transpose
+from .shape import flatten, getitem, pad, reshape, swapaxes, transpose
 from .signals import conv1d, conv_transpose1d
 
-__all__ = [name for name, f in globals().copy().items() if callable(f) and name[0].islower() and f is not missing]
+__all__ = [name for name, f in globals().copy().items() if callable(f) and name[0].islower()]
 
 
 def __getattr__(name):
-    missing("tinygan.ops", name)
+    _missing("tinygan.ops", name)

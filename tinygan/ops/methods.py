@@ -33,6 +33,7 @@ SPELLED = {  # PyTorch's name: what to write here
     "masked_fill": "ops.where(mask, value, x)",
     "mm": "ops.matmul or @",
     "norm": "ops.vector_norm",
+    "permute": "ops.transpose",
     "numel": "x.size",
     "repeat": "ops.concatenate, or ops.broadcast_to",
     "split": "slices, x[:, :n]",

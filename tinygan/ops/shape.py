@@ -37,11 +37,6 @@ def _order_back(g, out, x, axes=None):
 transpose.defvjp(_order_back)
 
 
-def permute(x, dims):
-    """`transpose` under PyTorch's name."""
-    return transpose(x, tuple(dims))
-
-
 def swapaxes(x, first, second):
     """x with two axes exchanged: a view."""
     first, second = (normalize_axis_index(a, x.ndim, "swapaxes") for a in (first, second))
@@ -126,7 +121,7 @@ def unsqueeze(x, axis):
 
 def squeeze(x, axis=None):
     """x without its axes of size 1, or without `axis`, a number or several, where that has size 1 (as in PyTorch)."""
-    axes = range(x.ndim) if axis is None else axis if isinstance(axis, (tuple, list)) else (axis,)
+    axes = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     axes = {normalize_axis_index(a, x.ndim, "squeeze") for a in axes}
     return reshape(x, tuple(n for i, n in enumerate(x.shape) if n != 1 or i not in axes))
 
