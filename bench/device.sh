@@ -12,6 +12,8 @@
 set -u
 out=$(mkdir -p "${1:?usage: bench/device.sh OUT [short]}" && cd "$1" && pwd) || exit 2
 size=${2:-full}
+patience=1
+[ "$size" = short ] && patience=5
 python=${PYTHON:-python3}
 cd "$(dirname "$0")/.." || exit 2
 export PYTHONPATH=.${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
@@ -19,7 +21,7 @@ failed=0
 : > "$out/summary.txt"
 
 part() {  # part NAME SECONDS COMMAND...: run it for so long at most
-    local name=$1 limit=$2 start=$SECONDS status=0
+    local name=$1 limit=$(($2 * patience)) start=$SECONDS status=0
     shift 2
     { echo "\$ $*"; timeout --signal=INT --kill-after=10 "$limit" "$@"; } > "$out/$name.txt" 2>&1 || status=$?
     local words="status $status"
