@@ -64,8 +64,10 @@ class VAE:
         """The costs whose sum is minus the bound (equation 10), (n,) each: -log p(x|z) at one z from q, KL(q || N(0, 1))."""
         x = self.target(images)
         mean, log_variance = self.encode(x, network.encoder, rows)
-        noise = self.noise(len(x), source).astype(mean.dtype, copy=False) if self.beta else 0.0
-        z = mean + ops.exp(0.5 * log_variance) * noise if self.beta else mean
+        z = mean
+        if self.beta:
+            noise = self.noise(len(x), source).astype(mean.dtype, copy=False)
+            z = mean + ops.exp(0.5 * log_variance) * noise
         return -self.log_likelihood(network.decoder(joined(z, rows)), x), gaussian_kl(mean, log_variance, "none")
 
     def step(self, batch):
