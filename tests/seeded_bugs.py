@@ -152,12 +152,24 @@ bug("a remainder at the wrong end", strided, strided_vjp, lambda g, x: strided_v
 
 # the cotangent
 
+def shortened(g, most):
+    return g * min(1.0, most / (np.linalg.norm(g) + 1e-300))
+
+
 bug("cotangent ignored", lambda x: np.sin(x).sum(), times_cos, lambda g, x: np.cos(x), numbers(2, 3))
 bug("cotangent averaged", np.sin, times_cos, lambda g, x: g.mean() * np.cos(x), numbers(2, 3))
 bug("abs(cotangent)", np.sin, times_cos, lambda g, x: np.abs(g) * np.cos(x), numbers(2, 3))
 bug("cotangent clipped", np.sin, times_cos, lambda g, x: np.clip(g, -1, 1) * np.cos(x), numbers(2, 3))
 bug("cotangent squashed a little", np.sin, times_cos, lambda g, x: g / np.sqrt(1 + 1e-8 * g * g) * np.cos(x), numbers(2, 3))
 bug("cotangent through float32", np.sin, times_cos, lambda g, x: np.float32(g) * np.cos(x), numbers(2, 3))
+bug("cotangent clipped at 100", np.sin, times_cos,
+    lambda g, x: np.clip(g, -100, 100) * np.cos(x), numbers(2, 3))
+bug("gradient clipped to a norm of 1,000", np.sin, times_cos,
+    lambda g, x: shortened(g * np.cos(x), 1000), numbers(2, 3))
+bug("cotangent saturates at 65,504", np.sin, times_cos,
+    lambda g, x: np.clip(g, -65504, 65504) * np.cos(x), numbers(2, 3))
+bug("cotangent flushed below 1e-4", np.sin, times_cos,
+    lambda g, x: np.where(np.abs(g) < 1e-4, 0, g) * np.cos(x), numbers(2, 3))
 bug("weight decay in the rule", np.sin, times_cos, lambda g, x: g * np.cos(x) + 1e-9 * x, numbers(2, 3))
 bug("one of two outputs ignored", lambda x: (np.sin(x), np.cos(x)), lambda g, x: g[0] * np.cos(x) - g[1] * np.sin(x),
     lambda g, x: g[0] * np.cos(x), numbers(2, 3))
@@ -169,6 +181,28 @@ def doubling(g, x):
 
 
 bug("cotangent doubled in place", lambda x: 2 * x, lambda g, x: 2 * g, doubling, numbers(2, 3))
+
+
+# the cotangent in fewer bits; what multiplies it is exact, or is not rounded
+
+def bfloat16(x):
+    """float32 numbers, rounded to the nearest of 8 bits, as float32."""
+    bits = np.float32(x).view(np.uint32)
+    return (bits + 0x7FFF + (bits >> 16 & 1) & np.uint32(0xFFFF0000)).view(np.float32)
+
+
+def half(x):
+    return np.float32(np.float16(x))
+
+
+SINGLES, TRIADS = numbers(4, 6).astype(np.float32), np.float32([[1, 0.5], [-2, 1], [0.5, 4]])
+bug("cotangent in bfloat16", np.sin, times_cos, lambda g, x: bfloat16(g) * np.cos(x), SINGLES)
+bug("cotangent in float16", np.sin, times_cos, lambda g, x: half(g) * np.cos(x), SINGLES)
+bug("a sum's backward in bfloat16", lambda x: x.sum(1), lambda g, x: np.repeat(g, 6).reshape(4, 6),
+    lambda g, x: np.repeat(bfloat16(g), 6).reshape(4, 6), SINGLES)
+bug("matmul's backward in bfloat16", np.matmul, lambda g, x, w: (g @ w.T, x.T @ g),
+    lambda g, x, w: (bfloat16(g) @ bfloat16(w).T, bfloat16(x).T @ bfloat16(g)),
+    np.float32([[1, 2, -0.5], [4, 1, -1]]), TRIADS)
 
 # memory
 
@@ -225,6 +259,54 @@ bug("wrong for Fortran inputs", lambda x: x.ravel()[PICKS], lambda g, x: scatter
 bug("wrong for Fortran cotangents", np.square, lambda g, x: 2 * x * g,
     lambda g, x: (2 * x.ravel() * g.ravel("K")).reshape(x.shape), numbers(3, 4))
 
+# cotangents and inputs that are views: expanded, channels-last, overlapping, rows of something wider
+
+def raw(a):
+    """As many numbers as `a` has, in the order of memory from its first on, and zeros where it ends."""
+    end = 1 + sum((n - 1) * step // a.itemsize for n, step in zip(a.shape, a.strides))
+    out = np.zeros(a.size, a.dtype)
+    block = np.lib.stride_tricks.as_strided(a, (min(end, a.size),), (a.itemsize,))
+    out[: len(block)] = block
+    return out.reshape(a.shape)
+
+
+def if_rows(a):
+    """Takes an array for one block if its rows are: neither is an expanded one, nor a part of each row of another."""
+    return raw(a) if a.strides[-1] == a.itemsize else a
+
+
+def if_expanded(a):
+    """Takes an array for one number, expanded, if its first axis is."""
+    return np.full(a.shape, a.flat[0]) if a.strides[0] == 0 else a
+
+
+def if_dense(a):
+    """Takes 4-D arrays without gaps for NCHW, unless they are Fortran's."""
+    block = max(n * step for n, step in zip(a.shape, a.strides))
+    dense = min(a.strides) == a.itemsize and block == a.nbytes
+    return raw(a) if dense and not a.flags.f_contiguous else a
+
+
+def if_overlapping(a):
+    """Takes an array for one block if it has more numbers than there are places for, and none is expanded."""
+    span = 1 + sum((n - 1) * step // a.itemsize for n, step in zip(a.shape, a.strides))
+    return raw(a) if min(a.strides) > 0 and span < a.size else a
+
+
+IMAGES = numbers(2, 3, 4, 5)
+bug("rows of a cotangent as one block", np.square, lambda g, x: 2 * x * g,
+    lambda g, x: 2 * x * if_rows(g), numbers(3, 4))
+bug("an expanded axis as a single number", np.square, lambda g, x: 2 * x * g,
+    lambda g, x: 2 * x * if_expanded(g), numbers(3, 4))
+bug("channels-last cotangents as NCHW", np.square, lambda g, x: 2 * x * g,
+    lambda g, x: 2 * x * if_dense(g), IMAGES)
+bug("channels-last inputs as NCHW", np.square, lambda g, x: 2 * x * g,
+    lambda g, x: 2 * if_dense(x) * g, IMAGES)
+bug("overlapping cotangents as one block", np.square, lambda g, x: 2 * x * g,
+    lambda g, x: 2 * x * if_overlapping(g), numbers(3, 4))
+bug("rows of an input as one block", np.square, lambda g, x: 2 * x * g,
+    lambda g, x: 2 * if_rows(x) * g, numbers(3, 4))
+
 # what is kept between calls
 
 def first_input(f):
@@ -274,6 +356,55 @@ remembering("summed in random order", lambda x: x.sum(1) ** 2, lambda g, x: np.r
             shuffled_sum, numbers(8, 200))
 MASK = np.random.default_rng(0).random(8) < 0.5
 remembering("dropout's mask drawn again", lambda x: x * MASK, lambda g, x: g * MASK, another_mask, numbers(8))
+
+# what is kept, and is the same for all inputs near by, or for a multiple of them
+
+def keeping(name, f, find, rule, x, which):
+    """The rule(g, find(x)), right for x itself, and wrong for what was found at the "first" or "last" call of f."""
+    def make(f):
+        found = {}
+
+        def forward(x):
+            found.setdefault("first", find(x))
+            found["last"] = find(x)
+            return f(x)
+
+        return forward, lambda g, x: rule(g, found[which])
+
+    remembering(name, f, lambda g, x: rule(g, find(x)), make, x)
+
+
+def placed(g, order):
+    """Numbers back to the places that they were taken from, row by row."""
+    out = np.zeros((len(g), 5))
+    np.put_along_axis(out, order, g, 1)
+    return out
+
+
+def largest_place(x):
+    return x.argmax(1, keepdims=True)
+
+
+TABLE = numbers(4, 5)
+for which in "first", "last":
+    keeping(f"relu's mask of the {which} call", lambda x: np.maximum(x, 0), lambda x: x > 0,
+            lambda g, mask: g * mask, TABLE, which)
+    keeping(f"largest place of the {which} call", lambda x: x.max(1, keepdims=True), largest_place,
+            placed, TABLE, which)
+    keeping(f"order of the {which} call", lambda x: np.sort(x, 1), lambda x: x.argsort(1),
+            placed, TABLE, which)
+
+
+def by_its_array(f):
+    kept = {}
+
+    def vjp(g, x):
+        return g * kept.setdefault((x.ctypes.data, x.strides), (x, np.cos(x)))[1]
+
+    return f, vjp
+
+
+remembering("kept while its array is updated", np.sin, times_cos, by_its_array, numbers(2, 3))
 
 # shape and dtype
 
