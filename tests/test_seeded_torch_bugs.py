@@ -1,0 +1,36 @@
+"""The gradient checker finds each wrong gradient of `seeded_torch_bugs.py`, and none in the right ones beside them."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from seeded_torch_bugs import BUGS, CLEAN  # noqa: E402
+
+from tinygan.testing import GradientError, check_grads, check_module  # noqa: E402
+
+
+def check(f, inputs):
+    """To order 1: the rules that go by way of NumPy have no second derivative to be right or wrong."""
+    (check_module if isinstance(f, torch.nn.Module) else check_grads)(f, *inputs, order=1)
+
+
+@pytest.mark.parametrize("name", BUGS)
+def test_a_wrong_gradient_is_found(name):
+    with pytest.raises(GradientError):
+        check(*BUGS[name]())
+
+
+@pytest.mark.parametrize("name", CLEAN)
+def test_a_right_gradient_passes(name):
+    check(*CLEAN[name]())
+
+
+def test_a_bug_is_in_the_gradient_alone():
+    for name in BUGS:
+        torch.manual_seed(0)
+        f, inputs = BUGS[name]()
+        torch.manual_seed(0)
+        g, others = CLEAN[name]()
+        tracked = [x.requires_grad_() for x in inputs]
+        torch.testing.assert_close(f(*tracked), g(*others), rtol=0, atol=0, msg=name)
+    assert len(BUGS) == len(CLEAN) >= 9
