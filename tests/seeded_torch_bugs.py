@@ -1,35 +1,44 @@
 """Wrong gradients that take PyTorch to be made: `seeded_bugs.py` for what a NumPy function and its rule cannot say.
 
-`BUGS[name]()` and `CLEAN[name]()` give (f, inputs): a function of torch tensors, or an nn.Module, with a wrong and with the
-right gradient, and the same values; in two, f is another function where nothing wants a gradient. All is made anew at each
-call. This file knows PyTorch and no checker.
+`BUGS[name]()` and `CLEAN[name]()` give (f, inputs, options): a function of torch tensors or of lists of them, or an nn.Module,
+with a wrong and with the right gradient, and the same values; in two, f is another function where nothing wants a gradient.
+options: `kwargs` that f is called with, `jvp` if its forward mode counts. All is made anew at each call. This file knows
+PyTorch and no checker.
 """
 
+import numpy as np
 import torch
 from seeded_bugs import if_dense, if_expanded, numbers
 from torch.nn import functional as F
+from torch.utils._pytree import tree_map
 
 BUGS, CLEAN = {}, {}
 
 
-def bug(name, make, *inputs):
+def bug(name, make, *inputs, **options):
     """Enter make(wrong), which gives f with a gradient that is or is not wrong."""
+    fresh = lambda x: torch.tensor(x) if isinstance(x, np.ndarray) else x
     for table, wrong in (CLEAN, False), (BUGS, True):
-        table[name] = lambda wrong=wrong: (make(wrong), [torch.tensor(x) for x in inputs])
+        table[name] = lambda wrong=wrong: (make(wrong), *tree_map(fresh, ([*inputs], options)))
 
 
-def function(f, rule):
-    """A torch.autograd.Function of f; rule(ctx, g, *inputs) gives the gradients."""
+def function(f, rule, tangent=None):
+    """A torch.autograd.Function of f; rule(ctx, g, *inputs) gives the gradients, tangent(*inputs, *t) that of the output."""
 
     class Made(torch.autograd.Function):
         @staticmethod
         def forward(ctx, *inputs):
             ctx.save_for_backward(*inputs)
+            ctx.save_for_forward(*inputs)
             return f(*inputs)
 
         @staticmethod
         def backward(ctx, g):
             return rule(ctx, g, *ctx.saved_tensors)
+
+        @staticmethod
+        def jvp(ctx, *t):
+            return tangent(*ctx.saved_tensors, *t)
 
     return Made.apply
 
@@ -125,3 +134,42 @@ def squared(wrong):
 
 bug("one parameter of a module", Scaled, X)
 bug("a complex rule not conjugated", squared, X + 1j * Y)
+
+
+# what is not asked for in every call: keywords, the second of a list, one value of many, forward mode
+
+
+def leaky(wrong):
+    def f(x, *, slope=0.01):
+        rule = lambda ctx, g, x: g * torch.where(x > 0, 1, 0.01 if wrong else slope)
+        return function(lambda x: F.leaky_relu(x, slope), rule)(x)
+
+    return f
+
+
+def weighted(wrong):
+    return lambda x, *, weight: F.linear(x, weight.detach() if wrong else weight)
+
+
+def total(wrong):
+    """The sum of a list, whose first takes all of the gradient but for its share."""
+    first = function(torch.mul, lambda ctx, g, x, n: (g if wrong else g * n, None))
+    return lambda xs: first(xs[0], torch.tensor(2.0)) + xs[1] * xs[2]
+
+
+def statistics(wrong):
+    """A mean and a spread by name, of which the spread's gradient forgets the mean's part."""
+    mean = lambda x: x.mean(0).detach() if wrong else x.mean(0)
+    return lambda x: {"mean": x.mean(0), "spread": ((x - mean(x)) ** 3).sum(0)}
+
+
+def rotated(wrong):
+    return function(torch.sin, lambda ctx, g, x: g * torch.cos(x),
+                    lambda x, t: t * (torch.sin(x) if wrong else torch.cos(x)))  # fmt: skip
+
+
+bug("right for a keyword's default", leaky, X, kwargs={"slope": 0.3})
+bug("no gradient for a keyword", weighted, X, kwargs={"weight": W})
+bug("the first of a list", total, [X, Y, X + Y])
+bug("one of two outputs by name", statistics, W)
+bug("forward mode by another rule", rotated, X, jvp=True)
