@@ -6,7 +6,9 @@ Each line of the first table is a bug of tests/seeded_bugs.py, handed to each ch
 gradient of its own framework. Any error is a kill, a refusal by the framework included; but a checker that refuses the right
 version of the same function too has seen nothing: a false alarm. --seconds limits one check: beyond, it is "slow". What a
 framework puts right itself counts as missed: torch casts and sums gradients, and under autograd and jax, where nobody writes
-into an array, a gradient may well share its memory.
+into an array, a gradient may well share its memory. Those of tests/seeded_torch_bugs.py are functions of torch tensors: "-" for
+who cannot be asked. There torch gets every tensor that a call has, in lists, keywords or parameters, and all outputs, one by
+one, and check_forward_ad where the forward mode counts.
 
 The second table is the median time of one check of a right gradient, first and second order, alternating in one process; for
 torch that is gradcheck and gradgradcheck, on one thread. torch slow compares every entry of the Jacobian, tinygan too, up
@@ -14,6 +16,7 @@ to 100,000 entries; the others compare one projection. "refused" is a false alar
 """
 
 import argparse
+import contextlib
 import logging
 import signal
 import statistics
@@ -25,7 +28,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
-from seeded_bugs import BUGS, CLEAN  # noqa: E402
+import seeded_bugs  # noqa: E402
 
 
 def each(x):
@@ -33,18 +36,24 @@ def each(x):
 
 
 def with_tinygan():
-    """A check of (f, vjp, *inputs); the functions to time, by name; a check of (function, *inputs) to second order."""
+    """A check of (f, vjp, *inputs); the functions to time, by name; a check of (function, *inputs) to second order; and, of
+    who takes functions of torch tensors, a check of (f, inputs, options)."""
     from tinygan import ops
-    from tinygan.testing import check_grads
+    from tinygan.testing import check_grads, check_module
 
     functions = {"tanh": ops.tanh, "matmul": ops.matmul, "softmax": ops.softmax,
                  "conv2d": lambda x, w: ops.conv2d(x, w, stride=2, padding=1)}
-    return (lambda f, vjp, *inputs: check_grads(f, *inputs, vjp=vjp)), functions, check_grads
+
+    def of_torch(f, inputs, options):
+        (check_module if hasattr(f, "parameters") else check_grads)(f, *inputs, order=1, **options)
+
+    return (lambda f, vjp, *inputs: check_grads(f, *inputs, vjp=vjp)), functions, check_grads, of_torch
 
 
 def with_torch(fast):
     import torch
     from torch.autograd import gradcheck, gradgradcheck
+    from torch.utils import _pytree as tree
 
     torch.set_num_threads(1)  # at these sizes a second thread waits more than it works
 
@@ -72,9 +81,23 @@ def with_torch(fast):
         gradcheck(f, tensors(inputs), fast_mode=fast)
         gradgradcheck(f, tensors(inputs), fast_mode=fast)
 
+    def of_torch(f, inputs, options):
+        parameters = dict(f.named_parameters()) if isinstance(f, torch.nn.Module) else {}
+        call = f if not parameters else lambda *xs, **kw: torch.func.functional_call(f, kw, xs)
+        leaves, form = tree.tree_flatten((inputs, options.get("kwargs", parameters)))
+        at = [i for i, x in enumerate(leaves) if isinstance(x, torch.Tensor)]
+
+        def flat(*tensors):
+            given = dict(zip(at, tensors))
+            xs, kw = tree.tree_unflatten([given.get(i, x) for i, x in enumerate(leaves)], form)
+            return tuple(tree.tree_leaves(call(*xs, **kw)))
+
+        tracked = [leaves[i].detach().requires_grad_() for i in at]
+        gradcheck(flat, tracked, fast_mode=fast, check_forward_ad=options.get("jvp", False))
+
     functions = {"tanh": torch.tanh, "matmul": torch.matmul, "softmax": lambda x: torch.softmax(x, -1),
                  "conv2d": lambda x, w: torch.nn.functional.conv2d(x, w, stride=2, padding=1)}
-    return check, functions, check_twice
+    return check, functions, check_twice, of_torch
 
 
 def with_autograd():
@@ -167,12 +190,9 @@ def attempt(check, seconds):
     return "slow" if took >= seconds else outcome, took
 
 
-def judge(check, name, seconds):
+def judge(check, bug, clean, seconds):
     """What a checker makes of a bug: "killed", "MISSED", "alarm" (the right version is refused as well) or "slow"."""
-    outcomes = []
-    for table in CLEAN, BUGS:
-        f, vjp, inputs = table[name]()
-        outcomes.append(attempt(lambda: check(f, vjp, *inputs), seconds)[0])
+    outcomes = [attempt(lambda: check(made()), seconds)[0] for made in (clean, bug)]
     clean, bug = outcomes
     if "refused" == clean:
         return "alarm"
@@ -180,22 +200,31 @@ def judge(check, name, seconds):
 
 
 def kills(checkers, seconds):
-    print(f"{'a wrong gradient':38}" + "".join(f"{who:>12}" for who in checkers))
+    """The first table: (a module of bugs, who is asked and how) for each group of rows."""
+    groups = [(seeded_bugs, {who: lambda made, check=c[0]: check(made[0], made[1], *made[2]) for who, c in checkers.items()})]
+    with contextlib.suppress(ImportError):
+        import seeded_torch_bugs
+
+        groups.append((seeded_torch_bugs, {who: lambda made, check=c[3]: check(*made) for who, c in checkers.items() if c[3:]}))
+    print(f"{'a wrong gradient':47}" + "".join(f"{who:>12}" for who in checkers))
     columns = {who: [] for who in checkers}
-    for name in BUGS:
-        for who, (check, *_) in checkers.items():
-            columns[who].append(judge(check, name, seconds))
-        print(f"{name:38}" + "".join(f"{column[-1]:>12}" for column in columns.values()), flush=True)
-    for outcome, words in {"killed": "killed", "MISSED": "missed", "alarm": "false alarms", "slow": "too slow"}.items():
-        print(f"{f'{words}, of {len(BUGS)}':38}" + "".join(f"{column.count(outcome):12}" for column in columns.values()))
+    for seeded, checks in groups:
+        for name, bug in seeded.BUGS.items():
+            for who, column in columns.items():
+                column.append(judge(checks[who], bug, seeded.CLEAN[name], seconds) if who in checks else "-")
+            print(f"{name:47}" + "".join(f"{column[-1]:>12}" for column in columns.values()), flush=True)
+    asked = sum(len(seeded.BUGS) for seeded, _ in groups)
+    words = {"killed": "killed", "MISSED": "missed", "alarm": "false alarms", "slow": "too slow", "-": "not to be asked"}
+    for outcome, word in words.items():
+        print(f"{f'{word}, of {asked}':47}" + "".join(f"{column.count(outcome):12}" for column in columns.values()))
 
 
 def times(checkers, seconds, rounds):
-    print(f"{'seconds, order 2':38}" + "".join(f"{who:>12}" for who in checkers))
+    print(f"{'seconds, order 2':47}" + "".join(f"{who:>12}" for who in checkers))
     for title, (name, *shapes) in FUNCTIONS.items():
         rng = np.random.default_rng(0)
         inputs = [rng.normal(size=shape) for shape in shapes]
-        runs = {who: lambda f=f, check=check: check(f[name], *inputs) for who, (_, f, check) in checkers.items() if name in f}
+        runs = {who: lambda f=f, check=check: check(f[name], *inputs) for who, (_, f, check, *_) in checkers.items() if name in f}
         found = {who: [] for who in runs}
         for _ in range(rounds + 1):  # the first is not counted: caches are filled, kernels compiled
             for who, run in runs.items():
@@ -204,7 +233,7 @@ def times(checkers, seconds, rounds):
                     found[who].append(took if outcome == "passed" else outcome)
         cells = {who: next((t for t in took if isinstance(t, str)), None) or f"{statistics.median(took[1:]):.3g}"
                  for who, took in found.items()}
-        print(f"{title:38}" + "".join(f"{cells.get(who, '-'):>12}" for who in checkers), flush=True)
+        print(f"{title:47}" + "".join(f"{cells.get(who, '-'):>12}" for who in checkers), flush=True)
 
 
 def main():
