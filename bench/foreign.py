@@ -9,7 +9,7 @@ on its first small samples, in a worker process that is replaced if it dies or h
     passed
     agreed     an alarm that the framework's own checker raises too (torch: gradcheck in slow mode, with the wrapper and the
                tolerance for nondeterminism that its database gives; jax: check_grads)
-    explained  an alarm whose reason stands in KNOWN below, and is one
+    explained  an alarm or exception whose reason stands in KNOWN below, and is one
     FALSE      any other alarm
     CRASH      an exception that is no GradientError, or the death of the process
     late       no answer in --seconds of processor time for a sample
@@ -36,6 +36,7 @@ from common import machine
 OVERLAP = "the rule clears a part of a copy that keeps the cotangent's strides, where numbers share a place"
 KNOWN = {  # (engine, function): why its gradient is rightly refused
     ("torch", "nn.functional.hardsigmoid"): "the rule has 1/6 in float32, for float64 too",
+    ("torch", "as_strided (partial_views)"): "its input is a view, and it reads the storage around it",
     ("torch", "diagonal_scatter"): OVERLAP,
     ("torch", "slice_scatter"): OVERLAP,
 }
@@ -303,7 +304,7 @@ def verdict(key, sample, order, seconds):
         return ("agreed", f"{words} | {line(e)}") if alarm else ("skipped", f"its own checker: {line(e)}")
     if words.startswith("f gives no floats") and "complex" not in words:
         return "skipped", words
-    if alarm and key in KNOWN:
+    if key in KNOWN:
         return "explained", f"{KNOWN[key]} | {words}"
     return "FALSE" if alarm else "CRASH", words
 
