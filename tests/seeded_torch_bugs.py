@@ -141,7 +141,7 @@ bug("a complex rule not conjugated", squared, X + 1j * Y)
 
 def leaky(wrong):
     def f(x, *, slope=0.01):
-        rule = lambda ctx, g, x: g * torch.where(x > 0, 1, 0.01 if wrong else slope)
+        rule = lambda ctx, g, x: torch.where(x > 0, g, g * (0.01 if wrong else slope))
         return function(lambda x: F.leaky_relu(x, slope), rule)(x)
 
     return f
