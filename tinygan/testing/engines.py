@@ -1,108 +1,94 @@
-"""Whose function is it? One protocol in front of every engine, and one small class for each that speaks it.
+"""One protocol in front of every engine, and one small class for each that speaks it.
 
-    value(*arrays) -> outputs                 a tuple of arrays
-    vjp(*arrays) -> outputs, pullback         pullback(cotangents) -> the gradients, one for each array (None: a constant)
+    value(*arrays) -> outputs             a tuple of arrays
+    vjp(*arrays) -> outputs, pullback     pullback(cotangents) -> the gradients, one for each array
 
-Arrays are NumPy's; those not of floats are constants. A cotangent may be None, which counts as zeros. Where an engine can
-differentiate its own gradients, `derivative(arrays)` is the protocol again for the function (*arrays, *cotangents) -> gradients
-of the arrays of floats. To check yet another engine, write these methods. None is imported before it is asked for.
+Arrays are NumPy's, of floats: what else a function takes or gives is left to `containers`. A
+cotangent may be None, which counts as zeros. Where an engine can, it also has
+
+    derivative(arrays) -> the protocol again for (*arrays, *cotangents) -> gradients of the arrays
+    partial(k, *arrays) -> the pullback to array k, when nothing else is differentiated
+    untracked(*arrays) -> outputs, when nothing is
+    jvp(arrays, tangents) -> the tangents of the outputs, by forward mode
+    tied(i, j) -> the protocol for f with its input i for its input j as well
+
+and `without`, the names of those in `layouts.LAYOUTS` that its arrays cannot have, None for all. To
+check yet another engine, write these methods. None is imported before it is asked for.
 """
 
+import contextlib
 import sys
 
 import numpy as np
 
-
-def as_tuple(x):
-    """Outputs as a tuple, whether a function gave one, a tuple or a list."""
-    return tuple(x) if isinstance(x, (tuple, list)) else (x,)
-
-
-def to_numpy(x):
-    """The values of any engine's array, in its own memory where that can be."""
-    if type(x).__name__ == "Tensor":
-        x = x.detach().cpu() if hasattr(x, "cpu") else x.data
-    return np.asarray(x.get() if hasattr(x, "get") else x)
-
-
-def is_float(a):
-    """Whether an array is differentiated."""
-    return a.dtype.kind == "f"
-
-
-class Pair:
-    """A NumPy function and its gradient by hand: vjp(g, *inputs) gives the gradient, or a tuple with one for each input."""
-
-    aliases = False  # a gradient that is the cotangent itself, or another gradient, is a mistake
-
-    def __init__(self, f, by_hand):
-        self.f, self.by_hand = f, by_hand
-
-    def value(self, *arrays):
-        """The outputs of f."""
-        return tuple(map(np.asarray, as_tuple(self.f(*arrays))))
-
-    def vjp(self, *arrays):
-        """The outputs of f, and the pullback."""
-        result = self.f(*arrays)
-        outs = tuple(map(np.asarray, as_tuple(result)))
-
-        def pullback(cotangents):
-            g = tuple(np.zeros_like(y) if c is None else c for y, c in zip(outs, cotangents))
-            found = as_tuple(self.by_hand(g if isinstance(result, (tuple, list)) else g[0], *arrays))
-            if len(found) != len(arrays):
-                raise ValueError(f"check_grads: vjp gave {len(found)} gradients for {len(arrays)} inputs (None for a constant)")
-            return [g if g is None else np.asarray(g) for g in found]
-
-        return outs, pullback
+from .arrays import to_numpy
+from .containers import varies
 
 
 class Engine:
-    """`f`, a function of an engine's own arrays; `like`, one of these, says where they live.
+    """`f`, a flat function of an engine's own arrays; `like`, one of these, says where they live.
 
-    An engine says how to `lift` a NumPy array (`track`: to differentiate by it), how to `lower` its own, and how to
-    `differentiate(f, xs)`: f's outputs, and pull(cotangents, create_graph) -> gradients, None where there is no path.
+    An engine says how to `lift` a NumPy array (`track`: to differentiate by it), how to `lower` its
+    own, and how to `differentiate(f, xs)`: f's outputs, and pull(cotangents, create_graph) ->
+    gradients, None where there is no path.
     """
 
-    aliases = True  # nothing in most engines ever writes to a gradient, and so they share memory freely
+    aliases = (
+        True  # nothing in most engines ever writes to a gradient, and so they share memory freely
+    )
+    jvp = None
     lower = staticmethod(to_numpy)
+    without_graph = contextlib.nullcontext
 
     def __init__(self, f, like=None):
         self.f, self.like = f, like
 
     def value(self, *arrays):
         """The outputs of f."""
-        return tuple(self.lower(y) for y in as_tuple(self.f(*(self.lift(a, True) for a in arrays))))
+        return self._lowered(self.f(*(self.lift(a, True) for a in arrays)))
+
+    def untracked(self, *arrays):
+        """The outputs of f where nothing is differentiated."""
+        with self.without_graph():
+            return self._lowered(self.f(*map(self.lift, arrays)))
 
     def vjp(self, *arrays):
         """The outputs of f, and the pullback."""
-        outs, pull = self._differentiate([self.lift(a, True) for a in arrays], list(map(is_float, arrays)))
+        outs, pull = self._differentiate(self.f, [self.lift(a, True) for a in arrays])
+        return self._lowered(outs), self._pullback(pull)
 
-        def pullback(cotangents):
-            found = iter(pull([c if c is None else self.lift(c) for c in cotangents]))
-            return [self.lower(next(found)) if is_float(a) else None for a in arrays]
-
-        return tuple(map(self.lower, outs)), pullback
+    def partial(self, k, *arrays):
+        """The pullback to array k, where the others are constants."""
+        xs = [*map(self.lift, arrays)]
+        f = lambda x: self.f(*xs[:k], x, *xs[k + 1 :])
+        pull = self._pullback(self._differentiate(f, [self.lift(arrays[k], True)])[1])
+        return lambda cs: pull(cs)[0]
 
     def derivative(self, arrays):
         """The gradients of f as a function of inputs like `arrays` and of cotangents."""
-        n, floats = len(arrays), list(map(is_float, arrays))
-        return type(self)(lambda *args: tuple(self._differentiate(args[:n], floats)[1](args[n:], True)), self.like)
+        n = len(arrays)
+        pull = lambda args: self._differentiate(self.f, args[:n])[1]
+        return type(self)(lambda *args: tuple(pull(args)(args[n:], True)), self.like)
 
     def tied(self, i, j):
         """f with its input i for its input j as well."""
         return type(self)(lambda *args: self.f(*args[:j], args[i], *args[j:]), self.like)
 
-    def _differentiate(self, xs, floats):
-        """Outputs, and the pullback to the `xs` of floats, with zeros for those that f does not depend on."""
+    def unmarked(self, outs):
+        """Which outputs count: all, unless an engine marks those that are not differentiable."""
+        return [True] * len(outs)
 
-        def f(*inputs):
-            inputs = iter(inputs)
-            return as_tuple(self.f(*(next(inputs) if varies else x for x, varies in zip(xs, floats))))
+    def _lowered(self, xs):
+        return tuple(map(self.lower, xs))
 
-        varied = [x for x, varies in zip(xs, floats) if varies]
-        outs, pull = self.differentiate(f, varied)
-        return outs, lambda cs, graph=False: [self.zeros(x) if g is None else g for x, g in zip(varied, pull(cs, graph))]
+    def _pullback(self, pull):
+        return lambda cs: list(self._lowered(pull([c if c is None else self.lift(c) for c in cs])))
+
+    def _differentiate(self, f, xs):
+        """Outputs, and the pullback to the `xs`, with zeros for those that f does not depend on."""
+        outs, pull = self.differentiate(f, xs)
+        whole = lambda found: [self.zeros(x) if g is None else g for x, g in zip(xs, found)]
+        return outs, lambda cs, graph=False: whole(pull(cs, graph))
 
     def zeros(self, x):
         """A constant like x."""
@@ -125,13 +111,28 @@ class Tinygan(Engine):
         a = sys.modules["cupy"].asarray(a) if hasattr(like, "get") else a
         return Tensor(a) if track and a.dtype.kind in "fc" else a
 
+    def untracked(self, *arrays):
+        """The outputs under no_grad, where f still gets Tensors, for it may use their methods."""
+        from tinygan import no_grad
+
+        with no_grad():
+            return self.value(*arrays)
+
+    def partial(self, k, *arrays):
+        """The pullback to array k: no more is asked of the same graph."""
+        xs = [self.lift(a, True) for a in arrays]
+        pull = self._pullback(self._differentiate(lambda x: self.f(*xs), xs[k : k + 1])[1])
+        return lambda cs: pull(cs)[0]
+
     def differentiate(self, f, xs):
         from tinygan import Tensor, grad
 
         outs = f(*xs)
 
         def pull(cotangents, create_graph=False):
-            pairs = [(y, c) for y, c in zip(outs, cotangents) if c is not None and isinstance(y, Tensor)]
+            pairs = [
+                (y, c) for y, c in zip(outs, cotangents) if c is not None and isinstance(y, Tensor)
+            ]
             ys, cs = [y for y, _ in pairs], [c for _, c in pairs]
             return grad(ys, xs, cs, create_graph=create_graph, allow_unused=True)
 
@@ -139,14 +140,55 @@ class Tinygan(Engine):
 
 
 class Torch(Engine):
-    """Functions of torch.Tensors, torch.autograd.Function's `apply` among them; `like` gives the device."""
+    """Functions of torch.Tensors, torch.autograd.Function's `apply` among them; `like` gives the
+    device."""
+
+    without = "negative-stride", "read-only"  # of the layouts: torch knows no such arrays
 
     def lift(self, a, track=False):
         import torch
 
-        writable = a.flags.writeable and all(s >= 0 for s in a.strides)
-        t = torch.from_numpy(a if writable else a.copy()).to(getattr(self.like, "device", "cpu"))
-        return t.requires_grad_() if track and t.is_floating_point() else t
+        if isinstance(a, torch.Tensor):
+            return a
+        if not (
+            a.flags.c_contiguous and a.flags.writeable
+        ):  # negative strides and memory that is only read
+            a = (
+                a
+                if min(a.strides, default=0) >= 0 and (a.flags.writeable or 0 in a.strides)
+                else a.copy()
+            )
+        brain = a.dtype.kind == "V"  # bfloat16 of ml_dtypes
+        t = (
+            torch.from_numpy(a.view(np.int16)).view(torch.bfloat16)
+            if brain
+            else torch.from_numpy(a)
+        )
+        device = getattr(self.like, "device", t.device)
+        t = t if device == t.device else t.to(device)
+        return t.requires_grad_() if track and varies(t) else t
+
+    def without_graph(self):
+        import torch
+
+        return torch.no_grad()
+
+    def unmarked(self, outs):
+        """Outputs that require no gradient beside others that do were marked so, as by
+        mark_non_differentiable."""
+        marks = [getattr(y, "requires_grad", False) for y in outs]
+        return marks if any(marks) else [True] * len(outs)
+
+    def jvp(self, arrays, tangents):
+        """The tangents of the outputs, by dual numbers."""
+        import torch.autograd.forward_ad as forward
+
+        with forward.dual_level():
+            outs = self.f(
+                *(forward.make_dual(self.lift(a), self.lift(t)) for a, t in zip(arrays, tangents))
+            )
+            found = [forward.unpack_dual(y).tangent for y in outs]
+            return tuple(self.lower(self.zeros(y) if t is None else t) for y, t in zip(outs, found))
 
     def differentiate(self, f, xs):
         import torch
@@ -154,17 +196,21 @@ class Torch(Engine):
         outs = f(*xs)
 
         def pull(cotangents, create_graph=False):
-            pairs = [(y, c) for y, c in zip(outs, cotangents) if c is not None and y.requires_grad]
+            graph = [getattr(y, "requires_grad", False) for y in outs]
+            pairs = [(y, c) for y, c, g in zip(outs, cotangents, graph) if g and c is not None]
             ys, cs = [y for y, _ in pairs], [c for _, c in pairs]
             if not ys:
                 return [None] * len(xs)
-            return torch.autograd.grad(ys, xs, cs, retain_graph=True, create_graph=create_graph, allow_unused=True)
+            options = {"retain_graph": True, "create_graph": create_graph, "allow_unused": True}
+            return torch.autograd.grad(ys, xs, cs, **options)
 
         return outs, pull
 
 
 class JAX(Engine):
-    """Functions of JAX arrays."""
+    """Functions of JAX arrays, which have no layouts to choose."""
+
+    without = None
 
     def lift(self, a, track=False):
         import jax.numpy as jnp
@@ -175,11 +221,20 @@ class JAX(Engine):
             raise ValueError(f"check_grads: JAX made {a.dtype} {lifted.dtype}; {remedy}")
         return lifted
 
+    def jvp(self, arrays, tangents):
+        """The tangents of the outputs."""
+        import jax
+
+        return self._lowered(
+            jax.jvp(self.f, tuple(map(self.lift, arrays)), tuple(map(self.lift, tangents)))[1]
+        )
+
     def differentiate(self, f, xs):
         import jax
 
         outs, pull = jax.vjp(f, *xs)
-        return outs, lambda cs, graph=False: pull(self.whole(outs, cs))
+        bar = lambda xs: conjugate(xs, jax.numpy.conj)
+        return outs, lambda cs, graph=False: bar(pull(bar(self.whole(outs, cs))))
 
 
 class Autograd(Engine):
@@ -193,29 +248,48 @@ class Autograd(Engine):
 
         return np.asarray(getval(x))
 
+    def jvp(self, arrays, tangents):
+        """The tangents of the outputs."""
+        import autograd
+
+        pack = lambda xs: autograd.builtins.tuple(tuple(xs))
+        push = autograd.make_jvp(lambda xs: pack(self.f(*xs)))(pack(arrays))
+        return self._lowered(push(pack(tangents))[1])
+
     def differentiate(self, f, xs):
         import autograd
 
-        pull, outs = autograd.make_vjp(lambda xs: autograd.builtins.tuple(f(*xs)))(autograd.builtins.tuple(tuple(xs)))
-        return outs, lambda cs, graph=False: pull(self.whole(outs, cs))
+        pack = lambda xs: autograd.builtins.tuple(tuple(xs))
+        pull, outs = autograd.make_vjp(lambda xs: pack(f(*xs)))(pack(xs))
+        bar = lambda xs: conjugate(xs, autograd.numpy.conj)
+        return outs, lambda cs, graph=False: bar(pull(pack(bar(self.whole(outs, cs)))))
+
+
+def conjugate(xs, conj):
+    """Complex arrays of JAX and autograd, whose gradients are the conjugates of PyTorch's; real
+    ones as they are."""
+    return tuple(conj(x) if np.dtype(x.dtype).kind == "c" else x for x in xs)
 
 
 class MyGrad(Engine):
     """Functions of MyGrad tensors, which know first derivatives only."""
 
     derivative = None
+    without = ("overlapping",)
 
     def lift(self, a, track=False):
         import mygrad
 
-        return mygrad.tensor(a, copy=False) if track and is_float(a) else a
+        return mygrad.tensor(a, copy=False) if track else a
 
     def differentiate(self, f, xs):
         import mygrad
 
         def pull(cotangents, create_graph=False):
             fresh = [mygrad.tensor(x.data) for x in xs]  # backward() clears the graph
-            pairs = [(y, c) for y, c in zip(f(*fresh), cotangents) if c is not None and not y.constant]
+            pairs = [
+                (y, c) for y, c in zip(f(*fresh), cotangents) if c is not None and not y.constant
+            ]
             if pairs:
                 mygrad.add_sequence(*(mygrad.sum(y * c) for y, c in pairs), 0.0).backward()
             return [x.grad for x in fresh]
@@ -224,19 +298,3 @@ class MyGrad(Engine):
 
 
 ENGINES = {"tinygan": Tinygan, "torch": Torch, "jax": JAX, "autograd": Autograd, "mygrad": MyGrad}
-OWNERS = {"torch": "torch", "jaxlib": "jax", "jax": "jax", "mygrad": "mygrad"}  # by the module of an array's type
-
-
-def adapt(f, inputs, vjp=None, engine=None):
-    """f in the protocol, and its inputs as NumPy arrays, copied. A Python float is a float64 array of shape ()."""
-    owners = [OWNERS.get(type(x).__module__.partition(".")[0]) for x in inputs]
-    engine = engine or next(filter(None, owners), "tinygan")
-    if engine not in ENGINES:
-        raise ValueError(f"check_grads: engine {engine!r} is none of {', '.join(ENGINES)}")
-    arrays = [np.array(to_numpy(x), order="C") for x in inputs]
-    if vjp is not None:
-        return Pair(f, vjp), arrays
-    if hasattr(f, "value") and hasattr(f, "vjp"):
-        return f, arrays
-    like = next((x for x, o in zip(inputs, owners) if o == engine or hasattr(x, "get") or hasattr(x, "numpy")), None)
-    return ENGINES[engine](f, like), arrays

@@ -1,8 +1,8 @@
-"""A pytest plugin, there once tinygan is installed: the fixture `gradcheck` and the marker that sets its options.
+"""A pytest plugin, there once tinygan is installed: the fixture `gradcheck` and the marker that
+sets its options.
 
-    @pytest.mark.gradcheck(order=1)
-    def test_my_layer(gradcheck):
-        gradcheck(my_layer, np.random.randn(3, 4))
+@pytest.mark.gradcheck(order=1) def test_my_layer(gradcheck):
+    gradcheck(my_layer, np.random.randn(3, 4))
 """
 
 import functools
@@ -12,7 +12,9 @@ import pytest
 
 def pytest_configure(config):
     """Tell pytest of the marker."""
-    config.addinivalue_line("markers", "gradcheck(order=2, rtol=None, ...): options of the gradcheck fixture")
+    config.addinivalue_line(
+        "markers", "gradcheck(order=2, rtol=None, ...): options of the gradcheck fixture"
+    )
 
 
 @pytest.fixture

@@ -1,12 +1,16 @@
-"""What a failed check says: the errors, and a script that shows the failure again and runs on its own.
+"""What a failed check says: the errors, and a script that shows the failure again and runs on its
+own.
 
-This room writes Python that makes a function and its arrays once more; it knows nothing of gradients.
+This room writes Python that makes a function and its arrays once more; it knows nothing of
+gradients.
 """
 
 import ast
 import base64
 import functools
 import inspect
+import io
+import pickle
 import sys
 import textwrap
 import types
@@ -14,13 +18,17 @@ import zlib
 
 import numpy as np
 
+from .arrays import owner, to_numpy
+
 
 class GradientError(AssertionError):
-    """A gradient is wrong: the message says where and by how much, and ends with a script that shows it again."""
+    """A gradient is wrong: the message says where and by how much, and ends with a script that
+    shows it again."""
 
 
 class KinkError(GradientError):
-    """At a kink, the gradient is outside of the one-sided derivatives; or no derivative can be told at this point."""
+    """At a kink, the gradient is outside of the one-sided derivatives; or no derivative can be told
+    at this point."""
 
 
 def index(i, shape):
@@ -28,30 +36,67 @@ def index(i, shape):
     return f"[{', '.join(str(n) for n in np.unravel_index(i, shape))}]" if shape else ""
 
 
-def script(f, inputs, arrays, options):
-    """Python source that calls check_grads again: imports, functions with the names they use, inputs to the last bit."""
+def script(f, inputs, options):
+    """Python source that calls check_grads again: imports, functions with the names they use,
+    inputs to the last bit."""
     lines = ["import numpy as np", "from tinygan.testing import check_grads"]
     _define("f", f, lines)
-    for i, (x, a) in enumerate(zip(inputs, arrays)):
-        owner, value = type(x).__module__.partition(".")[0], _array(a)
-        if owner == "torch":
-            lines.insert(0, "import torch")
-            value = f"torch.from_numpy({value})"
-        elif owner in ("jax", "jaxlib"):
-            lines[:0] = ["import jax", 'jax.config.update("jax_enable_x64", True)']
-            value = f"jax.numpy.asarray({value})"
-        lines.append(f"x{i} = {value}")
-    if options.get("vjp"):
-        _define("vjp", options["vjp"], lines)
-        options = options | {"vjp": "vjp"}
-    given = [f"{name}={value if name == 'vjp' else repr(value)}" for name, value in options.items() if value is not None]
-    return "\n".join([*dict.fromkeys(lines), f"check_grads({', '.join(['f', *(f'x{i}' for i in range(len(arrays))), *given])})"])
+    names = [f"x{i}" for i in range(len(inputs))]
+    for name, x in zip(names, inputs):
+        _define(name, x, lines)
+    for name, value in options.items():
+        if callable(value) or isinstance(value, dict):
+            _define(name, value, lines)
+    given = [
+        f"{n}={n if callable(v) or isinstance(v, dict) else repr(v)}" for n, v in options.items()
+    ]
+    first = [line for line in lines if line.startswith(("import ", "from "))]
+    first.sort(key=lambda line: line.startswith("import jax."))
+    first += [line for line in lines if line.startswith("jax.config.")]
+    lines = [*dict.fromkeys(first), *(line for line in dict.fromkeys(lines) if line not in first)]
+    return "\n".join([*lines, f"check_grads({', '.join(['f', *names, *given])})"])
+
+
+def _value(x, lines):
+    """An expression for a value, None if there is none but its name."""
+    if isinstance(x, tuple | list | dict) and not hasattr(x, "_fields"):
+        parts = [_value(part, lines) for part in (x.values() if isinstance(x, dict) else x)]
+        if None in parts:
+            return None
+        if isinstance(x, dict):
+            return f"{{{', '.join(f'{k!r}: {v}' for k, v in zip(x, parts))}}}"
+        return (
+            f"[{', '.join(parts)}]"
+            if isinstance(x, list)
+            else f"({', '.join(parts)}{',' * (len(parts) == 1)})"
+        )
+    if isinstance(x, np.ndarray):
+        return _array(x)
+    if owner(x) is None or not hasattr(x, "dtype") or not hasattr(x, "shape"):
+        return repr(x) if _literal(x) else None
+    a, kind = to_numpy(x), owner(x)
+    if a.dtype.name == "bfloat16":
+        a = a.astype(np.float32)
+    if kind == "torch":
+        lines.append("import torch")
+        return f"torch.from_numpy({_array(a)})" + ".bfloat16()" * (str(x.dtype) == "torch.bfloat16")
+    if kind == "jax":
+        lines += ["import jax", 'jax.config.update("jax_enable_x64", True)']
+        return (
+            f"jax.numpy.asarray({_array(a)}{', jax.numpy.bfloat16' * (str(x.dtype) == 'bfloat16')})"
+        )
+    if kind == "mygrad":
+        lines.append("import mygrad")
+        return f"mygrad.tensor({_array(a)})"
+    return _array(a)
 
 
 def _array(a):
     if a.size <= 100:
         numbers = repr(a.tolist()).replace("nan", "np.nan").replace("inf", "np.inf")
-        return f"np.array({numbers}, np.{a.dtype.name})" + (f".reshape({a.shape})" if a.size == 0 else "")
+        return f"np.array({numbers}, np.{a.dtype.name})" + (
+            f".reshape({a.shape})" if a.size == 0 else ""
+        )
     packed = base64.b85encode(zlib.compress(a.tobytes())).decode()
     bytes_ = f'__import__("zlib").decompress(__import__("base64").b85decode("{packed}"))'
     return f"np.frombuffer({bytes_}, np.{a.dtype.name}).reshape({a.shape}).copy()"
@@ -61,45 +106,104 @@ def _define(name, value, lines):
     """Add the lines that give `name` its value."""
     if isinstance(value, types.ModuleType):
         lines.append(f"import {value.__name__} as {name}")
-    elif isinstance(value, np.ndarray):
-        lines.append(f"{name} = {_array(value)}")
+    elif (text := _value(value, lines)) is not None:
+        lines.append(f"{name} = {text}")
     elif isinstance(value, functools.partial):
         lines.append("import functools")
         _define(f"{name}_", value.func, lines)
-        lines.append(f"{name} = functools.partial({', '.join([f'{name}_', *map(repr, value.args)])}, **{value.keywords!r})")
-    elif _literal(value):
-        lines.append(f"{name} = {value!r}")
+        _define(f"{name}_args", value.args, lines)
+        _define(f"{name}_kwargs", value.keywords, lines)
+        lines.append(f"{name} = functools.partial({name}_, *{name}_args, **{name}_kwargs)")
     elif _importable(value):
         lines += [f"import {value.__module__}", f"{name} = {value.__module__}.{value.__qualname__}"]
-    elif isinstance(getattr(value, "__self__", None), type):  # a class method, such as apply of a torch.autograd.Function
+    elif isinstance(
+        getattr(value, "__self__", None), type
+    ):  # a class method, such as apply of a torch.autograd.Function
         _define(value.__self__.__name__, value.__self__, lines)
         lines.append(f"{name} = {value.__self__.__name__}.{value.__name__}")
+    elif inspect.ismethod(value):
+        _define(f"{name}_self", value.__self__, lines)
+        lines.append(f"{name} = {name}_self.{value.__name__}")
     elif node := _source(value):
         for used, thing in _used(value, node).items():
             _define(used, thing, lines)
         text = ast.unparse(node)
         made = getattr(node, "name", None)
-        lines += [f"{name} = {text}"] if made is None else [text] if made == name else [text, f"{name} = {made}"]
+        lines += (
+            [f"{name} = {text}"]
+            if made is None
+            else [text]
+            if made == name
+            else [text, f"{name} = {made}"]
+        )
         for i, rule in enumerate(getattr(value, "rules", ())):  # of a tinygan primitive
             _define(f"rule{i}", rule, lines)
         if hasattr(value, "rules"):
             lines.append(f"{name}.defvjp({', '.join(f'rule{i}' for i in range(len(value.rules)))})")
+    elif text := _pickled(value, lines):
+        lines.append(f"{name} = {text}")
     else:
         lines.append(f"{name} = ...  # {' '.join(repr(value).split())[:100]}: to be written here")
 
 
+def _pickled(value, lines):
+    """An expression that loads a pickled value; classes and functions that cannot be imported are
+    defined before it."""
+    named = {}
+
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, x):
+            if not (inspect.isclass(x) or inspect.isfunction(x)) or _importable(x):
+                return None
+            if (
+                x.__module__.partition(".")[0] in sys.stdlib_module_names
+                and x.__module__ != "__main__"
+            ):
+                return None
+            named[x.__name__] = x
+            return x.__name__
+
+    packed = io.BytesIO()
+    try:
+        Pickler(packed).dump(value)
+    except Exception:  # whatever an object may raise
+        return None
+    text = base64.b85encode(zlib.compress(packed.getvalue())).decode()
+    if len(text) > 300_000:
+        return None
+    for name, x in named.items():
+        _define(name, x, lines)
+    lines += ["import base64, io, pickle, zlib", _UNPICKLER]
+    return f'Unpickler(io.BytesIO(zlib.decompress(base64.b85decode("{text}")))).load()'
+
+
+_UNPICKLER = """class Unpickler(pickle.Unpickler):
+    persistent_load = lambda self, name: globals()[name]"""
+
+
 def _used(value, node):
-    """The names that the source of a function, or of a class's methods, takes from outside, and what they stand for."""
+    """The names that the source of a function, or of a class's methods, takes from outside, and
+    what they stand for."""
     parts = vars(value).values() if isinstance(value, type) else [value]
-    functions = [f for f in (inspect.unwrap(getattr(p, "__func__", p)) for p in parts) if inspect.isfunction(f)]
+    functions = [
+        f
+        for f in (inspect.unwrap(getattr(p, "__func__", p)) for p in parts)
+        if inspect.isfunction(f)
+    ]
     known, own = {}, set()
     for f in functions:
-        known |= f.__globals__ | dict(zip(f.__code__.co_freevars, (c.cell_contents for c in f.__closure__ or ())))
+        known |= f.__globals__ | dict(
+            zip(f.__code__.co_freevars, (c.cell_contents for c in f.__closure__ or ()))
+        )
         codes = [f.__code__]
         for code in codes:
             own |= {*code.co_varnames, *code.co_cellvars}
             codes += filter(inspect.iscode, code.co_consts)
-    names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)} - own - {getattr(node, "name", None)}
+    names = (
+        {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+        - own
+        - {getattr(node, "name", None)}
+    )
     return {name: known[name] for name in sorted(names) if name in known}
 
 
@@ -111,7 +215,8 @@ def _literal(value):
 
 
 def _importable(value):
-    """Whether a package and a name lead back to a value: modules outside of packages, of tests say, may not be on the path."""
+    """Whether a package and a name lead back to a value: modules outside of packages, of tests say,
+    may not be on the path."""
     module = getattr(value, "__module__", None) or ""
     found = sys.modules.get(module)
     for part in getattr(value, "__qualname__", "").split("."):
@@ -128,7 +233,13 @@ def _source(f):
         tree = ast.parse("".join(inspect.findsource(f)[0]))
     except (OSError, TypeError, SyntaxError):
         return None
-    places = [(p[0], p[2]) for p in f.__code__.co_positions() if p[3]]  # the first and the last have none
-    around = [n for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.Lambda))
-              and all((n.lineno, n.col_offset) <= p <= (n.end_lineno, n.end_col_offset) for p in places)]
+    places = [
+        (p[0], p[2]) for p in f.__code__.co_positions() if p[3]
+    ]  # the first and the last have none
+    around = [
+        n
+        for n in ast.walk(tree)
+        if isinstance(n, (ast.FunctionDef, ast.Lambda))
+        and all((n.lineno, n.col_offset) <= p <= (n.end_lineno, n.end_col_offset) for p in places)
+    ]
     return around[-1] if around else None  # ast.walk goes from the outside in

@@ -1,0 +1,109 @@
+"""What a caller gives, a function with nested arguments of some engine or a NumPy function with its
+gradient by hand, in the protocol of `engines`."""
+
+import numpy as np
+
+from .arrays import owner, to_numpy
+from .containers import Flat, Reals, as_tuple, leaves, rebuild, varies
+from .engines import ENGINES
+
+
+def adapt(f, inputs, kwargs=None, constant=(), vjp=None, jvp=None, engine=None, before=None):
+    """f in the protocol; the arrays that it is differentiated by, as NumPy's, copied; and a Flat
+    that has their names.
+
+    A Python float is a float64 array of shape (). f is called once, for which of its outputs can be
+    differentiated, and before(value, arrays) is called before that: what f may keep of its first
+    call should not be this one.
+    """
+    given = [x for _, x in leaves([list(inputs), kwargs or {}])]
+    engine = engine or next(filter(None, map(owner, [*given, f])), "tinygan")
+    if engine not in ENGINES:
+        raise ValueError(f"check_grads: engine {engine!r} is none of {', '.join(ENGINES)}")
+    likes = lambda x: owner(x) == engine and varies(x) or hasattr(x, "get") and hasattr(x, "dtype")
+    fn = ENGINES[engine](None, next(filter(likes, given), None))
+    by_hand = vjp is not None or hasattr(f, "value") and hasattr(f, "vjp")
+    if not by_hand:  # what stays constant comes in the engine's own arrays too
+        array = lambda x: isinstance(x, np.ndarray) and x.dtype.kind in "biufc"
+        lift = lambda _, x: fn.lift(x) if array(x) and (not varies(x) or constant) else x
+        inputs, kwargs = rebuild(tuple(inputs), lift), rebuild(kwargs or {}, lift)
+    fn.f = flat = Flat(f, inputs, kwargs, constant, numbers=by_hand or engine != "torch")
+    arrays = [np.array(to_numpy(x), order="C") for x in flat.arrays]
+    if not arrays:
+        kinds = [
+            f"{np.shape(to_numpy(x))} {to_numpy(x).dtype}" if hasattr(x, "dtype") else repr(x)
+            for x in given
+        ]
+        raise TypeError(f"check_grads: needs an input of floats, got {', '.join(kinds) or 'none'}")
+    if by_hand and vjp is None:
+        return f, arrays, flat
+    fn = Pair(flat, vjp, jvp) if by_hand else fn
+    if before and not any(a.dtype.kind == "c" for a in arrays):
+        before(fn.value, arrays)
+    if by_hand:
+        outs = fn.value(*arrays)
+    else:
+        outs = flat(*(fn.lift(a, True) for a in arrays))
+        flat.constant |= {
+            name for name, counts in zip(flat.outputs, fn.unmarked(outs)) if not counts
+        }
+        outs = [to_numpy(y) for y, counts in zip(outs, fn.unmarked(outs)) if counts]
+    complex_ = [[a.dtype.kind == "c" for a in some] for some in (arrays, outs)]
+    if any(complex_[0]) or any(complex_[1]):
+        fn, arrays = Reals(fn, *complex_), [np.ascontiguousarray(a) for a in Reals.split(arrays)]
+    return fn, arrays, flat
+
+
+class Pair:
+    """A NumPy function and its gradient by hand: vjp(g, *inputs) gives the gradient, or a tuple
+    with one for each input."""
+
+    aliases = False  # a gradient that is the cotangent itself, or another gradient, is a mistake
+
+    def __init__(self, flat, by_hand, forward=None):
+        self.flat, self.by_hand, self.forward = flat, by_hand, forward
+        self.jvp = self._jvp if callable(forward) else None
+
+    def value(self, *arrays):
+        """The outputs of f."""
+        return tuple(map(np.asarray, self.flat(*arrays)))
+
+    def vjp(self, *arrays):
+        """The outputs of f, and the pullback."""
+        inputs, kwargs = self.flat.filled(arrays)
+        result = self.flat.f(*inputs, **kwargs)
+        named = [(name, np.asarray(y)) for name, y in self.flat.unpacked(result)]
+
+        def pullback(cotangents):
+            given = {
+                n: np.zeros_like(y) if c is None else c for (n, y), c in zip(named, cotangents)
+            }
+            g = self._shaped(as_tuple(result), "output", given)
+            g = self.by_hand(g if isinstance(result, tuple | list) else g[0], *inputs, **kwargs)
+            found = (
+                (g,) if len(inputs) == 1 and isinstance(inputs[0], tuple | list) else as_tuple(g)
+            )
+            if len(found) != len(inputs):
+                words = f"vjp gave {len(found)} gradients for {len(inputs)} inputs"
+                raise ValueError(f"check_grads: {words} (None for a constant)")
+            grads = dict(leaf for i, g in enumerate(found) for leaf in leaves(g, f"input {i}"))
+            grads = [grads.get(name) for name in self.flat.inputs]
+            return [g if g is None else np.asarray(g) for g in grads]
+
+        return tuple(y for _, y in named), pullback
+
+    def _jvp(self, arrays, tangents):
+        inputs, kwargs = self.flat.filled(arrays)
+        t = self._shaped(inputs, "input", dict(zip(self.flat.inputs, tangents)))
+        result = self.forward(t[0] if len(inputs) == 1 else t, *inputs, **kwargs)
+        return tuple(np.asarray(y) for _, y in self.flat.unpacked(result))
+
+    @staticmethod
+    def _shaped(given, kind, new):
+        """What f took or gave with `new` for what varies and zeros for other arrays."""
+
+        def shaped(x, name):
+            zero = lambda x: np.zeros_like(x) if isinstance(x, np.ndarray) else None
+            return rebuild(x, lambda path, x: new[name + path] if name + path in new else zero(x))
+
+        return tuple(shaped(x, f"{kind} {i}") for i, x in enumerate(given))

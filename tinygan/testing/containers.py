@@ -1,0 +1,174 @@
+"""Nested arguments and results as flat tuples of arrays, and back; and complex numbers as pairs of
+real ones.
+
+This room knows lists, tuples and dicts, and what a number of floats is in any engine; it knows no
+gradients.
+"""
+
+import numpy as np
+
+
+def varies(x):
+    """Whether x is differentiated: a number or an array of floats, real or complex, of any
+    engine."""
+    if hasattr(x, "is_floating_point"):  # PyTorch
+        return x.is_floating_point() or x.is_complex()
+    if not (hasattr(x, "dtype") and hasattr(x, "shape")):
+        return isinstance(x, float | complex)
+    return np.dtype(x.dtype).kind in "fc" or str(x.dtype) == "bfloat16"
+
+
+def parts(x):
+    """(path, part) of a container, None of anything else. HIPS autograd's boxes count as what they
+    hold."""
+    if isinstance(x, dict) or type(x).__name__ == "DictBox":
+        return [(f"[{key!r}]", x[key]) for key in x]
+    if isinstance(x, tuple | list) or type(x).__name__ == "SequenceBox":
+        return [(f"[{i}]", part) for i, part in enumerate(x)]
+    return None
+
+
+def leaves(x, name=""):
+    """(name, leaf) for everything in nested containers that is no container itself."""
+    if (inside := parts(x)) is None:
+        return [(name, x)]
+    return [leaf for path, part in inside for leaf in leaves(part, name + path)]
+
+
+def rebuild(x, leaf):
+    """The same containers with leaf(name, what stood there) in every place."""
+
+    def build(x, name):
+        if (inside := parts(x)) is None:
+            return leaf(name, x)
+        made = [build(part, name + path) for path, part in inside]
+        if isinstance(x, dict):
+            return dict(zip(x, made))
+        if hasattr(x, "_fields"):  # a namedtuple
+            return type(x)(*made)
+        return made if isinstance(x, list) else tuple(made)
+
+    return build(x, "")
+
+
+def as_tuple(x):
+    """Outputs as a tuple, whether a function gave one, a tuple or a list."""
+    return tuple(x) if isinstance(x, tuple | list) or type(x).__name__ == "SequenceBox" else (x,)
+
+
+class Flat:
+    """f as a function of one array after another, which gives a tuple of arrays: of the leaves that
+    are differentiated.
+
+    All else in `inputs` and `kwargs` stays as it is, and so does what `constant` names, with all
+    that is below it; all else that f gives is left out. `numbers`: whether a Python float counts;
+    as a keyword it never does. `inputs` (the names) and `arrays` are those of the leaves;
+    `outputs`, the names of the last results.
+    """
+
+    def __init__(self, f, inputs, kwargs=None, constant=(), numbers=True):
+        self.f, self.given, self.constant = f, (tuple(inputs), kwargs or {}), set(constant)
+        named = [leaf for name, x in self._named(*self.given) for leaf in leaves(x, name)]
+        number = lambda name, x: not hasattr(x, "dtype") and (name in keywords or not numbers)
+        keywords = {f"input {key}" for key in kwargs or {}}
+        named = [
+            (n, x) for n, x in named if varies(x) and not self.is_constant(n) and not number(n, x)
+        ]
+        self.inputs, self.arrays, self.outputs = [n for n, _ in named], [x for _, x in named], []
+        self.simple = (
+            not kwargs and len(named) == len(inputs) and all(parts(x) is None for x in inputs)
+        )
+
+    def _named(self, inputs, kwargs):
+        names = getattr(self.f, "input_names", None) or [f"input {i}" for i in range(len(inputs))]
+        return [*zip(names, inputs), *((f"input {k}", x) for k, x in kwargs.items())]
+
+    def is_constant(self, name):
+        """Whether `constant` names it or something around it."""
+        return bool(self.constant) and any(
+            name == c or name.startswith(c + "[") for c in self.constant
+        )
+
+    def filled(self, arrays):
+        """(inputs, kwargs) with these arrays in their places."""
+        if self.simple:
+            return tuple(arrays), {}
+        new = dict(zip(self.inputs, arrays, strict=True))
+        fill = lambda at, x: rebuild(x, lambda path, leaf: new.get(at + path, leaf))
+        inputs, kwargs = self.given
+        made = [fill(name, x) for name, x in self._named(inputs, kwargs)]
+        return tuple(made[: len(inputs)]), dict(zip(kwargs, made[len(inputs) :]))
+
+    def unpacked(self, result):
+        """The (name, array) that vary in what f gave."""
+        if parts(result) is None and not self.constant:
+            return [("output 0", result)] if varies(result) else []
+        named = [leaf for i, y in enumerate(as_tuple(result)) for leaf in leaves(y, f"output {i}")]
+        return [(name, y) for name, y in named if varies(y) and not self.is_constant(name)]
+
+    def __call__(self, *arrays):
+        inputs, kwargs = self.filled(arrays)
+        named = self.unpacked(self.f(*inputs, **kwargs))
+        self.outputs = [name for name, _ in named]
+        return tuple(y for _, y in named)
+
+
+class Reals:
+    """A function of complex arrays as one of real arrays with a last axis of two, real and
+    imaginary parts, in its protocol.
+
+    The gradient by z = x + iy counts as d/dx + i d/dy, PyTorch's convention, and so does a
+    cotangent.
+    """
+
+    without = None  # the pairs are put together, in memory of their own
+
+    def __init__(self, fn, inputs, outputs):
+        self.fn, self.inputs, self.outputs = fn, inputs, outputs  # which are complex
+        self.aliases = getattr(fn, "aliases", True)
+        for name in "partial", "untracked", "derivative", "jvp":
+            if not getattr(fn, name, None):
+                setattr(self, name, None)
+
+    @staticmethod
+    def split(arrays):
+        """Complex arrays as pairs; others as they are."""
+        both = lambda a: np.stack([a.real, a.imag], -1)
+        return tuple(both(a) if a is not None and a.dtype.kind == "c" else a for a in arrays)
+
+    @staticmethod
+    def join(arrays, which):
+        """Pairs as complex arrays, where `which` says so."""
+        if any(a is not None and a.dtype.kind == "c" for a in arrays):
+            raise TypeError("the parts of a complex number are real")
+        pair = lambda a: np.asarray(a[..., 0] + 1j * a[..., 1])
+        return [pair(a) if c and a is not None else a for a, c in zip(arrays, which, strict=True)]
+
+    def value(self, *arrays):
+        """The outputs."""
+        return self.split(self.fn.value(*self.join(arrays, self.inputs)))
+
+    def untracked(self, *arrays):
+        """The outputs where nothing is differentiated."""
+        return self.split(self.fn.untracked(*self.join(arrays, self.inputs)))
+
+    def vjp(self, *arrays):
+        """The outputs, and the pullback."""
+        outs, pull = self.fn.vjp(*self.join(arrays, self.inputs))
+        return self.split(outs), lambda cs: list(self.split(pull(self.join(cs, self.outputs))))
+
+    def partial(self, k, *arrays):
+        """The pullback to array k alone."""
+        pull = self.fn.partial(k, *self.join(arrays, self.inputs))
+        return lambda cs: self.split([pull(self.join(cs, self.outputs))])[0]
+
+    def jvp(self, arrays, tangents):
+        """The tangents of the outputs."""
+        return self.split(
+            self.fn.jvp(self.join(arrays, self.inputs), self.join(tangents, self.inputs))
+        )
+
+    def derivative(self, arrays):
+        """The gradients as a function of arrays and cotangents."""
+        fn = self.fn.derivative(self.join(arrays, self.inputs))
+        return Reals(fn, [*self.inputs, *self.outputs], self.inputs)
