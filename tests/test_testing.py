@@ -13,7 +13,10 @@ import pytest
 from hypothesis import find, given, settings
 
 from tinygan import Tensor, grad, ops, primitive
-from tinygan.testing import GradientError, KinkError, check_grads, jacobian, numeric, strategies
+from tinygan import nn
+from tinygan.testing import (
+    GradientError, KinkError, check_grads, check_module, jacobian, numeric, strategies,
+)  # fmt: skip
 
 pytest_plugins = ["pytester"]
 rng = np.random.default_rng(0)
@@ -242,27 +245,299 @@ def test_mygrad():
     check_grads(lambda x, y: mg.tanh(x) * y, mg.tensor(real(2, 3)), mg.tensor(real(3)))
 
 
+def slope_of(f):
+    F = lambda t: np.atleast_1d(f(t))
+    return numeric.slopes(lambda t, columns: np.array([F(t)] * len(columns)), F(0.0), 1, 2.0**-52, 1e-9)[0]
+
+
 def test_slope_of_known_functions():
     for f, expected in [(np.exp, 1.0), (lambda t: t**5 + 3 * t, 3.0), (lambda t: np.sin(20 * t), 20.0), (lambda t: 1e8 + t, 1.0)]:
-        s = numeric.slope(lambda t: np.array([f(t)]), 2.0**-52, 1e-9)
+        s = slope_of(f)
         assert abs(s.value[0] - expected) <= 2 * s.error[0] <= 1e-5 * expected and s.gap[0] == 0 and s.exists[0]
-    s = numeric.slope(lambda t: np.array([abs(t), max(t, 0) + 3 * t, float(t > 0), np.sqrt(abs(t))]), 2.0**-52, 1e-9)
+    s = slope_of(lambda t: np.array([abs(t), max(t, 0) + 3 * t, float(t > 0), np.sqrt(abs(t))]))
     np.testing.assert_allclose([*s.low[:2], *s.high[:2]], [-1, 3, 1, 4], atol=1e-9)
     assert s.exists.tolist() == [True, True, False, False]
 
 
 def test_a_smooth_slope_is_sure_to_eleven_digits_after_a_few_steps():
     at = []
-    s = numeric.slope(lambda t: at.append(t) or np.array([np.exp(t), np.sin(3 * t) + 2]), 2.0**-52, 1e-9)
+    s = slope_of(lambda t: at.append(t) or np.array([np.exp(t), np.sin(3 * t) + 2]))
     np.testing.assert_allclose(s.value, [1, 3], rtol=1e-11)
     assert len(at) <= 13 and not s.rough.any()
 
 
 def test_complex_step_is_taken_only_where_it_agrees():
-    s = numeric.slope(lambda t: np.array([np.exp(t)]), 2.0**-52, 1e-9)
-    sharp = numeric.complex_step(lambda t: np.array([np.exp(t)]), s)
+    s, ih = slope_of(np.exp), 1j * numeric.COMPLEX
+    sharp = numeric.complex_step(np.exp([ih]), s)
     assert sharp.value == [1.0] and sharp.error < s.error
-    assert numeric.complex_step(lambda t: np.array([np.exp(np.real(t))]), s).value == s.value  # np.real is not analytic
+    assert numeric.complex_step(np.array([1.0 + 0j]), s).value == s.value  # np.real is not analytic
+
+
+def test_a_complex_step_is_confirmed_by_two_differences():
+    fs = np.exp, np.sin, np.abs, lambda t: np.real(t) + 1e-8 * t, lambda t: np.maximum(np.real(t), 0)
+    F = lambda t, columns: np.array([[f(t)] for f in fs])[columns]
+    s, sure = numeric.confirmed(F, np.array([0.0]), F(1j * numeric.COMPLEX, range(5))[:2], 2.0**-52, 1e-9)
+    np.testing.assert_array_equal(s.value, [[1], [1]])
+
+
+def test_slopes_that_are_sure_earlier_take_no_further_steps():
+    asked = []
+
+    def F(t, columns):
+        asked.append(list(columns))
+        return np.array([[3 * t], [np.exp(t)], [np.abs(t) ** 1.5]])[columns]
+
+    s = numeric.slopes(F, np.array([0.0]), 2, 2.0**-52, 1e-9)
+    np.testing.assert_allclose(s.value, [[3], [1]], rtol=1e-11, atol=1e-11)
+    assert [0, 1] in asked and asked[-1] == [1]
+
+
+# what other people's functions are like: no false alarm, no crash
+
+
+def torch_functions(torch):
+    """name -> (f, inputs, options): each was refused, or ended in an error, although its gradient is right."""
+    x, y, z = (torch.tensor(real(*shape)) for shape in [(3,), (2, 3), (3, 3)])
+    functional, f64 = torch.nn.functional, torch.float64
+    lstm = torch.nn.LSTM(3, 2).double()
+
+    def dropped(x):
+        torch.manual_seed(0)
+        mask = torch.empty_like(x).bernoulli_(0.5)  # drawn in the order of memory
+        return x * mask
+
+    def statistics(x):
+        return torch.native_batch_norm(x, None, None, None, None, True, 0.1, 1e-5)
+
+    return {
+        "linear but for rounding": (torch.matrix_exp, [z], {}),
+        "linear but for rounding, by logarithms": (lambda x: torch.logcumsumexp(x, 0), [x], {}),
+        "view": (lambda x: x.view(6), [y], {}),
+        "as_strided": (lambda x: torch.as_strided(x, (2, 2), (1, 2)), [y], {}),
+        "dropout": (dropped, [y], {}),
+        "values of a table": (torch.special.ndtr, [torch.tensor([-7.58, -5.2, 0.3], dtype=f64)], {}),
+        "values of a grid": (lambda x: torch.round(x, decimals=3), [5 * x], {}),
+        "jumps further out": (lambda x: torch.div(x, 2.5, rounding_mode="trunc"), [torch.tensor(3.0)], {}),
+        "zeros that rounding blurs": (torch.linalg.qr, [z], {}),
+        "all cancels": (lambda x: functional.normalize(x, p=0.5, dim=0), [y[:1]], {}),
+        "affine between thresholds": (lambda x: functional.normalize(x, p=3.0, eps=4.0), [y], {}),
+        "a derivative without memory": (torch.abs, [x], {}),
+        "a loss": (functional.l1_loss, [x, y[0]], {}),
+        "Parameter": (torch.tanh, [torch.nn.Parameter(x)], {}),
+        "integers among the outputs": (torch.frexp, [x], {}),
+        "outputs that are not differentiable": (statistics, [y], {}),
+        "named outputs": (lambda x: {"a": x.sin(), "b": [x.cos(), None, 3]}, [x], {}),
+        "nested outputs": (lstm, [torch.tensor(real(4, 2, 3))], {}),
+        "None, a string, a flag": (lambda x, n, s, b: x * len(s), [x, None, "ab", True], {}),
+        "a list and a dict": (lambda xs, d: torch.cat(xs) * d["w"], [[x, x], {"w": y[0, 0]}], {}),
+        "keywords": (torch.nn.functional.softmax, [y], {"kwargs": {"dim": 1}}),
+        "keywords that are differentiated": (functional.linear, [y], {"kwargs": {"weight": z}}),
+        "a number": (functional.leaky_relu, [x, 0.2], {}),
+        "complex": (lambda z: (z * z.conj() + z.exp()).sum(0), [torch.complex(y, y.flip(0))], {}),
+        "complex to real": (torch.abs, [torch.complex(x, x.flip(0))], {}),
+        "real to complex": (torch.linalg.eigvals, [z], {}),
+        "bfloat16": (torch.tanh, [x.bfloat16()], {}),
+        "float16": (torch.tanh, [x.half()], {}),
+        "forward mode": (lambda x, w: torch.tanh(x @ w), [y, z], {"jvp": True}),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [
+    "linear but for rounding", "linear but for rounding, by logarithms", "view", "as_strided", "dropout", "values of a table",
+    "values of a grid", "jumps further out", "zeros that rounding blurs", "all cancels", "affine between thresholds",
+    "a derivative without memory", "a loss", "Parameter", "integers among the outputs", "outputs that are not differentiable",
+    "named outputs", "nested outputs", "None, a string, a flag", "a list and a dict", "keywords",
+    "keywords that are differentiated", "a number", "complex", "complex to real", "real to complex", "bfloat16", "float16",
+    "forward mode",
+])  # fmt: skip
+def test_a_right_function_of_torch_passes(name):
+    f, inputs, options = torch_functions(pytest.importorskip("torch"))[name]
+    check_grads(f, *inputs, **options)
+
+
+def test_autograds_sequences_and_dicts():
+    anp = pytest.importorskip("autograd.numpy")
+    x = real(3, 3)
+    check_grads(anp.linalg.slogdet, x, engine="autograd")
+    check_grads(anp.linalg.eigh, x + x.T, engine="autograd", order=1)
+    check_grads(lambda x: anp.split(x, 3), x, engine="autograd")
+    check_grads(lambda x: {"a": anp.sin(x)}, x, engine="autograd")
+    check_grads(lambda x: anp.fft.fft(anp.sin(x)), x[0], engine="autograd")
+    check_grads(lambda x: anp.sin(x) * x, x, engine="autograd", jvp=True)
+
+
+def test_jax_with_complex_numbers_and_forward_mode():
+    jax = pytest.importorskip("jax")
+    with jax.enable_x64(True):
+        x = jax.numpy.asarray(real(3))
+        check_grads(jax.numpy.prod, x, jvp=True)
+        check_grads(lambda z: jax.numpy.exp(z) * z.conj(), x + 1j * x[::-1], jvp=True)
+        check_grads(jax.numpy.fft.rfft, x)
+
+
+def test_complex_gradients_by_hand_are_torchs():
+    z = real(3) + 1j * real(3)
+    check_grads(lambda z: z**2, z, vjp=lambda g, z: g * np.conj(2 * z))
+    check_grads(lambda z: np.abs(z), z, vjp=lambda g, z: g * z / np.abs(z))
+    assert "d output 0[0, 1] / d input 0: grad[0, 0]" in message(lambda z: z**2, z, vjp=lambda g, z: g * 2 * z)
+
+
+def test_containers_by_hand():
+    f = lambda xs, d: {"y": xs[0] * xs[1], "n": 3, "z": [np.sin(d["w"])]}
+    vjp = lambda g, xs, d: ([g["y"] * xs[1], g["y"] * xs[0]], {"w": g["z"][0] * np.cos(d["w"])})
+    check_grads(f, [real(2), real(2)], {"w": real(3), "name": "x"}, vjp=vjp)
+    wrong = lambda g, xs, d: ([g["y"] * xs[1], g["y"] * xs[0]], {"w": g["z"][0] * np.sin(d["w"])})
+    text = message(f, [real(2), real(2)], {"w": real(3), "name": "x"}, vjp=wrong)
+    assert text.startswith("d output 0['z'][0][0] / d input 1['w']: grad[0]: analytic ")
+
+
+def test_what_is_named_constant_is_not_differentiated():
+    check_grads(lambda x, y: x * ops.raw(y), real(2), real(2), constant=["input 1"])
+    assert "d input 1: grad" in message(lambda x, y: x * ops.raw(y), real(2), real(2))
+    check_grads(lambda x: {"y": 2 * x, "mask": ops.raw(x) * 2}, real(2), constant=["output 0['mask']"])
+    check_grads(lambda x, w: x * ops.raw(w), real(2), kwargs={"w": real(2)}, constant=["input w"])
+
+
+# questions that are harder, and the ways to leave them out
+
+
+def test_a_cotangent_clipped_at_100_or_flushed_below_a_threshold_is_found():
+    assert "not linear" in message(np.sin, real(3), vjp=lambda g, x: np.clip(g, -100, 100) * np.cos(x))
+    assert "not linear" in message(np.sin, real(3), vjp=lambda g, x: np.where(np.abs(g) < 1e-4, 0, g) * np.cos(x))
+
+
+def test_ways_out():
+    rough = np.random.default_rng(0)
+    vjp = lambda g, x: 2 * g + 1e-12 * rough.standard_normal(2)
+    text = message(lambda x: 2 * x, real(2), vjp=vjp)
+    assert "asked for twice, differs (nondeterminism=1e-9, say, allows for it)" in text
+    check_grads(lambda x: 2 * x, real(2), vjp=vjp, nondeterminism=1e-9, skip="linearity")
+    by_memory = lambda g, x: (2 * x.ravel() * g.ravel("K")).reshape(x.shape)
+    assert "Fortran-ordered cotangents give another gradient" in message(np.square, real(2, 3), vjp=by_memory)
+    check_grads(np.square, real(2, 3), vjp=by_memory, layouts=False)
+    with pytest.raises(ValueError, match="skip: 'sums' is none of repeats, linearity"):
+        check_grads(ops.exp, real(2), skip=["sums"])
+    with pytest.raises(TypeError, match="jvp=True, but Tinygan has no forward mode"):
+        check_grads(ops.exp, real(2), jvp=True)
+
+
+def test_f_may_read_memory_if_its_gradient_does_too():
+    block = lambda x: x.ravel("K")
+    order = lambda x: "F" if x.flags.f_contiguous else "C"
+    check_grads(block, real(2, 3), vjp=lambda g, x: g.reshape(x.shape, order=order(x)) * 1.0)
+    text = message(block, real(2, 3), vjp=lambda g, x: g.reshape(x.shape) * 1.0)
+    assert "Fortran-ordered inputs give another output, whose gradient is wrong: d output 0[" in text
+
+
+def test_forward_mode_by_hand():
+    f, vjp = (lambda x, y: np.sin(x) * y), lambda g, x, y: (g * np.cos(x) * y, g * np.sin(x))
+    check_grads(f, real(2), real(2), vjp=vjp, jvp=lambda t, x, y: t[0] * np.cos(x) * y + t[1] * np.sin(x))
+    text = message(f, real(2), real(2), vjp=vjp, jvp=lambda t, x, y: t[0] * np.cos(x) * y - t[1] * np.sin(x))
+    assert text.startswith("d output 0[0] / d input 1[0]: forward mode ") and ", backward " in text
+
+
+def test_a_function_that_is_right_once_is_told_of_order_1():
+    torch = pytest.importorskip("torch")
+    from torch.autograd.function import once_differentiable
+
+    class Once(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x.sin()
+
+        @staticmethod
+        @once_differentiable
+        def backward(ctx, g):
+            return g * ctx.saved_tensors[0].cos()
+
+    check_grads(Once.apply, torch.tensor(real(2)), order=1)
+    text = message(Once.apply, torch.tensor(real(2)))
+    assert "once_differentiable" in text and "Order 1 is right: pass order=1 if f is meant" in text
+
+
+def test_modules():
+    net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Tanh()).double()
+    x, before = real(5, 3), {name: a.copy() for name, a in net.state_dict().items()}
+    check_module(net, x)
+    check_module(net, x, order=1, constant=["parameter['0.bias']"])
+    for name, a in net.state_dict().items():
+        np.testing.assert_array_equal(a, before[name], err_msg=name)
+    assert all(p is q for p, q in zip(net.parameters(), (net[0].weight, net[0].bias, net[1].weight, net[1].bias)))
+    with pytest.raises(TypeError, match="needs a tinygan.nn.Module or a torch.nn.Module, got function"):
+        check_module(lambda x: x, x)
+
+
+def test_a_module_with_a_parameter_in_two_places_and_a_wrong_gradient():
+    class Tied(nn.Module):
+        def __init__(self, factor):
+            self.first = nn.Linear(3, 3)
+            self.again = [self.first.weight]
+            self.cube = cubed(factor)
+
+        def forward(self, x):
+            return self.cube(self.first(x)) @ self.again[0]
+
+    check_module(Tied(3).double(), real(2, 3), order=1)
+    with pytest.raises(GradientError, match="parameter"):
+        check_module(Tied(2.9).double(), real(2, 3), order=1, constant=["input 0"])
+
+
+def test_torch_modules_and_their_script(tmp_path):
+    torch = pytest.importorskip("torch")
+
+    class Wrong(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear, self.scale = torch.nn.Linear(3, 2), torch.nn.Parameter(torch.ones(2))
+
+        def forward(self, x):
+            return self.linear(x) * self.scale + self.scale.detach()
+
+    net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4)).double()
+    check_module(net, torch.tensor(real(5, 3)), layouts=False)  # PyTorch's batch_norm takes a strided weight for dense
+    with pytest.raises(GradientError) as caught:
+        check_module(Wrong().double(), torch.tensor(real(5, 3)), order=1)
+    said, script = str(caught.value).split("\n\nTo see it again:\n\n")
+    assert "d parameter['scale']: grad[0]: analytic" in said
+    (tmp_path / "again.py").write_text(script)
+    run = subprocess.run([sys.executable, tmp_path / "again.py"], capture_output=True, text=True, cwd=ROOT,
+                         env={"PYTHONPATH": str(ROOT)})  # fmt: skip
+    assert f"GradientError: {said}" in run.stderr, run.stderr
+
+
+def test_a_failure_in_pytest_is_the_message(pytester):
+    pytester.makepyfile("""
+        import numpy as np
+        from tinygan.testing import check_grads
+
+        def test_wrong():
+            check_grads(np.sin, np.ones(2), vjp=lambda g, x: g * np.cos(x) * 1.01)
+    """)
+    out = pytester.runpytest("-p", "tinygan.testing.plugin").stdout.str()
+    assert "analytic 0.545" in out and "check.py" not in out and "raise error" not in out
+
+
+def test_profiles_have_no_deadline_and_leave_what_is_there():
+    code = "import os; os.environ.pop('CI', None); from hypothesis import settings; "
+    code += "from tinygan.testing import strategies; {}strategies.register_profiles(); "
+    code += "print(settings.default.deadline, settings.default.max_examples, settings.get_profile('dev').max_examples)"
+
+    def printed(before):
+        run = [sys.executable, "-c", code.format(before)]
+        return subprocess.run(run, capture_output=True, text=True, check=True, cwd=ROOT).stdout.split()
+
+    assert printed("") == ["None", "25", "25"]
+    mine = "settings.register_profile('dev', max_examples=7, deadline=None); settings.load_profile('dev'); "
+    assert printed(mine) == ["None", "7", "7"]
+    assert printed("settings.register_profile('own', max_examples=9, deadline=None); settings.load_profile('own'); ")[1:] == ["9", "25"]
+
+
+@given(strategies.arrays(negative_strides=False), strategies.broadcastable(2, negative_strides=False))
+def test_arrays_that_torch_takes(a, several):
+    torch = pytest.importorskip("torch")
+    for x in (a, *several):
+        assert torch.from_numpy(x).shape == x.shape and x.flags.writeable
 
 
 @given(strategies.arrays(), strategies.arrays(ties=False), strategies.broadcastable(3))
