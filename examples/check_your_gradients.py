@@ -1,15 +1,16 @@
-"""Check your own gradients: three functions, each with a right and a wrong rule, and what `check_grads` says of the wrong one.
+"""Check your own gradients: four functions, each with a right and a wrong rule, and what `check_grads` says of the wrong one.
 
     python examples/check_your_gradients.py
 
-The second needs PyTorch (`pip install torch`) and is left out without it. In a test-suite each check is one line:
-`check_grads(f, x)` passes silently or raises an AssertionError.
+The second needs PyTorch (`pip install torch`) and is left out without it. In a test-suite each
+check is one line: `check_grads(f, x)` passes silently or raises an AssertionError.
 """
 
 import numpy as np
 
 import tinygan as tg
-from tinygan.testing import GradientError, check_grads
+from tinygan import nn
+from tinygan.testing import GradientError, check_grads, check_module
 
 rng = np.random.default_rng(0)
 x, w = rng.standard_normal((4, 3)), rng.standard_normal((3, 3))
@@ -46,11 +47,37 @@ def torch_function(factor):
 
 def numpy_function(transposed):
     """A dense layer in plain NumPy with its gradients by hand; forgetting to transpose w goes unnoticed while w is square."""
-    check_grads(lambda x, w: x @ w, x, w, vjp=lambda g, x, w: (g @ (w.T if transposed else w), x.T @ g))
+    check_grads(
+        lambda x, w: x @ w, x, w, vjp=lambda g, x, w: (g @ (w.T if transposed else w), x.T @ g)
+    )
+
+
+def module(summed):
+    """A layer of one's own; summed over the wrong axis, a bias goes unnoticed where the batch is as large as the layer."""
+
+    @tg.primitive
+    def shift(x, b):
+        return x + b
+
+    shift.defvjp(
+        lambda g, out, x, b: g * 1.0, lambda g, out, x, b: tg.ops.sum(g, axis=0 if summed else 1)
+    )
+
+    class Shifted(nn.Linear):
+        def forward(self, x):
+            return shift(x @ self.weight.transpose(1, 0), self.bias)
+
+    check_module(Shifted(3, 4).double(), x)
 
 
 def main():
-    for check, right, wrong in (tinygan_op, 3, 3.000001), (torch_function, 3, -3), (numpy_function, True, False):
+    rights = {
+        tinygan_op: (3, 3.000001),
+        torch_function: (3, -3),
+        numpy_function: (True, False),
+        module: (True, False),
+    }
+    for check, (right, wrong) in rights.items():
         print(f"\n{check.__name__}: {check.__doc__}")
         try:
             check(right)

@@ -530,7 +530,8 @@ def test_profiles_have_no_deadline_and_leave_what_is_there():
     assert printed("") == ["None", "25", "25"]
     mine = "settings.register_profile('dev', max_examples=7, deadline=None); settings.load_profile('dev'); "
     assert printed(mine) == ["None", "7", "7"]
-    assert printed("settings.register_profile('own', max_examples=9, deadline=None); settings.load_profile('own'); ")[1:] == ["9", "25"]
+    own = "settings.register_profile('own', max_examples=9, deadline=None); settings.load_profile('own'); "
+    assert printed(own)[1:] == ["9", "25"]
 
 
 @given(strategies.arrays(negative_strides=False), strategies.broadcastable(2, negative_strides=False))

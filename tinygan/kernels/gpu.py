@@ -246,7 +246,8 @@ def _together(name, rows, *args):
                 table["size"][i], table["first"][i] = row[0].size, blocks
                 blocks += -(-row[0].size // CHUNK)
             if blocks:
-                kernel((blocks,), (256, 1), (table, *_no_hosts(name, numbers)))  # CuPy passes a host array of one element by value
+                # CuPy passes the table, a host array of one element, by value
+                kernel((blocks,), (256, 1), (table, *_no_hosts(name, numbers)))
     for a, b in back:
         a[...] = b
 
