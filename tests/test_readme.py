@@ -23,7 +23,7 @@ def test_the_readmes_python_runs(tmp_path, monkeypatch):
     for block in blocks:
         if "import torch" not in block or importlib.util.find_spec("torch"):
             exec(compile(block, "README.md", "exec"), names)
-    assert len(blocks) == 8 and names["batches"].batch(0, 0).shape == (32, 1, 28, 28)
+    assert len(blocks) == 9 and names["batches"].batch(0, 0).shape == (32, 1, 28, 28)
     x = tg.Tensor(np.array([2.0]))
     np.testing.assert_array_equal(tg.grad(names["cube"](x), x), [12.0])
     assert list(names["Scale"](3).state_dict()) == ["weight"] and Path("runs/mine/samples.gif").stat().st_size
