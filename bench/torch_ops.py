@@ -265,7 +265,6 @@ EXPLAINED = [  # operations, what the difference says, why
     ("abs nn.functional.elu", "nan), expected", "NaN in, NaN out"),
     ("nn.functional.elu", "second", "at the kink, of a slope of alpha"),
     ("var std", "value[", COUNT),
-    ("nn.PReLU", "shape (1,), expected ()", "of a 0-d Tensor it makes one with an axis"),
     ("double", "dtype float64, expected float32", "that is what it is for"),
     ("nn.functional.binary_cross_entropy", "second", "PyTorch adds 1e-12 to x (1 - x)"),
 ]

@@ -363,6 +363,7 @@ def test_a_row_of_the_benchmark_that_is_not_captured_fails(gpu, tmp_path, monkey
     exec((Path(__file__).parent.parent / "bench" / "gpu.py").read_text(), vars(bench))
     plain = models.VAE.step
     monkeypatch.setattr(models.VAE, "step", lambda vae, x: float(x[0, 0, 0, 0]) and plain(vae, x))
+    monkeypatch.setitem(sys.modules, "torch", None)
     flags = "--models vae-mlp --widths 1 --batch-sizes 4 --precisions float32 --rounds 1 --square 16"
     columns = "--columns eager captured torch --out".split()
     monkeypatch.setattr("sys.argv", ["gpu.py", *flags.split(), *columns, str(tmp_path / "out.txt")])

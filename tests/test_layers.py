@@ -370,3 +370,36 @@ def test_labels_of_one_sample_and_weights_that_are_tensors_are_refused_by_name()
         losses.cross_entropy(x[0], np.array(0))
     with pytest.raises(TypeError, match="weight must be a raw array"):
         losses.cross_entropy(x, np.array([0, 1]), weight=x[0])
+
+
+def test_integers_are_averaged_and_dropped_as_numbers():
+    x = np.arange(16).reshape(1, 1, 4, 4)
+    for f in (
+        lambda x: ops.avg_pool2d(x, 2), lambda x: ops.adaptive_avg_pool2d(x, 3),
+        lambda x: ops.interpolate(x, 6, mode="bilinear"),
+    ):  # fmt: skip
+        np.testing.assert_array_equal(f(x), f(x.astype(float)))
+    random.manual_seed(0)
+    assert set(np.unique(nn.Dropout(0.5)(np.ones((50, 2), int))).tolist()) == {0.0, 2.0}
+
+
+def test_equal_values_have_a_standard_deviation_of_0_and_no_slope():
+    x = Tensor(np.ones((3, 2)))
+    y = ops.std(x, axis=0, correction=1)
+    assert y.data.tolist() == [0, 0] and not grad(ops.sum(y), x).any()
+
+
+def test_what_has_no_gradient_cannot_be_a_tensor():
+    x, v = Tensor(np.ones((4, 3))), Tensor(np.ones(3))
+    for call in (
+        lambda: ops.batch_norm(x, v, v, training=True), lambda: ops.batch_norm(x, np.ones(3), v),
+        lambda: losses.binary_cross_entropy_with_logits(x, np.ones((4, 3)), pos_weight=v),
+    ):  # fmt: skip
+        with pytest.raises(TypeError, match="must be .*raw array"):
+            call()
+    assert (v.data == 1).all()
+
+
+def test_shapes_and_limits_at_the_edges():
+    assert nn.PReLU()(Tensor(np.array(-2.0, np.float32))).shape == ()
+    assert ops.gelu(np.array([np.inf, 100.0])).tolist() == [np.inf, 100.0]

@@ -44,7 +44,8 @@ class Dropout(Module):
         scale = 1 / (1 - self.p) if self.p < 1 else 0.0
         # channels last, as convolutions leave images in memory
         shape = (*x.shape[:1], *x.shape[2:], *x.shape[1:2])
-        mask = random.default.bernoulli(1 - self.p, shape, x.dtype, device.of(ops.raw(x)), scale)
+        dtype = x.dtype if x.dtype.kind == "f" else np.float32
+        mask = random.default.bernoulli(1 - self.p, shape, dtype, device.of(ops.raw(x)), scale)
         return x * (np.moveaxis(mask, -1, 1) if x.ndim > 2 else mask)
 
 
@@ -88,7 +89,7 @@ class PReLU(Module):
     def forward(self, x):
         if self.num_parameters not in (1, *x.shape[1:2]):
             raise ValueError(f"PReLU: {self.num_parameters} weights for x: {describe(x)}")
-        weight = ops.reshape(self.weight, (-1,) + (1,) * (x.ndim - 2))
+        weight = ops.reshape(self.weight, (-1,) + (1,) * (x.ndim - 2) if x.ndim else ())
         return ops.where(ops.raw(x) > 0, x, x * weight)
 
 

@@ -6,7 +6,7 @@
 import numpy as np
 
 from .. import ops
-from ..autograd import describe
+from ..autograd import Tensor, describe
 from ..device import is_array
 from ..ops import raw, sigmoid
 from ..ops.arith import elementwise
@@ -48,8 +48,10 @@ def binary_cross_entropy_with_logits(input, target, weight=None, reduction="mean
     """
     same_shape("binary_cross_entropy_with_logits", input, target)
     loss = _bce(input, target)
+    if isinstance(pos_weight, Tensor):
+        raise TypeError("binary_cross_entropy_with_logits: pos_weight must be a raw array or a number")
     if pos_weight is not None:
-        loss = loss + (raw(pos_weight) - 1) * target * ops.softplus(-input)
+        loss = loss + (pos_weight - 1) * target * ops.softplus(-input)
     return reduced(loss, reduction, weight)
 
 

@@ -57,7 +57,8 @@ from .methods import (
     var,
     vector_norm,
 )
-from .norm import batch_norm, group_norm, layer_norm
+from .groups import group_norm
+from .norm import batch_norm, layer_norm
 from .rectifiers import elu, gelu, silu
 from .shape import flatten, getitem, pad, reshape, swapaxes, transpose
 from .signals import conv1d, conv_transpose1d

@@ -33,7 +33,8 @@ def _images(f):
 def _by_axes(x, matrices):
     """rows @ x @ columns.T for each channel: (n, h, w, c), (oh, h), (ow, w) -> (n, oh, ow, c)."""
     n, h, w, c = x.shape
-    rows, columns = (m.astype(x.dtype) for m in matrices)
+    dtype = x.dtype if x.dtype.kind == "f" else np.float64  # the means of integers are none
+    rows, columns = (m.astype(dtype) for m in matrices)
     x = matmul(rows, reshape(x, (n, h, w * c)))
     x = matmul(columns, reshape(x, (n * len(rows), w, c)))
     return reshape(x, (n, len(rows), len(columns), c))

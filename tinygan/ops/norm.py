@@ -40,7 +40,7 @@ def _to_x(sums, g, out, x, weight, bias, *, center, inv, eps):
         found = sums(g, x, center, inv)
         return _image(kernels.of(x).norm_grad(rows(g), rows(x), center, inv, weight, *found), x.shape)
     axes = (0, *range(2, x.ndim))
-    normal, inv = _normalised(x, axes, eps)
+    normal, inv = normalised(x, axes, eps)
     return reshape(weight, inv.shape[1:]) * inv * (g - mean(g, axes, True) - normal * mean(g * normal, axes, True))
 
 
@@ -48,14 +48,14 @@ def _to_weight(sums, g, out, x, weight, bias, *, center, inv, eps):
     if not isinstance(g, Tensor):
         return sums(g, x, center, inv)[1]
     axes = (0, *range(2, x.ndim))
-    return sum(g * _normalised(x, axes, eps)[0], axes)
+    return sum(g * normalised(x, axes, eps)[0], axes)
 
 
 def _to_bias(sums, g, out, x, weight, bias, *, center, inv, eps):
     return sum_channels(g) if isinstance(g, Tensor) else sums(g, x, center, inv)[0]
 
 
-def _normalised(x, axes, eps):
+def normalised(x, axes, eps):
     """x normalised over some axes, and 1 / standard deviation, as functions of x."""
     d = x - mean(x, axes, True)
     inv = 1 / sqrt(mean(d * d, axes, True) + eps)
@@ -80,8 +80,10 @@ def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=Fa
     if x.ndim < 2 or (running_mean is not None and running_mean.shape != x.shape[1:2]):
         channels = "c" if running_mean is None else len(running_mean)
         raise ValueError(f"batch_norm: x must be (n, {channels}, ...), got {describe(x)}")
+    if isinstance(running_mean, Tensor) or isinstance(running_var, Tensor):
+        raise TypeError("batch_norm: running_mean and running_var must be raw arrays, changed in place")
     data, c = raw(x), x.shape[1]
-    _check("batch_norm", (c,), weight, bias)
+    check("batch_norm", (c,), weight, bias)
     weight = np.ones_like(data, shape=(c,)) if weight is None else weight
     bias = np.zeros_like(data, shape=(c,)) if bias is None else bias
     columns = (c,) + (1,) * (x.ndim - 2)
@@ -108,27 +110,14 @@ def layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5):
     shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
     if not shape or x.shape[-len(shape) :] != shape:
         raise ValueError(f"layer_norm: x must end in {shape}, got {describe(x)}")
-    _check("layer_norm", shape, weight, bias)
-    out, _ = _normalised(x, tuple(range(x.ndim - len(shape), x.ndim)), eps)
+    check("layer_norm", shape, weight, bias)
+    out, _ = normalised(x, tuple(range(x.ndim - len(shape), x.ndim)), eps)
     out = out if weight is None else out * weight
     return out if bias is None else out + bias
 
 
-def group_norm(x, num_groups, weight=None, bias=None, eps=1e-5):
-    """As `layer_norm`, over each of so many groups of channels of x (n, c, ...); weight and bias (c,) (Wu & He 2018)."""
-    if x.ndim < 2 or num_groups < 1 or x.shape[1] % num_groups:
-        raise ValueError(f"group_norm: needs x (n, c, ...) whose channels {num_groups} groups divide, got {describe(x)}")
-    n, c, *rest = x.shape
-    _check("group_norm", (c,), weight, bias)
-    groups = x if c == num_groups else reshape(x, (n, num_groups, c // num_groups, *rest))
-    out, _ = _normalised(groups, tuple(range(2, groups.ndim)), eps)
-    out = out if groups is x else reshape(out, x.shape)
-    columns = (c, *[1] * len(rest))
-    out = out if weight is None else out * reshape(weight, columns)
-    return out if bias is None else out + reshape(bias, columns)
-
-
-def _check(name, shape, weight, bias):
+def check(name, shape, weight, bias):
+    """ValueError unless weight and bias, where given, have that shape: they would broadcast to another result."""
     for what, a in (("weight", weight), ("bias", bias)):
         if a is not None and a.shape != shape:
             raise ValueError(f"{name}: {what} must have shape {shape}, got {describe(a)}")

@@ -31,7 +31,7 @@ def _normal_cdf(x):
     whose error falls as exp(-(pi / h)**2), and the residue of the pole at s = it (Matta & Reichel
     1971; Al Azah & Chandler-Wilde 2021).
     """
-    t = np.abs(x) * math.sqrt(0.5)
+    t = np.minimum(np.abs(x) * math.sqrt(0.5), 40)  # beyond, it is 0 or 1
     terms = 6 if t.dtype == np.float32 else 13
     h = math.sqrt(math.pi / terms)
     squares = [((n + 0.5) * h) ** 2 for n in range(terms)]

@@ -11,7 +11,7 @@ from numpy.lib.array_utils import normalize_axis_index
 
 from .. import kernels
 from ..autograd import primitive
-from .arith import broadcast_to, exp, raw, sqrt, total, where
+from .arith import broadcast_to, exp, raw, total, where
 from .shape import flip, transpose
 
 
@@ -74,8 +74,9 @@ def var(x, axis=None, correction=0, keepdims=False):
 
 
 def std(x, axis=None, correction=0, keepdims=False):
-    """The square root of `var`."""
-    return sqrt(var(x, axis, correction, keepdims))
+    """The square root of `var`; where all are equal, at a cone's tip, its gradient is 0."""
+    count = builtins.max(_count(x.shape, axis) - correction, 0)
+    return vector_norm(x - mean(x, axis, True), axis, keepdims) / math.sqrt(count)
 
 
 @primitive
