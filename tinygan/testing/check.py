@@ -89,7 +89,8 @@ def check_grads(
             for name, value in named.items()
             if value is not check_grads.__kwdefaults__[name]
         }
-        error = type(e)(f"{e}\n\nTo see it again:\n\n{report.script(f, inputs, named)}")
+        again = attempt(lambda: report.script(f, inputs, named)) or "# no script could be written"
+        error = type(e)(f"{e}\n\nTo see it again:\n\n{again}")
     raise error  # without the frames of this room
 
 

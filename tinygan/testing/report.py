@@ -70,9 +70,7 @@ def _value(x, lines):
             if isinstance(x, list)
             else f"({', '.join(parts)}{',' * (len(parts) == 1)})"
         )
-    if isinstance(x, np.ndarray):
-        return _array(x)
-    if owner(x) is None or not hasattr(x, "dtype") or not hasattr(x, "shape"):
+    if isinstance(x, type) or not hasattr(x, "dtype") or not hasattr(x, "shape"):
         return repr(x) if _literal(x) else None
     a, kind = to_numpy(x), owner(x)
     if a.dtype.name == "bfloat16":
