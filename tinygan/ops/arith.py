@@ -21,8 +21,9 @@ def broadcast_to(x, shape):
 
 
 def total(x, axis, keepdims=False):
-    """x.sum(axis), raw. Along an outer axis NumPy adds one number after another: many of float32 are added in float64."""
-    if x.size < kernels.LARGE or x.dtype != np.float32 or axis is None:
+    """x.sum(axis), raw. Along outer axes alone NumPy adds one number after another: many of float32 are added in float64."""
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    if x.size < kernels.LARGE or x.dtype != np.float32 or {None, -1, x.ndim - 1} & {*axes}:
         return x.sum(axis=axis, keepdims=keepdims)
     return x.sum(axis=axis, keepdims=keepdims, dtype=np.float64).astype(np.float32)
 
