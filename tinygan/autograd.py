@@ -80,15 +80,6 @@ class Tensor:
     def __array_function__(self, func, types, args, kwargs):
         raise TypeError(f"np.{func.__name__} would cut a Tensor off its graph: use tinygan.ops, or x.data for the value")
 
-    def __len__(self):
-        return len(self.data)
-
-    def __float__(self):
-        return self.data.item()
-
-    def __bool__(self):
-        return bool(self.data)
-
     def __setstate__(self, state):
         """Unpickled, or copied: born now, after its arguments, which are restored before it."""
         for name, value in ((state[0] or {}) | state[1]).items():
@@ -108,40 +99,35 @@ def primitive(f):
                         lambda g, out, x, y: g * x)     # to y
 
     Raw arguments are constants: without a Tensor among them the call is just `f`. A rule of None (or none at all) marks an
-    argument through which no gradient flows. Beside a Tensor, arrays of floats must have its dtype (a TypeError otherwise),
-    while Python numbers, NumPy scalars and arrays of integers never change it.
+    argument through which no gradient flows. Arrays of floats must have the Tensors' dtype; numbers and integers take it.
     """
 
     @functools.wraps(f)
     def op(*args, **kwargs):
-        if kwargs and (tensors := [k for k, v in kwargs.items() if isinstance(v, Tensor)]):
-            raise TypeError(f"{op.__name__}: {tensors[0]}= is a Tensor: a keyword has no gradient, pass it by position")
+        if kwargs:
+            kwargs = _configuration(op, kwargs)
         for a in args:
             if isinstance(a, Tensor):
                 break
         else:  # nothing to record
             return f(*args, **kwargs)
-        raw, dtype, scalar, mixed = [], None, False, False
+        raw, dtype, odd = [], None, False  # odd: not all arrays are of one dtype
         for a in args:
             if isinstance(a, Tensor):
                 a = a.data
-                own = a.dtype
-            else:
-                scalar = scalar or isinstance(a, _generic)
-                own = getattr(a, "dtype", dtype)
+                if a.dtype is not dtype:
+                    dtype, odd = a.dtype, odd or dtype is not None
+            elif getattr(a, "dtype", dtype) is not dtype:
+                odd = True
             raw.append(a)
-            if own is not dtype:
-                dtype, mixed = own, dtype is not None
-        if scalar or kwargs and any(isinstance(v, _generic) for v in kwargs.values()):
-            return op(*map(_plain, args), **{k: _plain(v) for k, v in kwargs.items()})
         try:
-            data = _of_mixed(op, f, raw, kwargs) if mixed else f(*raw, **kwargs)
+            data = _of_mixed(op, f, raw, kwargs) if odd else f(*raw, **kwargs)
         except Exception as e:
             if len({describe(a)[-3:] for a in args if hasattr(a, "dtype")}) > 1:
                 raise TypeError(f"{op.__name__}: arguments on two devices, {', '.join(map(describe, args))}: move one") from e
             e.add_note(f"in {op.__name__}({', '.join(map(describe, args))})")
             raise
-        if not mixed and getattr(data, "dtype", None) is not dtype:
+        if not odd and getattr(data, "dtype", None) is not dtype:
             _refuse_another(op, data, dtype, args)
         t = _new(Tensor)
         t.data = np.asarray(data) if isinstance(data, _generic) else data
@@ -159,8 +145,16 @@ def primitive(f):
     return op
 
 
+def _configuration(op, kwargs):
+    """The keywords of a call, none of them a Tensor or a NumPy scalar."""
+    if tensors := [name for name, value in kwargs.items() if isinstance(value, Tensor)]:
+        raise TypeError(f"{op.__name__}: {tensors[0]}= is a Tensor: a keyword has no gradient, pass it by position")
+    return {name: _plain(value) for name, value in kwargs.items()}
+
+
 def _of_mixed(op, f, raw, kwargs):
-    """f(*raw, **kwargs) of arrays of more than one dtype; integers that would promote the floats are cast in `raw`."""
+    """f(*raw, **kwargs) of more than one dtype; NumPy scalars and integers that would promote floats are changed in `raw`."""
+    raw[:] = map(_plain, raw)
     arrays = [a for a in raw if hasattr(a, "dtype")]
     dtype, *others = {a.dtype for a in arrays if a.dtype.kind == "f"}
     if others:
@@ -197,8 +191,9 @@ def grad(outputs, inputs, grad_outputs=None, *, create_graph=False, allow_unused
     """
     single = isinstance(inputs, Tensor)
     inputs = [inputs] if single else list(inputs)
-    if foreign := [a for a in inputs if not isinstance(a, Tensor)]:
-        raise TypeError(f"grad: inputs must be Tensors, and the outputs be computed from them; got {describe(foreign[0])}")
+    for a in inputs:
+        if not isinstance(a, Tensor):
+            raise TypeError(f"grad: inputs must be Tensors, of which the outputs are computed; got {describe(a)}")
     outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     cotangents = list(grad_outputs) if isinstance(grad_outputs, (list, tuple)) else [grad_outputs] * len(outputs)
     if len(cotangents) != len(outputs):

@@ -22,10 +22,11 @@ def broadcast_to(x, shape):
 
 def total(x, axis, keepdims=False):
     """x.sum(axis), raw. Along outer axes alone NumPy adds one number after another: many of float32 are added in float64."""
-    axes = axis if isinstance(axis, tuple) else (axis,)
-    if x.size < kernels.LARGE or x.dtype != np.float32 or {None, -1, x.ndim - 1} & {*axes}:
-        return x.sum(axis=axis, keepdims=keepdims)
-    return x.sum(axis=axis, keepdims=keepdims, dtype=np.float64).astype(np.float32)
+    if x.size >= kernels.LARGE and x.dtype == np.float32:
+        axes = axis if isinstance(axis, tuple) else (axis,)
+        if not {None, -1, x.ndim - 1} & {*axes}:
+            return x.sum(axis=axis, keepdims=keepdims, dtype=np.float64).astype(np.float32)
+    return x.sum(axis=axis, keepdims=keepdims)
 
 
 @primitive
@@ -113,7 +114,7 @@ def _power_x(g, out, x, y):
 
 
 def _power_y(g, out, x, y):
-    x = np.full_like(raw(y), x) if isinstance(x, (int, float)) else x
+    x = x if isinstance(x, Tensor) or np.ndim(x) else np.full_like(raw(y), x)
     return g * out * log(where((raw(x) == 0) & (raw(y) >= 0), 1.0, x))  # 0**y is 0 for y > 0: slope 0; inf below
 
 

@@ -160,6 +160,18 @@ class Methods:
             raise TypeError("iteration over a 0-d Tensor: it is one number, float(x) or x.item()")
         return (self[i] for i in range(len(self)))
 
+    def __len__(self):
+        """The first size."""
+        return len(self.data)
+
+    def __bool__(self):
+        """Whether the one element is not 0."""
+        return bool(self.data)
+
+    def __float__(self):
+        """The one element."""
+        return self.item()
+
     def __int__(self):
         """The whole part of the one element."""
         return int(self.item())
