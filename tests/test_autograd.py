@@ -17,7 +17,7 @@ from tinygan import Tensor, enable_grad, grad, nn, no_grad, ops, primitive
 
 
 def leaf(*values, dtype=np.float64, name=None):
-    return Tensor(np.array(values, dtype), name)
+    return Tensor(np.array(values, dtype), name=name)
 
 
 def test_any_order_of_derivative():
@@ -377,6 +377,22 @@ def test_a_tensor_behaves_as_an_array_does():
             call()
     assert x.size == 2 and x.size() == (2,) and x.size(0) == 2 and x.size(-1) == 2
     assert f"{y:.2f}" == "3.00" and f"{y}" == str(y) and int(y) == 3 and y.numpy().tolist() == [3]
+
+
+@pytest.mark.parametrize("copied", [lambda x: pickle.loads(pickle.dumps(x)), copy.deepcopy])
+def test_a_leaf_that_holds_what_was_made_of_it_is_copied_first(copied):
+    for x in leaf(1.0, 2.0), nn.Parameter(np.array([1.0, 2.0])):
+        x.loss = ops.sum(x * x * 3 + x)
+        y = copied(x)
+        y.loss.backward()
+        np.testing.assert_array_equal(y.grad, [7, 13])
+
+
+def test_sizes_are_copied_and_pickled_as_numbers():
+    count = Tensor(np.ones((2, 3))).size
+    assert copy.deepcopy({"n": count}) == {"n": 6} and pickle.loads(pickle.dumps(count)) == 6
+    pooled = copy.deepcopy(nn.MaxPool2d(2)(leaf(*range(16)).reshape(1, 1, 4, 4)))
+    assert pooled.data.tolist() == [[[[5, 7], [13, 15]]]]
 
 
 def test_rooms_by_attribute():

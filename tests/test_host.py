@@ -339,3 +339,8 @@ def test_where_numba_does_not_work_numpy_does(numba_says, words, tmp_path):
     assert done.returncode == 0, done.stderr
     said = done.stdout.splitlines()
     assert len(said) == 1 and said[0].startswith(f"tinygan: {words}; plain NumPy does its work")
+
+
+def test_memory_asked_for_while_it_is_handed_out_is_plain():
+    with memory._lock:  # as where a signal's handler, or a finalizer, computes
+        assert memory.empty((1 << 18,), np.float32).shape == (1 << 18,)

@@ -67,7 +67,7 @@ def tokens(path):
 
 
 CORE = "device random recording autograd ops nn optim".split()
-SHELVES = "ops/einsum.py ops/groups.py ops/image.py ops/methods.py ops/rectifiers.py ops/signals.py".split()
+SHELVES = "ops/derived.py ops/einsum.py ops/groups.py ops/image.py ops/methods.py ops/rectifiers.py ops/signals.py".split()
 SHELVES += "nn/functions.py nn/supervised.py".split()
 SHELVES += "optim/clip.py optim/ema.py optim/more.py optim/schedules.py".split()  # what a reader takes down who came for it
 

@@ -403,3 +403,22 @@ def test_what_has_no_gradient_cannot_be_a_tensor():
 def test_shapes_and_limits_at_the_edges():
     assert nn.PReLU()(Tensor(np.array(-2.0, np.float32))).shape == ()
     assert ops.gelu(np.array([np.inf, 100.0])).tolist() == [np.inf, 100.0]
+
+
+def test_a_subclass_of_modulelist_keeps_what_else_it_has():
+    class Blocks(nn.ModuleList):
+        def __init__(self):
+            super().__init__([nn.Linear(2, 2)])
+            self.scale, self.drop = nn.Parameter(np.ones(2, np.float32)), nn.Dropout()
+
+    blocks = Blocks().eval()
+    assert {n for n, _ in blocks.named_parameters()} == {"scale", "0.weight", "0.bias"} and not blocks.drop.training
+
+
+def test_names_in_a_sequential_are_free_ones():
+    s = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 2))
+    del s.__dict__["1"]
+    assert [n for n, _ in s.append(nn.Tanh()).named_children()] == ["0", "2", "3"]
+    for name in "forward", "training", "a.b":
+        with pytest.raises(ValueError, match="cannot be a name"):
+            nn.Sequential({name: nn.Tanh()})

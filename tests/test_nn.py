@@ -140,6 +140,16 @@ def test_dropout_keeps_the_mean_and_draws_anew():
     assert m.eval()(x) is x and not nn.Dropout(1.0)(x).any()
 
 
+def test_a_parameter_is_not_replaced_by_what_is_none():
+    layer = nn.Linear(2, 1)
+    for value in np.zeros((1, 2), np.float32), Tensor([[0.0, 0.0]]):
+        with pytest.raises(TypeError, match="Linear.weight is a Parameter, and would be none"):
+            layer.weight = value
+    layer.weight = nn.Parameter(np.zeros((1, 2), np.float32))
+    layer.bias = None
+    assert [name for name, _ in layer.named_parameters()] == ["weight"]
+
+
 def test_a_parameter_is_not_changed_by_rebinding_its_name():
     layer = nn.Linear(2, 1)
     for p in layer.parameters():

@@ -293,6 +293,31 @@ def test_long_sums_of_float32_keep_their_digits():
         assert total.dtype == np.float32
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.int64, np.uint64, bool])
+def test_integers_and_booleans_count_as_floats_element_by_element(kind):
+    x, a, e = Tensor(np.array([2.0, 0.5], np.float32)), np.array([0, 1]).astype(kind), np.array([2, 3]).astype(kind)
+    for f in (
+        lambda x, a, e: x**a, lambda x, a, e: ops.power(e, x), lambda x, a, e: ops.minimum(x, a), lambda x, a, e: x - a,
+        lambda x, a, e: ops.maximum(a, x), lambda x, a, e: ops.xlogy(x, e),
+        lambda x, a, e: losses.binary_cross_entropy_with_logits(x, a),
+        lambda x, a, e: losses.binary_cross_entropy_with_logits(x, a, pos_weight=np.array([3, 3], np.float32)),
+    ):  # fmt: skip
+        floats = a.astype(np.float32), e.astype(np.float32)
+        (g,), (h,) = (grad(ops.sum(f(x, *c)), [x], create_graph=True) for c in ((a, e), floats))
+        assert g.dtype == np.float32
+        np.testing.assert_array_equal(g.data, h.data)
+        if g.op:
+            both = [grad(ops.sum(d), x, allow_unused=True) for d in (g, h)]
+            assert (both[0] is None) == (both[1] is None) and (both[0] is None or (both[0] == both[1]).all())
+
+
+def test_raw_integers_have_their_smallest_and_einsum_multiplies_them_as_floats():
+    u8 = lambda *a: np.array(a, np.uint8)
+    assert ops.min(u8(0, 200)) == 0 and ops.min(np.array([-128, 100], np.int8)) == -128
+    assert ops.minimum(u8(0, 9), u8(3, 3)).tolist() == [0, 3]
+    assert ops.einsum("i,i,i->", u8(200, 200), u8(200, 200), Tensor([1.0, 1.0])).item() == 80000
+
+
 def test_a_matrix_counts_as_an_array():
     x = Tensor(U[0].view(np.matrix))
     assert type(x.data) is np.ndarray and (x * x).data.tolist() == (U[0] * U[0]).tolist()

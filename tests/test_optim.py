@@ -271,7 +271,7 @@ REFUSED = [
     (lambda: optim.clip_grad_norm_([np.ones(2)], -1), ValueError, "limit must be at least 0"),
     (lambda: optim.clip_grad_value_([np.ones(2)], float("nan")), ValueError, "limit must be at least 0"),
     (lambda: optim.clip_grad_norm_([leaf() * 2], 1), TypeError, "needs leaves, or raw arrays"),
-    (lambda: optim.clip_grad_norm_([0.5], 1), TypeError, "needs leaves, or raw arrays to change, got 0.5"),
+    (lambda: optim.clip_grad_norm_([0.5], 1), TypeError, "needs leaves, or raw arrays of floats, got 0.5"),
 ]
 
 
@@ -382,3 +382,35 @@ def test_a_captured_step_counts_and_is_told_of_new_rates(kind, options):
     for found, state in others:
         for a, b in zip([*found, *state.values()], [*cpu, *expected.values()], strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14)
+
+
+def test_an_average_follows_its_module_through_copies_and_casts_and_counts_ties_once():
+    net = nn.Linear(2, 2)
+    net.tied = net.weight
+    average = copy.deepcopy(net)
+    kept = net, average, optim.EMA(average, net, 0.5)
+    for net, average, ema in kept, copy.deepcopy(kept), pickle.loads(pickle.dumps(kept)):
+        for cast in nn.Module.float, nn.Module.double:
+            cast(net), cast(average)
+            net.weight.data += 1
+            before, t = average.weight.data.copy(), int(ema.state_dict()["updates"][0]) + 1
+            ema.update()
+            weight = 1 - min(0.5, (1 + t) / (10 + t))
+            np.testing.assert_allclose(average.weight.data, before + weight * (net.weight.data - before), rtol=1e-6)
+            assert (average.weight.data != before).all()
+
+
+def test_what_cannot_be_scaled_or_loaded_changes_nothing():
+    with pytest.raises(TypeError, match="raw arrays of floats"):
+        optim.clip_grad_norm_(np.array([10, 20]), 1.0)
+    with pytest.raises(ValueError, match="norm_type must be above 0"):
+        optim.clip_grad_norm_([np.ones(3)], 1.0, 0)
+    assert optim.clip_grad_norm_([np.array([3.0, -4.0])], 1.0, "inf") == 4
+    with pytest.raises(ValueError, match="share must be"):
+        optim.schedules.warmup(share=1.0)
+    adam = optim.Adam([nn.Parameter(np.ones(3))], lr=0.1)
+    state = {k: v.copy() for k, v in adam.state_dict().items()} | {"exp_avg_sq.0": np.array(list("abc"))}
+    state["lr"] = np.array([0.7])
+    with pytest.raises(ValueError, match="exp_avg_sq.0"):
+        adam.load_state_dict(state)
+    assert adam.lr == 0.1

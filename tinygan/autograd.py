@@ -31,7 +31,7 @@ class Tensor:
     __array_ufunc__ = None  # array * tensor asks Tensor.__rmul__, instead of making an array of objects
     grad = name = None
 
-    def __init__(self, data, name=None):
+    def __init__(self, data, *, name=None):
         data = data.data if isinstance(data, Tensor) else data
         if isinstance(data, (list, tuple)) and any(isinstance(a, Tensor) for a in data):
             raise TypeError("Tensor: a list of Tensors would lose their graph: ops.stack or ops.concatenate joins them")
@@ -60,7 +60,7 @@ class Tensor:
 
     def detach(self):
         """A leaf with the same memory and no history."""
-        return Tensor(self.data, self.name)
+        return Tensor(self.data, name=self.name)
 
     def backward(self, gradient=None, retain_graph=True):
         """Add d(self)/d(leaf), raw arrays, into the `grad` of every leaf; `gradient` weighs a self that is no scalar.
@@ -83,8 +83,11 @@ class Tensor:
     def __setstate__(self, state):
         """Unpickled, or copied: born now, after its arguments, which are restored before it."""
         for name, value in ((state[0] or {}) | state[1]).items():
-            setattr(self, name, value)
-        self.birth = _births()
+            if name != "birth":
+                setattr(self, name, value)
+        for t in (*self.args, self):  # an argument whose attributes lead here, in a circle, is not restored yet
+            if isinstance(t, Tensor) and not hasattr(t, "birth"):
+                t.birth = _births()
 
     def __repr__(self):
         return f"Tensor({self.data}, {self.name or (self.op.__name__ if self.op else 'leaf')} {describe(self)})"
@@ -122,6 +125,7 @@ def primitive(f):
             raw.append(a)
         try:
             data = _of_mixed(op, f, raw, kwargs) if odd else f(*raw, **kwargs)
+            args = tuple(a if isinstance(a, Tensor) else r for a, r in zip(args, raw)) if odd else args
         except Exception as e:
             if len({describe(a)[-3:] for a in args if hasattr(a, "dtype")}) > 1:
                 raise TypeError(f"{op.__name__}: arguments on two devices, {', '.join(map(describe, args))}: move one") from e
@@ -141,7 +145,7 @@ def primitive(f):
     def defvjp(*rules):
         op.rules = rules
 
-    op.rules, op.defvjp = (), defvjp
+    op.rules, op.defvjp, op.elementwise = (), defvjp, False
     return op
 
 
@@ -160,9 +164,9 @@ def _of_mixed(op, f, raw, kwargs):
     if others:
         words = f"{op.__name__.strip('_')}: float32 and float64 do not mix ({', '.join(map(describe, arrays))})"
         raise TypeError(f"{words}: cast one, a Tensor by x.float(), a raw array by a.astype(np.float32), or net.double()")
-    data = f(*raw, **kwargs)
-    if data.dtype != dtype:
-        raw[:] = [a.astype(dtype) if getattr(getattr(a, "dtype", None), "kind", "") in ("i", "u") else a for a in raw]
+    data = None if op.elementwise else f(*raw, **kwargs)
+    if data is None or data.dtype != dtype:
+        raw[:] = [a.astype(dtype) if getattr(getattr(a, "dtype", None), "kind", "") in tuple("iub") else a for a in raw]
         data = f(*raw, **kwargs)
         _refuse_another(op, data, dtype, raw)
     return data
@@ -230,7 +234,8 @@ def grad(outputs, inputs, grad_outputs=None, *, create_graph=False, allow_unused
         mode.recording = before
     missing = [f"{x.name or f'inputs[{i}]'} {describe(x)}" for i, x in enumerate(inputs) if x not in gradients]
     if missing and not allow_unused:
-        raise ValueError(f"grad: the outputs do not depend on {'; '.join(missing)} (allow_unused=True gives None for these)")
+        words = f"grad: the outputs do not depend on {'; '.join(missing)}, or by an argument that has no rule"
+        raise ValueError(f"{words} (allow_unused=True gives None for these)")
     found = [gradients.get(x) for x in inputs]
     if not create_graph:
         found = _unshared(found, [t.data for t in inputs] + cotangents)

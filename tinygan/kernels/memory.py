@@ -75,12 +75,16 @@ def empty(shape, dtype):
         return np.empty(shape, dtype)
     step = 1 << nbytes.bit_length() - 4  # eight sizes from a power of two to the next
     size = -(-nbytes // step) * step
-    with _lock:
+    if not _lock.acquire(blocking=False):  # another thread, or a signal that came in the middle
+        return np.empty(shape, dtype)
+    try:
         buffers = _buffers.get(size, [])
         counts = _references(buffers)
         buffer = buffers[counts.index(_ALONE)] if _ALONE in counts else _another(size)
         buffer.used = time.monotonic()
         return np.ndarray(shape, dtype, buffer.memory)
+    finally:
+        _lock.release()
 
 
 def _another(size):

@@ -106,7 +106,11 @@ class Sequential(Module):
         if not isinstance(module, Module):
             got = type(module).__name__
             raise TypeError(f"Sequential: takes modules, as Sequential(first, second), got {got}")
-        setattr(self, str(len(self)) if name is None else name, module)
+        numbers = (str(i) for i in range(len(self), 2**31))
+        name = next(n for n in numbers if n not in vars(self)) if name is None else name
+        if "." in name or hasattr(self, name):
+            raise ValueError(f"Sequential: {name!r} cannot be a name: it has a dot, or is taken")
+        setattr(self, name, module)
         return self
 
     def __iter__(self):
@@ -128,11 +132,11 @@ class ModuleList(Module, list):
     """A list of modules that is one itself; a plain list, as an attribute, is found as well."""
 
     def _members(self):
-        return [(str(i), m) for i, m in enumerate(self)]
+        return [*super()._members(), *((str(i), m) for i, m in enumerate(self))]
 
 
 class ModuleDict(Module, dict):
     """A dict of modules that is one itself."""
 
     def _members(self):
-        return list(self.items())
+        return [*super()._members(), *self.items()]

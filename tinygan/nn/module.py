@@ -20,7 +20,8 @@ class Parameter(Tensor):
 
     def __deepcopy__(self, memo):
         # CuPy's own deepcopy forgets the order of the axes in memory
-        new = memo[id(self)] = type(self)(self.data.copy("K"))
+        memo[id(self.data)] = data = self.data.copy("K")
+        new = memo[id(self)] = type(self)(data)
         vars(new).update(copy.deepcopy(vars(self), memo))
         return new
 
@@ -44,6 +45,13 @@ class Module:
     """Base of all layers: subclasses set attributes in `__init__` and define `forward`."""
 
     training = True
+
+    def __setattr__(self, name, value):
+        old = vars(self).get(name)
+        if isinstance(old, Parameter) and value is not None and not isinstance(value, Parameter):
+            ways = f"nn.Parameter(a) replaces it, {name}.data[...] = a changes it"
+            raise TypeError(f"{type(self).__name__}.{name} is a Parameter, and would be none: {ways}")
+        super().__setattr__(name, value)
 
     def __call__(self, *args, **kwargs):
         return self.forward(*args, **kwargs)
@@ -113,8 +121,8 @@ class Module:
         f(self)
         return self
 
-    def zero_grad(self):
-        """Forget what `backward` has added up."""
+    def zero_grad(self, set_to_none=True):
+        """Forget what `backward` has added up: set every `grad` to None, as PyTorch does by default."""
         for p in self.parameters():
             p.grad = None
 

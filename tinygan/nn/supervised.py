@@ -48,6 +48,8 @@ def binary_cross_entropy_with_logits(input, target, weight=None, reduction="mean
     """
     same_shape("binary_cross_entropy_with_logits", input, target)
     loss = _bce(input, target)
+    if getattr(target, "dtype", np.dtype(float)).kind in "iub":
+        target = target.astype(input.dtype)
     if isinstance(pos_weight, Tensor):
         raise TypeError("binary_cross_entropy_with_logits: pos_weight must be a raw array or a number")
     if pos_weight is not None:

@@ -24,7 +24,6 @@ from .arith import (
     sqrt,
     subtract,
     where,
-    xlogy,
 )
 from .conv import conv2d, conv_transpose2d
 from .image import (
@@ -35,6 +34,7 @@ from .image import (
     pad2d,
     pixel_shuffle,
 )
+from .derived import xlogy
 from .einsum import einsum
 from .linear import linear, matmul
 from .methods import (

@@ -6,7 +6,7 @@ There is no rule here, since transposing, multiplying and summing have theirs.
 import math
 import string
 
-from ..autograd import describe
+from ..autograd import Tensor, describe
 from .linear import matmul
 from .reduce import sum
 from .shape import reshape, transpose
@@ -31,6 +31,9 @@ def einsum(subscripts, *arrays):
         fit &= all(sizes.setdefault(c, n) == n for c, n in zip(name, x.shape))
     if not fit or len(set(result) & set(sizes)) < len(result):
         raise ValueError(f"einsum: {subscripts!r} does not fit {', '.join(map(describe, arrays))}")
+    dtype = next((x.dtype for x in arrays if isinstance(x, Tensor)), None)
+    if dtype:  # integers beside a Tensor count in its dtype, from the first product on
+        arrays = [x.astype(dtype) if x.dtype.kind in "iub" else x for x in arrays]
     out, have = arrays[0], names[0]
     for i in range(1, len(arrays)):
         out, have = _contract(

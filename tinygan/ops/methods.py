@@ -9,7 +9,7 @@ import functools
 import math
 
 from ..autograd import Tensor
-from . import activations, arith, reduce, shape
+from . import activations, arith, derived, reduce, shape
 from .arith import abs, add, divide, multiply, negative, power, raw, subtract
 from .linear import matmul
 
@@ -24,6 +24,7 @@ SPELLED = {  # PyTorch's name: what to write here
     "contiguous": "x, since memory layouts are the kernels' business",
     "cpu": "x.numpy(), or Module.to('cpu')",
     "cuda": "Module.to('gpu'), and device.to(array, 'gpu') for raw arrays",
+    "device": "device.of(x.data)",
     "dim": "x.ndim",
     "expand": "ops.broadcast_to",
     "gather": "x[rows, columns]",
@@ -36,9 +37,11 @@ SPELLED = {  # PyTorch's name: what to write here
     "permute": "ops.transpose",
     "numel": "x.size",
     "repeat": "ops.concatenate, or ops.broadcast_to",
+    "requires_grad_": "give the optimizer, or grad, only the parameters that are to be trained",
     "split": "slices, x[:, :n]",
     "t": "x.T",
     "to": "x.float(), x.double(), Module.to(device) or device.to(array, device)",
+    "tolist": "x.data.tolist()",
     "type": "x.float(), x.double()",
 }
 NAMES = {"dim": "axis", "keepdim": "keepdims"}
@@ -86,6 +89,9 @@ class _Count(int):
         count = super().__new__(cls, math.prod(shape))
         count.shape = shape
         return count
+
+    def __reduce__(self):
+        return int, (int(self),)
 
     def __call__(self, dim=None):
         return self.shape if dim is None else self.shape[dim]
@@ -238,14 +244,14 @@ class Methods:
 
 # The functions that take an axis, as `ops` and Tensor show them to the world
 concatenate, stack = torch_names(shape.concatenate), torch_names(shape.stack)
-flip, squeeze, unsqueeze = map(torch_names, (shape.flip, shape.squeeze, shape.unsqueeze))
-cumsum, logsumexp, mean = map(torch_names, (reduce.cumsum, reduce.logsumexp, reduce.mean))
+flip, squeeze, unsqueeze = map(torch_names, (derived.flip, shape.squeeze, shape.unsqueeze))
+cumsum, logsumexp, mean = map(torch_names, (derived.cumsum, reduce.logsumexp, reduce.mean))
 prod, sum, vector_norm = map(torch_names, (reduce.prod, reduce.sum, reduce.vector_norm))
 log_softmax, softmax = map(torch_names, (activations.log_softmax, activations.softmax))
 _pair = "values and indices: axis= gives the values, x.data.argmax(axis) the indices"
 _unbiased = "division by count - 1: say axis=, and correction=1 for that"
 max, min = numpy_names(reduce.max, _pair), numpy_names(reduce.min, _pair)
-std, var = numpy_names(reduce.std, _unbiased), numpy_names(reduce.var, _unbiased)
+std, var = numpy_names(derived.std, _unbiased), numpy_names(reduce.var, _unbiased)
 
 _functions = [
     *(abs, arith.clip, arith.cos, arith.exp, arith.log, arith.sin, arith.sqrt, shape.flatten),

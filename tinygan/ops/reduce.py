@@ -7,12 +7,11 @@ import builtins
 import math
 
 import numpy as np
-from numpy.lib.array_utils import normalize_axis_index
 
 from .. import kernels
 from ..autograd import primitive
 from .arith import broadcast_to, exp, raw, total, where
-from .shape import flip, transpose
+from .shape import transpose
 
 
 def _kept(shape, axis):
@@ -22,7 +21,8 @@ def _kept(shape, axis):
     return tuple(1 if i in axes else n for i, n in enumerate(shape))
 
 
-def _count(shape, axis):
+def count(shape, axis):
+    """How many numbers of an array of that shape go into each result of a reduction over `axis`."""
     return math.prod(n for n, k in zip(shape, _kept(shape, axis)) if n != k)
 
 
@@ -41,19 +41,6 @@ def rows(x):
 
 
 @primitive
-def _cumsum(x, axis):
-    return x.cumsum(axis=axis)
-
-
-_cumsum.defvjp(lambda g, out, x, axis: flip(_cumsum(flip(g, axis), axis), axis))
-
-
-def cumsum(x, axis):
-    """The sums of the elements up to each, along `axis`."""
-    return _cumsum(x, normalize_axis_index(axis, x.ndim, "cumsum"))
-
-
-@primitive
 def sum_channels(x):
     """The sum over all axes but the second: (n, c, ...) -> (c,)."""
     return kernels.of(x).column_sums(rows(x))
@@ -64,19 +51,13 @@ sum_channels.defvjp(lambda g, out, x: broadcast_to(g.reshape((-1, *[1] * (x.ndim
 
 def mean(x, axis=None, keepdims=False):
     """The mean over `axis`."""
-    return sum(x, axis, keepdims) / _count(x.shape, axis)
+    return sum(x, axis, keepdims) / count(x.shape, axis)
 
 
 def var(x, axis=None, correction=0, keepdims=False):
     """The variance over `axis`, divided by the count less `correction`: 0 as in NumPy (PyTorch's default is 1)."""
     d = x - mean(x, axis, True)
-    return sum(d * d, axis, keepdims) / builtins.max(_count(x.shape, axis) - correction, 0)
-
-
-def std(x, axis=None, correction=0, keepdims=False):
-    """The square root of `var`; where all are equal, at a cone's tip, its gradient is 0."""
-    count = builtins.max(_count(x.shape, axis) - correction, 0)
-    return vector_norm(x - mean(x, axis, True), axis, keepdims) / math.sqrt(count)
+    return sum(d * d, axis, keepdims) / builtins.max(count(x.shape, axis) - correction, 0)
 
 
 @primitive
@@ -103,7 +84,7 @@ def _prod(g, out, x, axis=None, keepdims=False):
     shape = _kept(x.shape, axis)
     order = sorted(range(x.ndim), key=lambda i: shape[i] != x.shape[i])  # the axes multiplied over come last ...
     kept = [n for n, k in zip(x.shape, shape) if n == k]
-    rows = transpose(x, order).reshape((*kept, _count(x.shape, axis)))  # ... as one
+    rows = transpose(x, order).reshape((*kept, count(x.shape, axis)))  # ... as one
     n = rows.shape[-1]
     square = broadcast_to(rows.reshape((*kept, 1, n)), (*kept, n, n))
     itself = np.identity(n, bool, like=raw(x))  # CuPy has no eye(like=)
@@ -123,7 +104,7 @@ def max(x, axis=None, keepdims=False):
 
 def _max(g, out, x, axis=None, keepdims=False):
     shape, x = _kept(x.shape, axis), raw(x)
-    top = (x == raw(out).reshape(shape)) | (x != x)  # a NaN is the largest
+    top = (x == raw(out).reshape(shape)) | (x != x)  # a NaN is the largest, and the smallest
     share = top / np.maximum(top.sum(axis=axis, keepdims=True), 1)
     return broadcast_to(g.reshape(shape), x.shape) * share.astype(g.dtype)
 
@@ -131,15 +112,19 @@ def _max(g, out, x, axis=None, keepdims=False):
 max.defvjp(_max)
 
 
+@primitive
 def min(x, axis=None, keepdims=False):
     """The smallest element over `axis`."""
-    return -max(-x, axis, keepdims)
+    return x.min(axis=axis, keepdims=keepdims)
+
+
+min.defvjp(_max)
 
 
 @primitive
 def logsumexp(x, axis=None, keepdims=False):
     """log(sum(exp(x))) over `axis`, without overflow; of nothing, or nothing but -inf, it is -inf, with gradient 0."""
-    top = x.max(axis=axis, keepdims=True) if _count(x.shape, axis) else x.sum(axis=axis, keepdims=True)
+    top = x.max(axis=axis, keepdims=True) if count(x.shape, axis) else x.sum(axis=axis, keepdims=True)
     top = np.where(np.isfinite(top), top, top.dtype.type(0))
     with np.errstate(divide="ignore"):
         out = np.log(np.exp(x - top).sum(axis=axis, keepdims=True)) + top

@@ -126,11 +126,6 @@ def squeeze(x, axis=None):
     return reshape(x, tuple(n for i, n in enumerate(x.shape) if n != 1 or i not in axes))
 
 
-def flip(x, axis):
-    """x in reverse order along `axis`: a view."""
-    return getitem(x, (slice(None),) * normalize_axis_index(axis, x.ndim, "flip") + (slice(None, None, -1),))
-
-
 def flatten(x, start_dim=0, end_dim=-1):
     """Axes `start_dim` to `end_dim` made one, all of them by default."""
     start, end = (normalize_axis_index(a, x.ndim or 1, "flatten") for a in (start_dim, end_dim))

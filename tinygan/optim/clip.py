@@ -17,6 +17,9 @@ def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=Fals
     raw float64 scalar. error_if_nonfinite: where that is infinite or NaN raise RuntimeError, with
     nothing changed.
     """
+    norm_type = float(norm_type)
+    if not norm_type > 0:
+        raise ValueError(f"clip_grad_norm_: norm_type must be above 0, got {norm_type}")
     grads = _gradients("clip_grad_norm_", parameters, max_norm)
     sizes = [np.abs(g).astype(np.float64) for g in grads if g.size]  # no overflow of the squares
     if norm_type == np.inf:
@@ -48,7 +51,7 @@ def _gradients(name, parameters, limit):
         g = p
         if isinstance(p, Tensor) and p.op is None:
             p.grad = g = np.asarray(p.grad) if isinstance(p.grad, np.generic) else p.grad
-        if g is not None and not device.is_array(g):
-            raise TypeError(f"{name}: needs leaves, or raw arrays to change, got {describe(g)}")
+        if g is not None and not (device.is_array(g) and g.dtype.kind == "f"):
+            raise TypeError(f"{name}: needs leaves, or raw arrays of floats, got {describe(g)}")
         grads += [] if g is None else [g]
     return grads

@@ -16,20 +16,26 @@ class EMA:
     def __init__(self, average, module, decay=0.999):
         if not 0 <= decay <= 1:
             raise ValueError(f"EMA: decay must be from 0 to 1, got {decay}")
-        self.decay, state = decay, module.state_dict()
+        self.decay, self.average, self.module = decay, average, module
+        state = module.state_dict()
         average.load_state_dict(state)
         first = next(iter(state.values()), np.empty(0))
         self._updates = np.zeros_like(first, shape=(1,), dtype=np.int64)
-        pairs = zip(average.state_dict().values(), state.values())
-        self.pairs = [(to, of) for to, of in pairs if to.dtype.kind == "f"]
+
+    @property
+    def pairs(self):
+        """(array of the average, array of the module) for all floats, each memory once."""
+        ours, theirs = self.average.state_dict(), self.module.state_dict()
+        found = {id(a): (a, theirs[name]) for name, a in ours.items() if a.dtype.kind == "f"}
+        return list(found.values())
 
     def update(self):
         """average += (1 - decay) * (module - average)."""
         self._updates += 1
         t = self._updates[0]
         weight = 1 - np.minimum(self.decay, (1 + t) / (10 + t))
-        if self.pairs:
-            averages, values = zip(*self.pairs)
+        if pairs := self.pairs:
+            averages, values = zip(*pairs)
             kernels.of(averages[0]).lerp(averages, values, weight)
 
     def state_dict(self):

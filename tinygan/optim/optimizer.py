@@ -191,8 +191,8 @@ class Optimizer:
         vars(new).update(copy.deepcopy(vars(self), memo))
         return new
 
-    def zero_grad(self):
-        """Forget the gradients that `backward` accumulated."""
+    def zero_grad(self, set_to_none=True):
+        """Forget the gradients that `backward` accumulated: set them to None, as PyTorch does."""
         for p in self.params:
             p.grad = None
 
@@ -206,7 +206,8 @@ class Optimizer:
         """Copy in what `state_dict` gave; on a mismatch nothing is changed."""
         own, shape = self.state, lambda a: getattr(a, "shape", None)
         new = {k: v if device.is_array(v) else np.asarray(v) for k, v in state_dict.items()}
-        if wrong := [k for k in own | new if shape(own.get(k)) != shape(new.get(k))]:
+        wrong = [k for k in own | new if shape(own.get(k)) != shape(new.get(k))]
+        if wrong := wrong + [k for k, a in new.items() if a.dtype.kind not in "biuf"]:
             raise ValueError(
                 f"load_state_dict: {type(self).__name__} is unchanged, since these do not match: "
                 + ", ".join(wrong)

@@ -38,6 +38,9 @@ def warmup(schedule=constant, share=0.1, start=0.0):
     all of `schedule` in the rest.
     """
 
+    if not 0 <= share < 1:
+        raise ValueError(f"warmup: share must be from 0 to below 1, got {share}")
+
     def warmed(progress):
         if progress < share:
             return linear(progress / share, start, 1.0)

@@ -50,10 +50,9 @@ def check_grads(
       be scaled by 1e-30.
     layouts=False: do not ask how f and its gradients take arrays that are not in C order.
     nondeterminism: by how much (absolute) outputs and gradients may differ when asked for again.
-    skip: questions to leave out, of "repeats", "linearity", "same array twice", "partial" (one
-      input differentiated, the others not), "untracked" (none is), "symmetry" (of second
-      derivatives).
-    seed: of the random cotangents and points.
+    skip: questions to leave out: "memory" (a gradient shares it with an input or a cotangent),
+    "repeats", "linearity", "same array twice", "partial" (one input differentiated, the others
+    not), "untracked" (none is), "symmetry" (of second derivatives).
     """
     __tracebackhide__ = True
     skip = (skip,) if isinstance(skip, str) else tuple(skip)

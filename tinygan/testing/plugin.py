@@ -1,8 +1,9 @@
 """A pytest plugin, there once tinygan is installed: the fixture `gradcheck` and the marker that
 sets its options.
 
-@pytest.mark.gradcheck(order=1) def test_my_layer(gradcheck):
-    gradcheck(my_layer, np.random.randn(3, 4))
+    @pytest.mark.gradcheck(order=1)
+    def test_my_layer(gradcheck):
+        gradcheck(my_layer, np.random.randn(3, 4))
 """
 
 import functools

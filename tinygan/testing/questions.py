@@ -13,9 +13,7 @@ from .layouts import LayoutQuestions
 from .report import GradientError
 from .slopes import attempt, eps, largest, signed
 
-ROUNDING = (
-    10_000  # units of the last place between two ways to a gradient: 1 - tanh(4)**2 loses 1,000
-)
+ROUNDING = 10_000  # units of the last place between two ways to a gradient: 1 - tanh(4)**2 loses 1,000
 FACTORS = -1.0, 2.0**6, 2.0**-6
 FAR = 2.0**20, 2.0**-20  # far enough out for clips and thresholds
 
@@ -33,7 +31,7 @@ class Questions(LayoutQuestions):
     may have cancelled in it.
     """
 
-    NAMES = "repeats", "linearity", "same array twice", "partial", "untracked", "symmetry"
+    NAMES = "memory", "repeats", "linearity", "same array twice", "partial", "untracked", "symmetry"
 
     def __init__(self, fn, arrays, options, rng, inputs, outputs, depth=1, sizes=()):
         self.fn, self.arrays, self.options, self.rng = fn, arrays, options, rng
@@ -86,7 +84,7 @@ class Questions(LayoutQuestions):
         if question in self.options.skip:
             return
         ways = {None: "", "layouts": " (layouts=False leaves this out)"}
-        ways["repeats"] = " (nondeterminism=1e-9, say, allows for it)"
+        ways["repeats"] = " (nondeterminism=1e-9, say, allows for it; dropout: net.eval())"
         message += ways.get(question, f" (skip={[question]} leaves this out)")
         if self.depth > 1:
             message = f"order {self.depth}, gradients of the gradients: {message}"
@@ -119,9 +117,10 @@ class Questions(LayoutQuestions):
             if g is None or g.shape != a.shape or g.dtype != a.dtype:
                 what = g if g is None else f"{g.shape} {g.dtype}"
                 self.fail(f"{name} is {a.shape} {a.dtype}, but its gradient is {what}")
+        for g, name in zip(found, self.inputs):
             if not getattr(fn, "aliases", False) and any(np.shares_memory(g, o) for o in others):
                 shared = "shares memory with an input, a cotangent or another gradient: give a copy"
-                self.fail(f"the gradient of {name} {shared}")
+                self.fail(f"the gradient of {name} {shared}", question="memory")
             others.append(g)
         self.found = _times(found)
         # the size of gradients that cancel to nothing but rounding: what cancelled, over input
@@ -178,9 +177,8 @@ class Questions(LayoutQuestions):
     def equal(self, a, b, scale=0.0):
         """Whether two arrays are equal but for rounding and what repetition may change."""
         known = np.isfinite(b)
-        tiny = float(
-            np.finfo(a.dtype if a.dtype.kind == "f" else np.float32).tiny
-        )  # below, there are fewer digits
+        # below, there are fewer digits
+        tiny = float(np.finfo(a.dtype if a.dtype.kind == "f" else np.float32).tiny)
         allowed = rounding(a.dtype) * (largest(b) + scale) + tiny + self.options.nondeterminism
         return a.shape == b.shape and np.all(np.abs(a - b)[known] <= allowed)
 
@@ -200,9 +198,12 @@ class Questions(LayoutQuestions):
             )  # rounding may be relative to the cotangent (matrix_exp)
             message = f"{words} {factor:g} times it gives something else"
             self.close(found, expected, message, "linearity", [size * s for s in self.scales])
-        more = self.cotangents(self.outs)
         message = f"{words} that of a sum is not the sum of the gradients"
-        self.close(pull(_sum(self.cs, more)), _sum(self.found, pull(more)), message, "linearity")
+        random = self.cotangents(self.outs)
+        ones = [np.ones_like(c) for c in self.cs]  # what f.sum() sends back
+        for more in random, ones, [np.asarray(np.abs(c)) for c in random]:
+            found, expected = pull(_sum(self.cs, more)), _sum(self.found, pull(more))
+            self.close(found, expected, message, "linearity")
         if len(self.outs) > 1:
             alone = [
                 pull([c if i == j else None for i, c in enumerate(self.cs)])
@@ -211,10 +212,10 @@ class Questions(LayoutQuestions):
             message = "the gradients of one output at a time do not add up to that of all"
             self.close(_sum(*alone), self.found, message, "linearity")
 
-    def results(self, arrays):
+    def results(self, arrays, cs=None):
         """The outputs, and the gradients."""
         outs, pull = self.fn.vjp(*arrays)
-        return outs, pull(getattr(self, "cs", None) or self.cotangents(outs))
+        return outs, pull(cs or getattr(self, "cs", None) or self.cotangents(outs))
 
     def same_array_twice(self):
         """f(x, x), for the first two inputs that are alike: each has its own gradient, and x the
