@@ -211,10 +211,11 @@ def grain(F, here, eps, sizes):
         [F(sign * START * np.sqrt(k / 17)) for k in range(1, 17) for sign in (1, -1)]
     )  # on no grid of their own
     apart, rounding = np.abs(wide - here), 100 * eps * np.maximum(np.abs(wide).max(0), sizes)
-    known = np.isfinite(apart).all(0)
-    spacing = np.array(
-        [_divisor(apart[:, j], rounding[j]) if known[j] else 0.0 for j in range(here.size)]
-    )
+    spacing, known = np.zeros(here.size), np.flatnonzero(np.isfinite(apart).all(0))
+    for some in known[:: 1 + known.size // 1000], known:  # of many: all only where a few have one
+        spacing[some] = [_divisor(apart[:, j], rounding[j]) for j in some]
+        if not spacing.any():
+            break
     return spacing, np.all(near == here, 0)
 
 
