@@ -62,7 +62,10 @@ class Module:
     def _members(self):
         """(name, thing) of the modules, parameters and buffers that this module itself holds."""
         for name, value in vars(self).items():
-            yield from [(name, value)] if devices.is_array(value) else _found(name, value)
+            if devices.is_array(value):
+                yield name, value
+            elif isinstance(value, (Module, Parameter, list, tuple, dict)):
+                yield from _found(name, value)
 
     def named_children(self):
         """(name, module) of the modules directly below."""

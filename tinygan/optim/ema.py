@@ -21,13 +21,18 @@ class EMA:
         average.load_state_dict(state)
         first = next(iter(state.values()), np.empty(0))
         self._updates = np.zeros_like(first, shape=(1,), dtype=np.int64)
+        self._pairs = None
 
     @property
     def pairs(self):
         """(array of the average, array of the module) for all floats, each memory once."""
-        ours, theirs = self.average.state_dict(), self.module.state_dict()
-        found = {id(a): (a, theirs[name]) for name, a in ours.items() if a.dtype.kind == "f"}
-        return list(found.values())
+        if self._pairs is None or any(p.data is not a for p, a in self._seen):
+            ours, theirs = self.average.state_dict(), self.module.state_dict()
+            found = {id(a): (a, theirs[name]) for name, a in ours.items() if a.dtype.kind == "f"}
+            self._pairs = list(found.values())
+            parameters = [*self.average.parameters(), *self.module.parameters()]
+            self._seen = [(p, p.data) for p in parameters]  # a cast or a move gives them others
+        return self._pairs
 
     def update(self):
         """average += (1 - decay) * (module - average)."""
