@@ -150,6 +150,11 @@ def test_a_parameter_is_not_replaced_by_what_is_none():
     assert [name for name, _ in layer.named_parameters()] == ["weight"]
 
 
+def test_a_copied_parameter_and_its_array_stay_one_memory():
+    p, a = copy.deepcopy((layer := nn.Linear(2, 1), layer.weight.data))
+    assert p.weight.data is a
+
+
 def test_a_parameter_is_not_changed_by_rebinding_its_name():
     layer = nn.Linear(2, 1)
     for p in layer.parameters():
