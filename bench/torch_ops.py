@@ -660,7 +660,7 @@ def module(info, given, training):
             home = net
             for step in way:
                 home = getattr(home, step)
-            setattr(home, last, weight)
+            vars(home)[last] = weight
         return net(*inputs, **kwargs)
 
     return outcome(info.name, face, answer(op, sample), sample)
