@@ -78,9 +78,8 @@ def elementwise(f, *args):
 
 def _blocks(start, stop, f, args, out, errors):
     step = max(1, BLOCK * len(out) // max(out.size, 1))
-    repeated = [
-        np.ndim(a) > 0 and a.strides[0] == 0 for a in args
-    ]  # a block of it, written out, serves for all
+    # a block of it, written out, serves for all
+    repeated = [np.ndim(a) > 0 and a.strides[0] == 0 for a in args]
     args = [np.ascontiguousarray(a[:step]) if same else a for a, same in zip(args, repeated)]
     with np.errstate(**errors):  # as in the thread that asked
         for i in range(start, stop, step):

@@ -38,9 +38,8 @@ def tanh(x):
 def sigmoid(x):
     """1 / (1 + exp(-x)), exact and without overflow on both sides."""
     e = np.exp(-np.abs(x))
-    return np.maximum(e, x >= 0) / (
-        1 + e
-    )  # 1 or e above: several times faster than a choice by `where`
+    # 1 or e above: several times faster than a choice by `where`
+    return np.maximum(e, x >= 0) / (1 + e)
 
 
 @elementwise(lambda g, out, x: g * sigmoid(x))

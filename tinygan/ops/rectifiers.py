@@ -50,6 +50,5 @@ def gelu(x, approximate="none"):
         return x * _normal_cdf(x)
     if approximate != "tanh":
         raise ValueError(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
-    return x * sigmoid(
-        math.sqrt(8 / math.pi) * x * (1 + 0.044715 * (x * x))
-    )  # (1 + tanh(u)) / 2 = sigmoid(2 u)
+    # (1 + tanh(u)) / 2 = sigmoid(2 u)
+    return x * sigmoid(math.sqrt(8 / math.pi) * x * (1 + 0.044715 * (x * x)))

@@ -47,7 +47,9 @@ def adapt(f, inputs, kwargs=None, constant=(), vjp=None, jvp=None, engine=None, 
             outs = flat(*(fn.lift(a, True) for a in arrays))
         except TypeError as e:
             if "Tensor" in str(e):
-                e.add_note("check_grads: if f is of NumPy arrays, give its gradient, vjp=lambda g, x: ...")
+                e.add_note(
+                    "check_grads: if f is of NumPy arrays, give its gradient, vjp=lambda g, x: ..."
+                )
             raise
         flat.constant |= {
             name for name, counts in zip(flat.outputs, fn.unmarked(outs)) if not counts

@@ -17,9 +17,8 @@ def owner(x):
 
 @functools.cache
 def _owner(kind):
-    modules = [
-        c.__module__.partition(".")[0] for c in kind.__mro__
-    ]  # a Parameter of torch's may be subclassed
+    # a Parameter of torch's may be subclassed
+    modules = [c.__module__.partition(".")[0] for c in kind.__mro__]
     return next((OWNERS[m] for m in modules if m in OWNERS), None)
 
 
@@ -36,9 +35,8 @@ def _from_torch(x):
     x = x if x.layout == torch.strided else x.to_dense()
     if x.dtype == torch.bfloat16:
         return x.detach().cpu().view(torch.int16).numpy().view(_bfloat16())
-    return x.numpy(
-        force=True
-    )  # of a derivative that PyTorch knows to be 0, and that has no memory, too
+    # of a derivative that PyTorch knows to be 0, and that has no memory, too
+    return x.numpy(force=True)
 
 
 def _bfloat16():

@@ -33,9 +33,8 @@ class Jacobian(Slopes):
         n, m = sum(a.size for a in arrays), self.ends[-1]
         self.full = n * m <= FULL and n + m <= LONG
         self.cs = np.diag(signed(rng, m)) if self.full else signed(rng, (2, m))
-        rounded = [
-            self.flat(self.split(c)) for c in self.cs
-        ]  # as they will be in the type of the outputs
+        # as they will be in the type of the outputs
+        rounded = [self.flat(self.split(c)) for c in self.cs]
         self.cs = np.array(rounded).reshape(self.cs.shape)
         found = [self.pull(self.split(c)) for c in self.cs]
         rows = lambda k, a: np.reshape(
@@ -49,9 +48,8 @@ class Jacobian(Slopes):
             self.rows = self.all_rows[k]
             self.largest = np.abs(self.rows).max(1, initial=0)
             self.affine = self.at_zero(k)
-            exact = (
-                self.affine and self.depth == 1
-            )  # gradients are linear in cotangents, but not without own rounding
+            # gradients are linear in cotangents, but not without own rounding
+            exact = self.affine and self.depth == 1
             usual = usual_rtol(a.dtype)
             self.tolerance = self.rtol or (min(4096 * self.eps, usual / 4) if exact else usual)
             self.compare(k, list(self.directions(a)))
@@ -101,9 +99,8 @@ class Jacobian(Slopes):
             np.abs(slope.value - other.value)
             > 100 * (slope.error + other.error) + 256 * self.eps * self.sizes
         ):
-            slope = other.doubted(
-                general(numeric.START, self.grain)
-            )  # it was affine only where it was tried
+            # it was affine only where it was tried
+            slope = other.doubted(general(numeric.START, self.grain))
         if wrong := self.verdict(k, at, step, slope):
             spacing, steady = numeric.grain(
                 lambda t: F(t)[0], self.here, self.slope_eps, self.sizes
@@ -126,14 +123,12 @@ class Jacobian(Slopes):
         """None, or what is wrong and of which kind."""
         if self.full:
             factors = np.diag(self.cs)
-            size = (
-                self.largest if at.size == 1 else self.largest.max(initial=0)
-            )  # in a row; anywhere, for a sum that may cancel
+            # in a row; anywhere, for a sum that may cancel
+            size = self.largest if at.size == 1 else self.largest.max(initial=0)
             scale = size * np.abs(step).sum() / np.abs(factors)
             analytic, s, value = self.rows[:, at] @ step / factors, slope, self.sizes
-            never = (
-                (slope.value == 0) & (slope.error == 0) & (value == 0)
-            )  # an output of zeros: rounding of the others
+            # an output of zeros: rounding of the others
+            never = (slope.value == 0) & (slope.error == 0) & (value == 0)
             scale = np.where(never, self.largest.max(initial=0) * np.abs(step).sum(), scale)
         else:
             analytic, s, scale = self.contract(k, at, step, slope)
@@ -143,9 +138,8 @@ class Jacobian(Slopes):
         noise = self.options.nondeterminism * np.abs(step).sum()
         allowed = allowed + (noise / np.abs(factors) if self.full else noise)
         bad = s.exists & ~((analytic >= s.low - allowed) & (analytic <= s.high + allowed))
-        unsure = (
-            s.exists & s.rough & ~(s.error <= 1e7 * self.eps * scale)
-        )  # and not just rounding where all cancels
+        # and not just rounding where all cancels
+        unsure = s.exists & s.rough & ~(s.error <= 1e7 * self.eps * scale)
         if not (bad | unsure).any():
             return None
         excess = np.nan_to_num(np.abs(analytic - s.value), nan=np.inf, posinf=np.inf) / np.maximum(

@@ -44,12 +44,13 @@ LAYOUTS = {  # of arrays that are the same in it as in C order, nothing is asked
     "overlapping": _overlapping,
     "read-only": _read_only,
 }
+# other numbers, some of them several times
 REPEATED = (
     "zero-stride",
     "alike in the first axis",
     "expanded",
     "overlapping",
-)  # other numbers, some of them several times
+)
 
 
 class LayoutQuestions:

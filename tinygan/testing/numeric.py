@@ -143,9 +143,8 @@ class _Ladder:
         self.central, self.value, self.error = _extrapolate(
             (right - left) / (2 * h), self.central, 2, noise, self.value, self.error
         )
-        self.floor = np.where(
-            self.error < before, noise, self.floor
-        )  # of the error, at the step that the value comes from
+        # of the error, at the step that the value comes from
+        self.floor = np.where(self.error < before, noise, self.floor)
         self.second, self.gap, self.gap_error = _extrapolate(
             (up + down) / h, self.second, 1, 2 * noise, self.gap, self.gap_error
         )
@@ -172,9 +171,8 @@ class _Ladder:
             final.max(0) / h > 100 * first,
             np.abs(final - previous).sum(0) <= 0.5 * final.sum(0),
         )
-        jump = (
-            ~sure & steeper & alike
-        )  # and not noise, as different from step to step as it is large
+        # and not noise, as different from step to step as it is large
+        jump = ~sure & steeper & alike
         bent = np.abs(gap) > 4 * self.gap_error + 1e-7 * np.abs(value)
         kink = bent & (np.abs(self.second[0]) > np.abs(gap) / 2)  # at the smallest step as well
         scale = np.max(
@@ -207,9 +205,8 @@ def grain(F, here, eps, sizes):
     looked up or rounded, and 1 + erf(x) of a large negative x: differences over small steps are
     0, or alike, and mean nothing. `sizes`: of the numbers that F's values are made of."""
     near = np.array([F(t) for t in (START * 2.0**-24, -START * 2.0**-24)])
-    wide = np.array(
-        [F(sign * START * np.sqrt(k / 17)) for k in range(1, 17) for sign in (1, -1)]
-    )  # on no grid of their own
+    # on no grid of their own
+    wide = np.array([F(sign * START * np.sqrt(k / 17)) for k in range(1, 17) for sign in (1, -1)])
     apart, rounding = np.abs(wide - here), 100 * eps * np.maximum(np.abs(wide).max(0), sizes)
     spacing, known = np.zeros(here.size), np.flatnonzero(np.isfinite(apart).all(0))
     for some in known[:: 1 + known.size // 1000], known:  # of many: all only where a few have one

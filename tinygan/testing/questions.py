@@ -13,7 +13,7 @@ from .layouts import LayoutQuestions
 from .report import GradientError
 from .slopes import attempt, eps, largest, signed
 
-ROUNDING = 10_000  # units of the last place between two ways to a gradient: 1 - tanh(4)**2 loses 1,000
+ROUNDING = 10_000  # units of the last place between two gradients: 1 - tanh(4)**2 loses 1,000
 FACTORS = -1.0, 2.0**6, 2.0**-6
 FAR = 2.0**20, 2.0**-20  # far enough out for clips and thresholds
 
@@ -168,8 +168,7 @@ class Questions(LayoutQuestions):
             self.fail(message, question=question)
 
     def close(self, found, expected, message, question=None, scales=None):
-        """Fail unless gradients are equal but for rounding; `scales` instead of theirs if these are
-        not gradients."""
+        """Fail unless gradients are equal but for rounding; `scales`: those of other things."""
         for k, (a, b, scale) in enumerate(zip(found, expected, scales or self.scales, strict=True)):
             if not self.equal(a, b, scale):
                 return self.fail(f"{message} (number {k})", question=question)
@@ -193,9 +192,8 @@ class Questions(LayoutQuestions):
             )
         for factor in FACTORS if min(c.dtype.itemsize for c in self.cs) == 2 else FACTORS + FAR:
             found, expected = pull(_times(self.cs, factor)), _times(self.found, factor)
-            size = abs(factor) * (
-                1e6 if factor in FAR else 1
-            )  # rounding may be relative to the cotangent (matrix_exp)
+            # rounding may be relative to the cotangent (matrix_exp)
+            size = abs(factor) * (1e6 if factor in FAR else 1)
             message = f"{words} {factor:g} times it gives something else"
             self.close(found, expected, message, "linearity", [size * s for s in self.scales])
         message = f"{words} that of a sum is not the sum of the gradients"

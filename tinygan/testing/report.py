@@ -231,9 +231,8 @@ def _source(f):
         tree = ast.parse("".join(inspect.findsource(f)[0]))
     except (OSError, TypeError, SyntaxError):
         return None
-    places = [
-        (p[0], p[2]) for p in f.__code__.co_positions() if p[3]
-    ]  # the first and the last have none
+    # the first and the last have none
+    places = [(p[0], p[2]) for p in f.__code__.co_positions() if p[3]]
     around = [
         n
         for n in ast.walk(tree)

@@ -52,9 +52,8 @@ class Slopes:
         self.ends = np.cumsum([y.size for y in self.outs])
         floor = np.concatenate([np.full(y.size, scale) for y, scale in zip(self.outs, scales)])
         self.sizes = np.maximum(np.abs(self.flat(self.outs)), floor)
-        self.point = [
-            a.astype(np.float64) for a in arrays
-        ]  # float32's slopes in float64, if f allows it
+        # float32's slopes in float64, if f allows it
+        self.point = [a.astype(np.float64) for a in arrays]
         values = attempt(lambda: fn.value(*self.point))
         if values is None:
             self.point, values = arrays, self.outs
