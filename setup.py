@@ -1,4 +1,6 @@
-"""tinygan's metadata: `pip install .` for the CPU, `pip install ".[gpu]"` for an NVIDIA GPU with CUDA 13."""
+"""tinygan's metadata: `pip install .` for the CPU, `pip install ".[gpu]"` for an NVIDIA GPU with
+CUDA 13.
+"""
 
 from pathlib import Path
 
@@ -12,7 +14,8 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.11",
-    package_dir={"": "."},  # an editable install is a path then: leftovers of a plain one (compiled kernels) hide nothing
+    # an editable install is a path then: leftovers of a plain one (compiled kernels) hide nothing
+    package_dir={"": "."},
     packages=find_packages(include=["tinygan", "tinygan.*"]),
     package_data={"tinygan.data": ["digits/*"], "tinygan.metrics": ["judge.npz"]},
     zip_safe=False,

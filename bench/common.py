@@ -1,6 +1,7 @@
 """What the benchmarks share: taking turns, asking a fresh process, naming the machine.
 
-On import it loads the standard library alone: Linux counts the memory of a process that starts another in the other's peak.
+On import it loads the standard library alone: Linux counts the memory of a process that starts
+another in the other's peak.
 """
 
 import contextlib
@@ -57,13 +58,25 @@ def machine(*packages):
     """The processor, and the versions of what is measured, in a line."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    name = next((line.split(": ", 1)[1] for line in lines if line.startswith("model name")), platform.processor())
+    name = next(
+        (line.split(": ", 1)[1] for line in lines if line.startswith("model name")),
+        platform.processor(),
+    )
     versions = [f"{p} {importlib.metadata.version(p)}" for p in packages]
-    return ", ".join([name, f"{CORES} cores" if CORES > 1 else "1 core", f"python {platform.python_version()}", *versions])
+    return ", ".join(
+        [
+            name,
+            f"{CORES} cores" if CORES > 1 else "1 core",
+            f"python {platform.python_version()}",
+            *versions,
+        ]
+    )
 
 
 def maker(who):
-    """What makes "tinygan", or the peer of that name, of a model, in a process that runs nothing else."""
+    """What makes "tinygan", or the peer of that name, of a model, in a process that runs nothing
+    else.
+    """
     if who == "tinygan":
         return Ours
     sys.modules["numba"] = None  # tinygan draws the first weights, and its compiler must not count
@@ -82,7 +95,9 @@ def timed(f, n):
 
 
 def turns(runs, rounds, seconds=1.0):
-    """{name: n -> milliseconds per call, of n} -> {name: [those, one a round]}, A B A B, so that a slow moment hits both."""
+    """{name: n -> milliseconds per call, of n} -> {name: [those, one a round]}, A B A B, so that a
+    slow moment hits both.
+    """
     counts, times = {}, {name: [] for name in runs}
     for name, run in runs.items():
         run(2)
@@ -107,7 +122,12 @@ def speed(times, name, base):
 def launch(script, env, options):
     """What subprocess is to start: the script's child(**options); `env` adds to its environment."""
     command = [sys.executable, script, "--child", json.dumps(options)]
-    return {"args": command, "env": os.environ | (env or {}), "stdout": subprocess.PIPE, "text": True}
+    return {
+        "args": command,
+        "env": os.environ | (env or {}),
+        "stdout": subprocess.PIPE,
+        "text": True,
+    }
 
 
 def ask(script, env=None, **options):
@@ -118,7 +138,9 @@ def ask(script, env=None, **options):
 
 @contextlib.contextmanager
 def running(name, script, env=None, **options):
-    """The script's child(**options), which is to `obey`, in a process of its own, as a function for `turns`."""
+    """The script's child(**options), which is to `obey`, in a process of its own, as a function for
+    `turns`.
+    """
     process = subprocess.Popen(**launch(script, env, options), stdin=subprocess.PIPE)
 
     def run(n):
@@ -126,7 +148,9 @@ def running(name, script, env=None, **options):
             print(n, file=process.stdin, flush=True)
         line = process.stdout.readline()
         if not line:
-            raise SystemExit(f"{name}: its process ended before it answered, with code {process.wait()}")
+            raise SystemExit(
+                f"{name}: its process ended before it answered, with code {process.wait()}"
+            )
         return float(line)
 
     try:
@@ -152,13 +176,17 @@ def answer(main, child):
 
 def peak():
     """The most memory that this process has had at a time, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << (20 if sys.platform == "darwin" else 10))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+        1 << (20 if sys.platform == "darwin" else 10)
+    )
 
 
 def alone(who, task, batch_size, steps, seconds=0, **options):
-    """A child that makes at least so many steps (20 or more), for at least so long, with "tinygan" or "torch".
+    """A child that makes at least so many steps (20 or more), for at least so long, with "tinygan"
+    or "torch".
 
-    Peak memory in MB before the first step, after twenty and at the end; the median of milliseconds a step.
+    Peak memory in MB before the first step, after twenty and at the end; the median of milliseconds
+    a step.
     """
     batch, times = images(batch_size, options.get("side", 28)), []
     peer, before = maker(who)(model(task, **options)), peak()
@@ -168,4 +196,9 @@ def alone(who, task, batch_size, steps, seconds=0, **options):
         times.append(time.perf_counter() - start)
         if len(times) == 20:
             early = peak()
-    return {"before": before, "early": early, "peak": peak(), "ms": 1e3 * statistics.median(times[3:])}
+    return {
+        "before": before,
+        "early": early,
+        "peak": peak(),
+        "ms": 1e3 * statistics.median(times[3:]),
+    }

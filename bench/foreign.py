@@ -1,10 +1,13 @@
-"""What tinygan.testing.check_grads makes of other people's functions: PyTorch's operation database and jax.numpy.
+"""What tinygan.testing.check_grads makes of other people's functions: PyTorch's operation database
+and jax.numpy.
 
-    python bench/foreign.py [--engine torch] [--only cumprod] [--order 1] [--seconds 10] [--samples 4]
+    python bench/foreign.py [--engine torch] [--only cumprod] [--order 1] [--seconds 10] [--samples
+    4]
         [--out FILE]
 
-These gradients have been tested for years, so that an alarm is likely to be the checker's own fault. Each function is tried
-on its first small samples, in a worker process that is replaced if it dies or hangs, and gets a line:
+These gradients have been tested for years, so that an alarm is likely to be the checker's own
+fault. Each function is tried on its first small samples, in a worker process that is replaced if it
+dies or hangs, and gets a line:
 
     passed
     agreed     an alarm that the framework's own checker raises too (torch: gradcheck in slow mode, with the wrapper and the
@@ -15,7 +18,8 @@ on its first small samples, in a worker process that is replaced if it dies or h
     late       no answer in --seconds of processor time for a sample
     skipped    no sample to be had, or none with a float to differentiate
 
---order 2 asks for second derivatives as well where there are any. Written to --out as it comes; then the counts.
+--order 2 asks for second derivatives as well where there are any. Written to --out as it comes;
+then the counts.
 """
 
 import argparse
@@ -36,7 +40,10 @@ from common import machine
 OVERLAP = "the rule clears a part of a copy that keeps the cotangent's strides, where numbers share a place"
 KNOWN = {  # (engine, function): why its gradient is rightly refused
     ("torch", "nn.functional.hardsigmoid"): "the rule has 1/6 in float32, for float64 too",
-    ("torch", "as_strided (partial_views)"): "its input is a view, and it reads the storage around it",
+    (
+        "torch",
+        "as_strided (partial_views)",
+    ): "its input is a view, and it reads the storage around it",
     ("torch", "diagonal_scatter"): OVERLAP,
     ("torch", "slice_scatter"): OVERLAP,
 }
@@ -56,7 +63,9 @@ class Late(BaseException):
 
 
 def torch_cases():
-    """{name: (whether there are second derivatives, () -> samples)}, a sample being (f, inputs, its own checker(order))."""
+    """{name: (whether there are second derivatives, () -> samples)}, a sample being (f, inputs, its
+    own checker(order)).
+    """
     import torch
     from torch.testing._internal.common_methods_invocations import op_db
 
@@ -78,7 +87,9 @@ def torch_samples(op):
     torch.manual_seed(0)
     for sample in itertools.islice(op.sample_inputs("cpu", torch.float64, requires_grad=True), 20):
         leaves, form = tree.tree_flatten((sample.input, sample.args, sample.kwargs))
-        places = [i for i, x in enumerate(leaves) if isinstance(x, torch.Tensor) and x.requires_grad]
+        places = [
+            i for i, x in enumerate(leaves) if isinstance(x, torch.Tensor) and x.requires_grad
+        ]
 
         def f(*inputs, sample=sample, leaves=leaves, form=form, places=places):
             given = dict(zip(places, inputs))
@@ -102,7 +113,8 @@ def torch_samples(op):
 
 
 def jax_cases():
-    os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0"  # most of the time is compilation
+    # most of the time is compilation
+    os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0"
     import jax
     import jax.test_util
 
@@ -120,7 +132,9 @@ def jax_cases():
 
 
 def jax_functions():
-    """{name: (f, inputs)}: functions by the kind of input that makes sense for them, and others one by one."""
+    """{name: (f, inputs)}: functions by the kind of input that makes sense for them, and others one
+    by one.
+    """
     import jax
     import jax.numpy as jnp
     import jax.scipy as jsp
@@ -149,33 +163,62 @@ def jax_functions():
         signed(2, 3), signed(2, 3), unit(2, 3), unit(2, 3), signed(3, 3), signed(3, 3), signed(4), signed(4)
     )  # fmt: skip
     spd = a @ a.T + np.eye(3)
-    add(jnp, "abs arccos arcsin arcsinh arctan arctanh cbrt ceil conj copy cos cosh deg2rad exp exp2 expm1 fix floor i0 imag "
-             "real angle nan_to_num negative positive rad2deg rint round sign sin sinc sinh square tan tanh trunc ravel "
-             "transpose matrix_transpose flip rot90 squeeze atleast_3d sort sum prod mean std var max min nansum nanprod "
-             "nanmean nanstd nanvar nanmax nanmin median nanmedian ptp cumsum cumprod nancumsum nancumprod average diff "
-             "ediff1d gradient tril triu unwrap cov corrcoef diagonal trace modf frexp zeros_like asarray", x)
+    add(
+        jnp,
+        "abs arccos arcsin arcsinh arctan arctanh cbrt ceil conj copy cos cosh deg2rad exp exp2 expm1 fix floor i0 imag "
+        "real angle nan_to_num negative positive rad2deg rint round sign sin sinc sinh square tan tanh trunc ravel "
+        "transpose matrix_transpose flip rot90 squeeze atleast_3d sort sum prod mean std var max min nansum nanprod "
+        "nanmean nanstd nanvar nanmax nanmin median nanmedian ptp cumsum cumprod nancumsum nancumprod average diff "
+        "ediff1d gradient tril triu unwrap cov corrcoef diagonal trace modf frexp zeros_like asarray",
+        x,
+    )
     add(jnp, "log log10 log1p log2 sqrt reciprocal", p)
     add(jnp, "arccosh", 1 + p)
-    add(jnp, "add subtract multiply divide arctan2 copysign fmax fmin maximum minimum fmod remainder hypot logaddexp "
-             "logaddexp2 heaviside divmod floor_divide inner dot kron outer cross matmul vdot vecdot", a, b)
+    add(
+        jnp,
+        "add subtract multiply divide arctan2 copysign fmax fmin maximum minimum fmod remainder hypot logaddexp "
+        "logaddexp2 heaviside divmod floor_divide inner dot kron outer cross matmul vdot vecdot",
+        a,
+        b,
+    )
     add(jnp, "power float_power", p, y)
     add(jnp, "convolve correlate polyadd polymul polyval", v, w)
-    add(jnp, "diag diagflat vander polyder polyint trapezoid cumulative_sum cumulative_prod fft.fft fft.ifft fft.rfft "
-             "fft.hfft fft.fftshift", v)
-    add(jnp.linalg, "cholesky det inv eigh eigvalsh slogdet svd svdvals qr pinv norm cond vector_norm eigvals", spd)
+    add(
+        jnp,
+        "diag diagflat vander polyder polyint trapezoid cumulative_sum cumulative_prod fft.fft fft.ifft fft.rfft "
+        "fft.hfft fft.fftshift",
+        v,
+    )
+    add(
+        jnp.linalg,
+        "cholesky det inv eigh eigvalsh slogdet svd svdvals qr pinv norm cond vector_norm eigvals",
+        spd,
+    )
     add(jnp.linalg, "solve tensordot", a, b)
     add(jsp.linalg, "expm cholesky lu block_diag toeplitz", spd)
     add(jsp.linalg, "solve solve_triangular", spd, b)
-    add(nn, "relu relu6 sigmoid softplus sparse_plus sparse_sigmoid soft_sign silu log_sigmoid leaky_relu hard_sigmoid "
-            "hard_silu hard_tanh elu celu selu gelu squareplus mish softmax log_softmax logsumexp standardize", x)
+    add(
+        nn,
+        "relu relu6 sigmoid softplus sparse_plus sparse_sigmoid soft_sign silu log_sigmoid leaky_relu hard_sigmoid "
+        "hard_silu hard_tanh elu celu selu gelu squareplus mish softmax log_softmax logsumexp standardize",
+        x,
+    )
     add(nn, "glu", signed(2, 4))
     add(nn, "dot_product_attention", signed(1, 3, 2, 2), signed(1, 3, 2, 2), signed(1, 3, 2, 2))
-    add(jsp.special, "digamma entr erf erfc erfinv exp1 expi expit factorial fresnel gamma gammaln i0 i0e i1 i1e log_ndtr "
-                     "logit logsumexp ndtr ndtri softmax spence sici", p)
+    add(
+        jsp.special,
+        "digamma entr erf erfc erfinv exp1 expi expit factorial fresnel gamma gammaln i0 i0e i1 i1e log_ndtr "
+        "logit logsumexp ndtr ndtri softmax spence sici",
+        p,
+    )
     add(jsp.special, "beta betaln gammainc gammaincc kl_div rel_entr poch xlog1py xlogy", p, 1 + q)
     add(jsp.special, "zeta", 2 + p, 1 + q)
     add(jsp.special, "hyp1f1", 1 + p, 2 + q, unit(2, 3))
-    add(lax, "bessel_i0e bessel_i1e cumlogsumexp cummax cummin cumprod cumsum digamma erf_inv lgamma logistic rsqrt sort", p)
+    add(
+        lax,
+        "bessel_i0e bessel_i1e cumlogsumexp cummax cummin cumprod cumsum digamma erf_inv lgamma logistic rsqrt sort",
+        p,
+    )
     add(lax, "igamma igammac rem batch_matmul", unit(3, 3), unit(3, 3))
 
     images, filters = signed(1, 2, 5, 5), signed(3, 2, 3, 3)
@@ -262,7 +305,9 @@ def jax_functions():
 
 
 def alarmed(call, seconds):
-    """What the call gives in so many seconds of processor time; one that never hears the alarm ends the process."""
+    """What the call gives in so many seconds of processor time; one that never hears the alarm ends
+    the process.
+    """
 
     def late(*_):
         raise Late
@@ -301,7 +346,11 @@ def verdict(key, sample, order, seconds):
     except Late:
         pass  # it has not said that anything is wrong
     except Exception as e:
-        return ("agreed", f"{words} | {line(e)}") if alarm else ("skipped", f"its own checker: {line(e)}")
+        return (
+            ("agreed", f"{words} | {line(e)}")
+            if alarm
+            else ("skipped", f"its own checker: {line(e)}")
+        )
     if words.startswith("f gives no floats") and "complex" not in words:
         return "skipped", words
     if key in KNOWN:
@@ -331,13 +380,18 @@ def child(engine, names, order, seconds, most):
         print(json.dumps(list(cases)))
     for name in names or ():
         twice, samples = cases[name]
-        print(json.dumps([name, *attempt(engine, name, twice, samples, order, seconds, most)]), flush=True)
+        print(
+            json.dumps([name, *attempt(engine, name, twice, samples, order, seconds, most)]),
+            flush=True,
+        )
 
 
 def answers(**options):
     """The lines of a worker, until it ends."""
     command = [sys.executable, __file__, "--child", json.dumps(options)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as worker:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as worker:
         try:
             for text in worker.stdout:
                 with contextlib.suppress(json.JSONDecodeError):  # what a function may print
@@ -360,7 +414,9 @@ def outcomes(engine, names, **options):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--engine", choices=("torch", "jax"), help="both unless given")
     parser.add_argument("--only", help="functions whose name has this regular expression in it")
     parser.add_argument("--order", type=int, default=1)
@@ -388,7 +444,11 @@ def main():
         for name, outcome, words in outcomes(engine, names, **options):
             counts[outcome] += 1
             tell(f"{name:42} {outcome:10} {words}".rstrip())
-        tell(f"{engine}: {sum(counts.values())} functions: " + ", ".join(f"{counts[o]} {o}" for o in OUTCOMES) + "\n")
+        tell(
+            f"{engine}: {sum(counts.values())} functions: "
+            + ", ".join(f"{counts[o]} {o}" for o in OUTCOMES)
+            + "\n"
+        )
 
 
 if __name__ == "__main__":

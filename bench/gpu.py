@@ -1,14 +1,18 @@
-"""Milliseconds per training step on a GPU: ours eager and captured, PyTorch eager, with CUDA graphs and compiled; rooflines.
+"""Milliseconds per training step on a GPU: ours eager and captured, PyTorch eager, with CUDA graphs
+and compiled; rooflines.
 
-    python bench/gpu.py [--models gan-dcgan ...] [--widths 1 4] [--batch-sizes 128 1024] [--precisions float32 tf32]
+    python bench/gpu.py [--models gan-dcgan ...] [--widths 1 4] [--batch-sizes 128 1024]
+    [--precisions float32 tf32]
                         [--columns eager captured torch graphs compile] [--rounds 5] [--out FILE] [--limit SECONDS]
 
-The same networks, first weights and losses, alternating in one process; medians over rounds. Width multiplies hidden units
-and channels. The roofline is a bound that no launch overhead enters: the operations of a step's matrix products at the
-rate of one large product, plus the bytes of its arrays, each read and written once by each operation that makes it or
-differentiates it, and of Adam and the moving average, at the rate of one large copy; both rates measured here.
-Needs a GPU and CuPy, and for its three columns a PyTorch that sees the GPU. A row is written, to FILE too, when it is
-measured; after the limit none is begun. Exit status 1: something failed, and the row says what, or was left out.
+The same networks, first weights and losses, alternating in one process; medians over rounds. Width
+multiplies hidden units and channels. The roofline is a bound that no launch overhead enters: the
+operations of a step's matrix products at the rate of one large product, plus the bytes of its
+arrays, each read and written once by each operation that makes it or differentiates it, and of Adam
+and the moving average, at the rate of one large copy; both rates measured here. Needs a GPU and
+CuPy, and for its three columns a PyTorch that sees the GPU. A row is written, to FILE too, when it
+is measured; after the limit none is begun. Exit status 1: something failed, and the row says what,
+or was left out.
 """
 
 import argparse
@@ -33,7 +37,11 @@ PRECISIONS = ("float32", "tf32")
 
 def widened(net, k):
     """A Sequential like this one whose inner sizes are k times as large."""
-    last, inner, layers = [i for i, m in enumerate(net) if hasattr(m, "weight") and m.weight.ndim > 1][-1], 1, []
+    last, inner, layers = (
+        [i for i, m in enumerate(net) if hasattr(m, "weight") and m.weight.ndim > 1][-1],
+        1,
+        [],
+    )
     for i, m in enumerate(net):
         name, out = type(m).__name__, 1 if i == last else k
         if name == "Linear":
@@ -41,7 +49,9 @@ def widened(net, k):
         elif name.startswith("Conv"):
             a, b = m.weight.shape[:2] if name == "ConvTranspose2d" else m.weight.shape[1::-1]
             options = {key: v for key, v in m.options.items() if key != "groups"}
-            m = getattr(nn, name)(a * inner, b * out, m.weight.shape[2:], bias=m.bias is not None, **options)
+            m = getattr(nn, name)(
+                a * inner, b * out, m.weight.shape[2:], bias=m.bias is not None, **options
+            )
         elif name.startswith("BatchNorm"):
             m = getattr(nn, name)(len(m.weight) * k)
         elif name == "Unflatten" and i < last:
@@ -55,19 +65,33 @@ def ours(name, k, where):
     random.manual_seed(0)
     plain = MODELS[name]()
     if name.startswith("gan"):
-        return models.GAN(widened(plain.generator, k), widened(plain.discriminator, k), plain.latent, 2e-4, device=where)
-    return models.VAE(widened(plain.encoder, k), widened(plain.decoder, k), plain.latent, 1e-3, device=where)
+        return models.GAN(
+            widened(plain.generator, k),
+            widened(plain.discriminator, k),
+            plain.latent,
+            2e-4,
+            device=where,
+        )
+    return models.VAE(
+        widened(plain.encoder, k), widened(plain.decoder, k), plain.latent, 1e-3, device=where
+    )
 
 
 class Theirs:
-    """The model's step, as a PyTorch user writes it; `compiled` compiles the networks, `capturable` is for `graphed`."""
+    """The model's step, as a PyTorch user writes it; `compiled` compiles the networks, `capturable`
+    is for `graphed`.
+    """
 
     def __init__(self, model, where, compiled=False, capturable=False):
         import torch
         from peers import twin
 
         self.torch, self.latent, self.is_gan = torch, model.latent, isinstance(model, models.GAN)
-        parts = [model.generator, model.discriminator] if self.is_gan else [model.encoder, model.decoder]
+        parts = (
+            [model.generator, model.discriminator]
+            if self.is_gan
+            else [model.encoder, model.decoder]
+        )
         self.nets = [twin(part.to("cpu")).to(where) for part in parts]
         [part.to(model.device) for part in parts]
         averaged = [p for net in self.nets[: 1 if self.is_gan else 2] for p in net.parameters()]
@@ -103,7 +127,9 @@ class Theirs:
         return loss
 
     def graphed(self, x):
-        """A function that replays one step as a CUDA graph (the recipe of PyTorch's notes on CUDA graphs)."""
+        """A function that replays one step as a CUDA graph (the recipe of PyTorch's notes on CUDA
+        graphs).
+        """
         torch = self.torch
         side, graph, kept = torch.cuda.Stream(), torch.cuda.CUDAGraph(), x.clone()
         side.wait_stream(torch.cuda.current_stream())
@@ -129,9 +155,11 @@ def work(model, batch):
         for t in autograd._ancestors([loss], 0) - seen:
             arrays = [a for a in map(ops.raw, (t, *t.args)) if device.is_array(a)]
             if t.op and not any(np.may_share_memory(t.data, a) for a in arrays[1:]):
-                total[1] += 3 * sum(a.nbytes for a in arrays)  # forward; backward reads them and writes as many gradients
+                # forward; backward reads them and writes as many gradients
+                total[1] += 3 * sum(a.nbytes for a in arrays)
             seen.add(t)
-        total[1] += 7 * sum(p.data.nbytes for p in parameters)  # Adam reads p, g, m, v and writes p, m, v
+        # Adam reads p, g, m, v and writes p, m, v
+        total[1] += 7 * sum(p.data.nbytes for p in parameters)
         return autograd.grad(loss, parameters)
 
     gpu._multiply, module.grad = counting_multiply, counting_grad
@@ -164,7 +192,8 @@ def their_step(name, k, real, graphed=False, **options):
 
     if not torch.cuda.is_available():
         raise RuntimeError("this PyTorch sees no GPU")
-    torch._dynamo.reset()  # all compiled networks share its limit of 8: from the fourth on they would run eagerly
+    # all compiled networks share its limit of 8: from the fourth on they would run eagerly
+    torch._dynamo.reset()
     theirs, x = Theirs(ours(name, k, "cpu"), "cuda", **options), torch.from_numpy(real).cuda()
     return functools.partial(theirs.graphed(x) if graphed else theirs.step, x)
 
@@ -179,16 +208,21 @@ COLUMNS = {
 
 
 def measured(row, columns, rounds, wait):
-    """({column: seconds}, what failed) of a row: a model's name, its width and a batch of real images."""
+    """({column: seconds}, what failed) of a row: a model's name, its width and a batch of real
+    images.
+    """
     calls, counts, failed = {}, {}, []
     for column in columns:
         try:
             f = COLUMNS[column](*row)
-            [f() for _ in range(5)]  # compiles; a step that cannot be captured warns, which is an error here
+            # compiles; a step that cannot be captured warns, which is an error here
+            [f() for _ in range(5)]
             counts[column] = max(3, round(0.3 / timed(f, wait, 3)))
             calls[column] = f
         except Exception as e:
-            failed.append(f"{column}: {type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''}")
+            failed.append(
+                f"{column}: {type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''}"
+            )
     times = [{c: timed(f, wait, counts[c]) for c, f in calls.items()} for _ in range(rounds)]
     return {c: statistics.median(t[c] for t in times) for c in calls}, failed
 
@@ -213,7 +247,9 @@ def main():
             tf32 = precision == "tf32"
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
         rate, bandwidth = rates(cupy, gpu, wait, args.square)
-        say(f"\n{precision}: a product {rate / 1e12:.2f} TFLOP/s, a copy {bandwidth / 1e12:.2f} TB/s")
+        say(
+            f"\n{precision}: a product {rate / 1e12:.2f} TFLOP/s, a copy {bandwidth / 1e12:.2f} TB/s"
+        )
         names = (*args.columns, "products", "bytes", "roofline")
         say(f"{'model':12} {'width':>5} {'batch':>5}" + "".join(f"{n:>10}" for n in names))
         rows = ((m, k, n) for m in args.models for k in args.widths for n in args.batch_sizes)

@@ -1,18 +1,22 @@
-"""Which wrong gradients a gradient checker lets through: tinygan.testing beside the checkers that happen to be installed.
+"""Which wrong gradients a gradient checker lets through: tinygan.testing beside the checkers that
+happen to be installed.
 
     python bench/gradcheck.py [--seconds 30] [--rounds 3]
 
-Each line of the first table is a bug of tests/seeded_bugs.py, handed to each checker at its default tolerances as a custom
-gradient of its own framework. Any error is a kill, a refusal by the framework included; but a checker that refuses the right
-version of the same function too has seen nothing: a false alarm. --seconds limits one check: beyond, it is "slow". What a
-framework puts right itself counts as missed: torch casts and sums gradients, and under autograd and jax, where nobody writes
-into an array, a gradient may well share its memory. Those of tests/seeded_torch_bugs.py are functions of torch tensors: "-" for
-who cannot be asked. There torch gets every tensor that a call has, in lists, keywords or parameters, and all outputs, one by
-one, and check_forward_ad where the forward mode counts.
+Each line of the first table is a bug of tests/seeded_bugs.py, handed to each checker at its default
+tolerances as a custom gradient of its own framework. Any error is a kill, a refusal by the
+framework included; but a checker that refuses the right version of the same function too has seen
+nothing: a false alarm. --seconds limits one check: beyond, it is "slow". What a framework puts
+right itself counts as missed: torch casts and sums gradients, and under autograd and jax, where
+nobody writes into an array, a gradient may well share its memory. Those of
+tests/seeded_torch_bugs.py are functions of torch tensors: "-" for who cannot be asked. There torch
+gets every tensor that a call has, in lists, keywords or parameters, and all outputs, one by one,
+and check_forward_ad where the forward mode counts.
 
-The second table is the median time of one check of a right gradient, first and second order, alternating in one process; for
-torch that is gradcheck and gradgradcheck, on one thread. torch slow compares every entry of the Jacobian, tinygan too, up
-to 100,000 entries; the others compare one projection. "refused" is a false alarm.
+The second table is the median time of one check of a right gradient, first and second order,
+alternating in one process; for torch that is gradcheck and gradgradcheck, on one thread. torch slow
+compares every entry of the Jacobian, tinygan too, up to 100,000 entries; the others compare one
+projection. "refused" is a false alarm.
 """
 
 import argparse
@@ -36,18 +40,28 @@ def each(x):
 
 
 def with_tinygan():
-    """A check of (f, vjp, *inputs); the functions to time, by name; a check of (function, *inputs) to second order; and, of
-    who takes functions of torch tensors, a check of (f, inputs, options)."""
+    """A check of (f, vjp, *inputs); the functions to time, by name; a check of (function, *inputs)
+    to second order; and, of who takes functions of torch tensors, a check of (f, inputs, options).
+    """
     from tinygan import ops
     from tinygan.testing import check_grads, check_module
 
-    functions = {"tanh": ops.tanh, "matmul": ops.matmul, "softmax": ops.softmax,
-                 "conv2d": lambda x, w: ops.conv2d(x, w, stride=2, padding=1)}
+    functions = {
+        "tanh": ops.tanh,
+        "matmul": ops.matmul,
+        "softmax": ops.softmax,
+        "conv2d": lambda x, w: ops.conv2d(x, w, stride=2, padding=1),
+    }
 
     def of_torch(f, inputs, options):
         (check_module if hasattr(f, "parameters") else check_grads)(f, *inputs, order=1, **options)
 
-    return (lambda f, vjp, *inputs: check_grads(f, *inputs, vjp=vjp)), functions, check_grads, of_torch
+    return (
+        (lambda f, vjp, *inputs: check_grads(f, *inputs, vjp=vjp)),
+        functions,
+        check_grads,
+        of_torch,
+    )
 
 
 def with_torch(fast):
@@ -67,13 +81,20 @@ def with_torch(fast):
             def forward(ctx, *xs):
                 ctx.save_for_backward(*xs)
                 out = f(*(x.detach().numpy() for x in xs))
-                return tuple(map(torch.tensor, out)) if isinstance(out, tuple) else torch.tensor(out)
+                return (
+                    tuple(map(torch.tensor, out)) if isinstance(out, tuple) else torch.tensor(out)
+                )
 
             @staticmethod
             def backward(ctx, *g):
                 g = tuple(a.numpy() for a in g)
-                found = vjp(g if len(g) > 1 else g[0], *(x.detach().numpy() for x in ctx.saved_tensors))
-                return tuple(a if a is None else torch.from_numpy(np.asarray(a, order="C")) for a in each(found))
+                found = vjp(
+                    g if len(g) > 1 else g[0], *(x.detach().numpy() for x in ctx.saved_tensors)
+                )
+                return tuple(
+                    a if a is None else torch.from_numpy(np.asarray(a, order="C"))
+                    for a in each(found)
+                )
 
         gradcheck(Function.apply, tensors(inputs), fast_mode=fast)
 
@@ -95,8 +116,12 @@ def with_torch(fast):
         tracked = [leaves[i].detach().requires_grad_() for i in at]
         gradcheck(flat, tracked, fast_mode=fast, check_forward_ad=options.get("jvp", False))
 
-    functions = {"tanh": torch.tanh, "matmul": torch.matmul, "softmax": lambda x: torch.softmax(x, -1),
-                 "conv2d": lambda x, w: torch.nn.functional.conv2d(x, w, stride=2, padding=1)}
+    functions = {
+        "tanh": torch.tanh,
+        "matmul": torch.matmul,
+        "softmax": lambda x: torch.softmax(x, -1),
+        "conv2d": lambda x, w: torch.nn.functional.conv2d(x, w, stride=2, padding=1),
+    }
     return check, functions, check_twice, of_torch
 
 
@@ -134,10 +159,13 @@ def with_jax():
     from jax.test_util import check_grads
 
     jax.config.update("jax_enable_x64", True)
-    logging.getLogger("jax").setLevel(logging.CRITICAL)  # the errors of callbacks, which are what we look for
+    # the errors of callbacks, which are what we look for
+    logging.getLogger("jax").setLevel(logging.CRITICAL)
 
     def like(arrays):
-        return jax.tree.map(lambda a: jax.ShapeDtypeStruct(np.shape(a), np.asarray(a).dtype), arrays)
+        return jax.tree.map(
+            lambda a: jax.ShapeDtypeStruct(np.shape(a), np.asarray(a).dtype), arrays
+        )
 
     def call(f, shapes, *arguments):
         return jax.pure_callback(lambda *a: f(*jax.tree.map(np.asarray, a)), shapes, *arguments)
@@ -145,19 +173,31 @@ def with_jax():
     def check(f, vjp, *inputs):
         shapes = like(f(*inputs))
         op = jax.custom_vjp(lambda *xs: call(f, shapes, *xs))
-        op.defvjp(lambda *xs: (op(*xs), xs),
-                  lambda xs, g: call(lambda g, *xs: each(vjp(g, *xs)), like(tuple(inputs)), g, *xs))
+        op.defvjp(
+            lambda *xs: (op(*xs), xs),
+            lambda xs, g: call(lambda g, *xs: each(vjp(g, *xs)), like(tuple(inputs)), g, *xs),
+        )
         check_grads(op, inputs, order=1, modes=["rev"])
 
     def conv2d(x, w):
         return jax.lax.conv_general_dilated(x, w, (2, 2), [(1, 1), (1, 1)])
 
-    functions = {"tanh": jax.numpy.tanh, "matmul": jax.numpy.matmul, "softmax": jax.nn.softmax, "conv2d": conv2d}
+    functions = {
+        "tanh": jax.numpy.tanh,
+        "matmul": jax.numpy.matmul,
+        "softmax": jax.nn.softmax,
+        "conv2d": conv2d,
+    }
     return check, functions, lambda f, *inputs: check_grads(f, inputs, order=2, modes=["rev"])
 
 
-CHECKERS = {"tinygan": with_tinygan, "torch slow": lambda: with_torch(False), "torch fast": lambda: with_torch(True),
-            "autograd": with_autograd, "jax": with_jax}
+CHECKERS = {
+    "tinygan": with_tinygan,
+    "torch slow": lambda: with_torch(False),
+    "torch fast": lambda: with_torch(True),
+    "autograd": with_autograd,
+    "jax": with_jax,
+}
 FUNCTIONS = {  # what is timed: a name in `functions` and the shapes of its inputs
     "tanh of 30": ("tanh", (30,)),
     "matmul, 10 x 10": ("matmul", (10, 10), (10, 10)),
@@ -173,6 +213,7 @@ class Late(BaseException):
 
 def attempt(check, seconds):
     """Run check(): ("passed", "refused" or "slow", the seconds it took)."""
+
     def late(*_):
         raise Late
 
@@ -191,7 +232,9 @@ def attempt(check, seconds):
 
 
 def judge(check, bug, clean, seconds):
-    """What a checker makes of a bug: "killed", "MISSED", "alarm" (the right version is refused as well) or "slow"."""
+    """What a checker makes of a bug: "killed", "MISSED", "alarm" (the right version is refused as
+    well) or "slow".
+    """
     outcomes = [attempt(lambda: check(made()), seconds)[0] for made in (clean, bug)]
     clean, bug = outcomes
     if "refused" == clean:
@@ -201,22 +244,53 @@ def judge(check, bug, clean, seconds):
 
 def kills(checkers, seconds):
     """The first table: (a module of bugs, who is asked and how) for each group of rows."""
-    groups = [(seeded_bugs, {who: lambda made, check=c[0]: check(made[0], made[1], *made[2]) for who, c in checkers.items()})]
+    groups = [
+        (
+            seeded_bugs,
+            {
+                who: lambda made, check=c[0]: check(made[0], made[1], *made[2])
+                for who, c in checkers.items()
+            },
+        )
+    ]
     with contextlib.suppress(ImportError):
         import seeded_torch_bugs
 
-        groups.append((seeded_torch_bugs, {who: lambda made, check=c[3]: check(*made) for who, c in checkers.items() if c[3:]}))
+        groups.append(
+            (
+                seeded_torch_bugs,
+                {
+                    who: lambda made, check=c[3]: check(*made)
+                    for who, c in checkers.items()
+                    if c[3:]
+                },
+            )
+        )
     print(f"{'a wrong gradient':47}" + "".join(f"{who:>12}" for who in checkers))
     columns = {who: [] for who in checkers}
     for seeded, checks in groups:
         for name, bug in seeded.BUGS.items():
             for who, column in columns.items():
-                column.append(judge(checks[who], bug, seeded.CLEAN[name], seconds) if who in checks else "-")
-            print(f"{name:47}" + "".join(f"{column[-1]:>12}" for column in columns.values()), flush=True)
+                column.append(
+                    judge(checks[who], bug, seeded.CLEAN[name], seconds) if who in checks else "-"
+                )
+            print(
+                f"{name:47}" + "".join(f"{column[-1]:>12}" for column in columns.values()),
+                flush=True,
+            )
     asked = sum(len(seeded.BUGS) for seeded, _ in groups)
-    words = {"killed": "killed", "MISSED": "missed", "alarm": "false alarms", "slow": "too slow", "-": "not to be asked"}
+    words = {
+        "killed": "killed",
+        "MISSED": "missed",
+        "alarm": "false alarms",
+        "slow": "too slow",
+        "-": "not to be asked",
+    }
     for outcome, word in words.items():
-        print(f"{f'{word}, of {asked}':47}" + "".join(f"{column.count(outcome):12}" for column in columns.values()))
+        print(
+            f"{f'{word}, of {asked}':47}"
+            + "".join(f"{column.count(outcome):12}" for column in columns.values())
+        )
 
 
 def times(checkers, seconds, rounds):
@@ -224,20 +298,29 @@ def times(checkers, seconds, rounds):
     for title, (name, *shapes) in FUNCTIONS.items():
         rng = np.random.default_rng(0)
         inputs = [rng.normal(size=shape) for shape in shapes]
-        runs = {who: lambda f=f, check=check: check(f[name], *inputs) for who, (_, f, check, *_) in checkers.items() if name in f}
+        runs = {
+            who: lambda f=f, check=check: check(f[name], *inputs)
+            for who, (_, f, check, *_) in checkers.items()
+            if name in f
+        }
         found = {who: [] for who in runs}
         for _ in range(rounds + 1):  # the first is not counted: caches are filled, kernels compiled
             for who, run in runs.items():
                 if "slow" not in found[who]:
                     outcome, took = attempt(run, seconds)
                     found[who].append(took if outcome == "passed" else outcome)
-        cells = {who: next((t for t in took if isinstance(t, str)), None) or f"{statistics.median(took[1:]):.3g}"
-                 for who, took in found.items()}
+        cells = {
+            who: next((t for t in took if isinstance(t, str)), None)
+            or f"{statistics.median(took[1:]):.3g}"
+            for who, took in found.items()
+        }
         print(f"{title:47}" + "".join(f"{cells.get(who, '-'):>12}" for who in checkers), flush=True)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()

@@ -1,9 +1,11 @@
-"""Milliseconds of each layer of the models next to PyTorch eager, forward and forward + backward, and of Adam's update.
+"""Milliseconds of each layer of the models next to PyTorch eager, forward and forward + backward,
+and of Adam's update.
 
     python bench/layers.py [--tasks dcgan5x5 conv-vae ...] [--rounds 7] [--match Conv]
 
-A layer gets the input that its network gives it for a batch; backward is to the input and the parameters. Ratios are medians
-over rounds of PyTorch's time over tinygan's: above 1, tinygan is faster.
+A layer gets the input that its network gives it for a batch; backward is to the input and the
+parameters. Ratios are medians over rounds of PyTorch's time over tinygan's: above 1, tinygan is
+faster.
 """
 
 import argparse
@@ -37,7 +39,9 @@ def title(layer, x):
     shape = "x".join(map(str, x.shape[1:]))
     weight = getattr(layer, "weight", None)
     if not isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
-        return f"{type(layer).__name__} {shape}" + (f" -> {len(weight)}" if isinstance(layer, nn.Linear) else "")
+        return f"{type(layer).__name__} {shape}" + (
+            f" -> {len(weight)}" if isinstance(layer, nn.Linear) else ""
+        )
     out = weight.shape[0 if isinstance(layer, nn.Conv2d) else 1]
     return f"{type(layer).__name__} {shape} -> {out}, {weight.shape[2]}x{weight.shape[3]} stride {layer.options['stride']}"
 
@@ -47,7 +51,11 @@ def of_layer(layer, x):
     theirs, parameters = twin(nn.Sequential(layer))[0], layer.parameters()
     g = np.empty_like(ops.raw(layer(x)))  # lies in memory as what comes out
     g[...] = np.random.default_rng(0).standard_normal(g.shape)
-    t, g_t, wanted = torch.tensor(x).contiguous(), torch.tensor(g).contiguous(), list(theirs.parameters())
+    t, g_t, wanted = (
+        torch.tensor(x).contiguous(),
+        torch.tensor(g).contiguous(),
+        list(theirs.parameters()),
+    )
     ours_x, theirs_x = Tensor(x), t.clone().requires_grad_()
 
     def forward():
@@ -74,7 +82,10 @@ def of_adam(net):
     grads = [rng.standard_normal(p.shape).astype(np.float32) for p in net.parameters()]
     for p, g in zip(theirs.parameters(), grads):
         p.grad = torch.tensor(g)
-    return {"tinygan": lambda: ours.step(grads), "torch": torch.optim.Adam(theirs.parameters()).step}
+    return {
+        "tinygan": lambda: ours.step(grads),
+        "torch": torch.optim.Adam(theirs.parameters()).step,
+    }
 
 
 def cells(times):
@@ -83,15 +94,21 @@ def cells(times):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=[task for task in TASKS if task != "wgan-gp"])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--tasks", nargs="+", choices=TASKS, default=[task for task in TASKS if task != "wgan-gp"]
+    )
     parser.add_argument("--match", default="", metavar="TEXT", help="only lines that contain it")
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.2, help="of each side in a round")
     args = parser.parse_args()
     print(machine("numpy", "torch") + f"; float32, batch {args.batch_size}, {args.rounds} rounds")
-    print(f"{'':52}{'forward: tinygan':>18}{'torch':>10}{'speed':>9}{'  with backward: tinygan':>26}{'torch':>10}{'speed':>9}")
+    print(
+        f"{'':52}{'forward: tinygan':>18}{'torch':>10}{'speed':>9}{'  with backward: tinygan':>26}{'torch':>10}{'speed':>9}"
+    )
     seen = set()
     for task in args.tasks:
         for net, x in networks(model(task), args.batch_size):
@@ -104,7 +121,9 @@ def main():
                 seen.add(words)
                 runs = of_layer(thing, x) if x is not None else [of_adam(net)]
                 row = [cells(race(run, args.rounds, args.seconds)) for run in runs]
-                print(f"{words:60}{row[0]}" + "".join(f"{cell:>45}" for cell in row[1:]), flush=True)
+                print(
+                    f"{words:60}{row[0]}" + "".join(f"{cell:>45}" for cell in row[1:]), flush=True
+                )
 
 
 if __name__ == "__main__":

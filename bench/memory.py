@@ -1,11 +1,14 @@
-"""Peak resident memory of the process that makes a training step, in MB, next to PyTorch's, and its growth over many steps.
+"""Peak resident memory of the process that makes a training step, in MB, next to PyTorch's, and its
+growth over many steps.
 
-    python bench/memory.py [--tasks mlp-gan dcgan5x5 ...] [--scenes lengths sides batches] [--steps 100] [--batch-size 128]
+    python bench/memory.py [--tasks mlp-gan dcgan5x5 ...] [--scenes lengths sides batches] [--steps
+    100] [--batch-size 128]
 
-A process each: the peak before the first step (imports and weights), after twenty, and growth from there to the last (--steps
-10000 takes its time). Kernels are compiled beforehand, as they are once on a machine. Then scenes in which no size comes twice:
-vectors of 3,000 lengths, a convolution and its transpose over images of fifty sizes, steps of a DCGAN with sixty batch sizes;
-the peak, and what the process holds when model and arrays are gone, at once and fifteen seconds later.
+A process each: the peak before the first step (imports and weights), after twenty, and growth from
+there to the last (--steps 10000 takes its time). Kernels are compiled beforehand, as they are once
+on a machine. Then scenes in which no size comes twice: vectors of 3,000 lengths, a convolution and
+its transpose over images of fifty sizes, steps of a DCGAN with sixty batch sizes; the peak, and
+what the process holds when model and arrays are gone, at once and fifteen seconds later.
 """
 
 import argparse
@@ -34,13 +37,19 @@ def lengths(who):
     """Element by element on vectors of 3,000 lengths, 0.3 to 5 MB."""
     import numpy as np
 
-    tensor = importlib.import_module(who).tensor if who == "torch" else importlib.import_module(who).Tensor
+    tensor = (
+        importlib.import_module(who).tensor
+        if who == "torch"
+        else importlib.import_module(who).Tensor
+    )
     for n in range(70_000, 1_270_000, 400):
         tensor(np.ones(n, np.float32)) * 2
 
 
 def sides(who):
-    """A convolution, its transpose and their gradients over images of fifty sizes, 16 x 16 to 212 x 212."""
+    """A convolution, its transpose and their gradients over images of fifty sizes, 16 x 16 to 212 x
+    212.
+    """
     library, nn = importlib.import_module(who), importlib.import_module(f"{who}.nn")
     tensor = library.tensor if who == "torch" else library.Tensor
     pair = nn.Conv2d(3, 32, 4, 2, 1), nn.ConvTranspose2d(32, 3, 4, 2, 1)
@@ -58,7 +67,9 @@ def batches(who):
 
 
 def scene(who, name):
-    """A child that plays a scene: the memory before, the peak, and the memory after, at once and later."""
+    """A child that plays a scene: the memory before, the peak, and the memory after, at once and
+    later.
+    """
     importlib.import_module(who)
     before = resident()
     globals()[name](who)
@@ -73,7 +84,9 @@ def child(**options):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--tasks", nargs="*", choices=TASKS, default=TASKS)
     parser.add_argument("--scenes", nargs="*", choices=SCENES, default=SCENES)
     parser.add_argument("--steps", type=int, default=100)
@@ -84,18 +97,28 @@ def main():
         titles = "".join(f"{who + ': start':>16}{'peak':>8}{'growth':>8}" for who in SIDES)
         print(f"{'':10}{titles}{'peak, ratio':>13}")
     for task in args.tasks:
-        ask(__file__, who="tinygan", task=task, batch_size=args.batch_size, steps=20)  # fills the cache of kernels
+        # fills the cache of kernels
+        ask(__file__, who="tinygan", task=task, batch_size=args.batch_size, steps=20)
         row, peaks = f"{task:10}", []
         for who in SIDES:
-            found = ask(__file__, who=who, task=task, batch_size=args.batch_size, steps=max(20, args.steps))
-            row += f"{found['before']:16.0f}{found['early']:8.0f}{found['peak'] - found['early']:8.1f}"
+            found = ask(
+                __file__, who=who, task=task, batch_size=args.batch_size, steps=max(20, args.steps)
+            )
+            row += (
+                f"{found['before']:16.0f}{found['early']:8.0f}{found['peak'] - found['early']:8.1f}"
+            )
             peaks.append(found["peak"])
         print(f"{row}{peaks[0] / peaks[1]:13.2f}", flush=True)
     if args.scenes:
-        print(f"{'':10}" + "".join(f"{who + ': start':>16}{'peak':>8}{'after':>8}{'later':>8}" for who in SIDES))
+        print(
+            f"{'':10}"
+            + "".join(f"{who + ': start':>16}{'peak':>8}{'after':>8}{'later':>8}" for who in SIDES)
+        )
     for name in args.scenes:
         found = [ask(__file__, who=who, scene=name) for who in SIDES]
-        numbers = [f"{f['before']:16.0f}{f['peak']:8.0f}{f['after']:8.0f}{f['later']:8.0f}" for f in found]
+        numbers = [
+            f"{f['before']:16.0f}{f['peak']:8.0f}{f['after']:8.0f}{f['later']:8.0f}" for f in found
+        ]
         print(f"{name:10}{''.join(numbers)}", flush=True)
 
 

@@ -1,9 +1,11 @@
-"""Microseconds an operation, forward plus backward, on arrays of three numbers: what the engine itself costs.
+"""Microseconds an operation, forward plus backward, on arrays of three numbers: what the engine
+itself costs.
 
     python bench/ops.py [--rounds 7]
 
-Each line differentiates a chain of 1,000 operations. The last columns are the same chain in the from-scratch and other
-engines that happen to be installed (torch, autograd, mygrad), alternating in one process, and the bare NumPy forward pass.
+Each line differentiates a chain of 1,000 operations. The last columns are the same chain in the
+from-scratch and other engines that happen to be installed (torch, autograd, mygrad), alternating in
+one process, and the bare NumPy forward pass.
 """
 
 import argparse
@@ -65,14 +67,20 @@ def engines():
 
             def theirs(f):
                 x = torch.ones(3, dtype=torch.float64, requires_grad=True)
-                return lambda: torch.autograd.grad(repeat(f, x), x, torch.ones(3, dtype=torch.float64))
+                return lambda: torch.autograd.grad(
+                    repeat(f, x), x, torch.ones(3, dtype=torch.float64)
+                )
 
             found[name] = (torch, torch.tensor(W), theirs)
         elif name == "autograd":
             import autograd
             import autograd.numpy as anp
 
-            found[name] = (anp, W, lambda f: lambda: autograd.grad(lambda x: anp.sum(repeat(f, x)))(np.ones(3)))
+            found[name] = (
+                anp,
+                W,
+                lambda f: lambda: autograd.grad(lambda x: anp.sum(repeat(f, x)))(np.ones(3)),
+            )
         else:
             import mygrad
 
@@ -84,16 +92,23 @@ def engines():
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=7)
     rounds = parser.parse_args().rounds
     sys.setrecursionlimit(10 * N)
     found = engines()
-    print(f"python {sys.version.split()[0]}, numpy {np.__version__}; microseconds an operation, medians of {rounds} rounds")
+    print(
+        f"python {sys.version.split()[0]}, numpy {np.__version__}; microseconds an operation, medians of {rounds} rounds"
+    )
     print(f"{'operation':18}" + "".join(f"{name:>11}" for name in found))
     means = []
     for op in chains(np, W):
-        runs = {name: differentiate(chains(module, w)[op]) for name, (module, w, differentiate) in found.items()}
+        runs = {
+            name: differentiate(chains(module, w)[op])
+            for name, (module, w, differentiate) in found.items()
+        }
         times = {name: [] for name in runs}
         for run in runs.values():
             run()

@@ -1,8 +1,10 @@
-"""The training steps of tinygan's models as users of other libraries write them, from the same first weights.
+"""The training steps of tinygan's models as users of other libraries write them, from the same
+first weights.
 
-A peer is made of a tinygan model and has `step(batch)`, which returns its losses as numbers; `draw(n)` gives the noise of a
-step, (n, latent), and the mixing weights of a gradient penalty, (n,). `agree` holds each against tinygan. Needs torch; JAX,
-autograd and MyGrad where they are installed.
+A peer is made of a tinygan model and has `step(batch)`, which returns its losses as numbers;
+`draw(n)` gives the noise of a step, (n, latent), and the mixing weights of a gradient penalty,
+(n,). `agree` holds each against tinygan. Needs torch; JAX, autograd and MyGrad where they are
+installed.
 """
 
 import functools
@@ -23,7 +25,9 @@ torch.set_num_threads(CORES)
 
 def layers(model):
     """Every module of a model's networks."""
-    return [m for part in model.parts().values() if hasattr(part, "modules") for m in part.modules()]
+    return [
+        m for part in model.parts().values() if hasattr(part, "modules") for m in part.modules()
+    ]
 
 
 def twin(module):
@@ -49,25 +53,39 @@ def twin(module):
             arguments = (m.dim, m.unflattened_size)
         layers.append(getattr(nn, name)(*arguments, **options))
     net = nn.Sequential(*layers)
-    net.load_state_dict({k: torch.tensor(np.ascontiguousarray(v)) for k, v in module.state_dict().items()})
+    net.load_state_dict(
+        {k: torch.tensor(np.ascontiguousarray(v)) for k, v in module.state_dict().items()}
+    )
     return net
 
 
 class Torch:
-    """What the steps in PyTorch share. tuned: Adam is fused, and G's update computes nothing for D's weights."""
+    """What the steps in PyTorch share. tuned: Adam is fused, and G's update computes nothing for
+    D's weights.
+    """
 
     def __init__(self, model, tuned=False):
-        self.latent, self.penalty, self.tuned, self.updates = model.latent, getattr(model, "penalty", 0), tuned, 0
+        self.latent, self.penalty, self.tuned, self.updates = (
+            model.latent,
+            getattr(model, "penalty", 0),
+            tuned,
+            0,
+        )
 
     def draw(self, n):
         return torch.randn(n, self.latent), torch.rand(n)
 
     def adam(self, net, ours):
-        return torch.optim.Adam(net.parameters(), ours.lr, ours.param_groups[0]["betas"], fused=self.tuned or None)
+        return torch.optim.Adam(
+            net.parameters(), ours.lr, ours.param_groups[0]["betas"], fused=self.tuned or None
+        )
 
     def follow(self, net):
         """The moving average of a network's floats begins."""
-        self.averaged, self.average = net, {k: v.clone() for k, v in net.state_dict().items() if v.is_floating_point()}
+        self.averaged, self.average = (
+            net,
+            {k: v.clone() for k, v in net.state_dict().items() if v.is_floating_point()},
+        )
 
     def update_average(self):
         self.updates += 1
@@ -117,7 +135,11 @@ class TorchWGANGP(TorchGAN):
         x = (mix * real + (1 - mix) * fake).requires_grad_()
         (slope,) = torch.autograd.grad(self.discriminator(x).sum(), x, create_graph=True)
         penalty = ((slope.flatten(1).norm(dim=1) - 1) ** 2).mean()
-        return self.discriminator(fake).mean() - self.discriminator(real).mean() + self.penalty * penalty
+        return (
+            self.discriminator(fake).mean()
+            - self.discriminator(real).mean()
+            + self.penalty * penalty
+        )
 
     def g_loss(self, fake):
         return -self.discriminator(fake).mean()
@@ -153,9 +175,9 @@ half, one, zero = map(np.float32, (0.5, 1, 0))  # MyGrad takes Python's numbers 
 
 
 class Functional:
-    """The steps in a library of functions on arrays. `lib` has its NumPy (`np`); `vjp(f, tree)` for f that gives a value and
-    something to keep: the value, the map from its cotangent to that of the tree, what was kept; `keep(seed)`, a function of
-    (p, shape) that gives dropout masks; `jit`.
+    """The steps in a library of functions on arrays. `lib` has its NumPy (`np`); `vjp(f, tree)` for
+    f that gives a value and something to keep: the value, the map from its cotangent to that of the
+    tree, what was kept; `keep(seed)`, a function of (p, shape) that gives dropout masks; `jit`.
     """
 
     def __init__(self, model, lib):
@@ -165,18 +187,25 @@ class Functional:
         self.state, self.t = {}, 0
         for name, net in self.nets.items():
             weights = {k: p.data.copy("C") for k, p in net.named_parameters()}
-            others = {k: a.copy() for k, a in net.state_dict().items() if k not in weights and a.dtype.kind == "f"}
+            others = {
+                k: a.copy()
+                for k, a in net.state_dict().items()
+                if k not in weights and a.dtype.kind == "f"
+            }
             m, v = ({k: np.zeros_like(p) for k, p in weights.items()} for _ in range(2))
             self.state[name] = weights, m, v, others
             self.state.setdefault("average", {k: p.copy() for k, p in (weights | others).items()})
         self.update = lib.jit(self.vae if "network" in self.nets else self.gan)
 
     def draw(self, n):
-        return np.random.standard_normal((n, self.model.latent)).astype(np.float32), np.random.rand(n).astype(np.float32)
+        return np.random.standard_normal((n, self.model.latent)).astype(np.float32), np.random.rand(
+            n
+        ).astype(np.float32)
 
     def step(self, batch):
         self.t += 1
-        weight = np.float32(1 - min(0.999, (1 + self.t) / (10 + self.t)))  # of the new in the moving average
+        # of the new in the moving average
+        weight = np.float32(1 - min(0.999, (1 + self.t) / (10 + self.t)))
         self.state, losses = self.update(self.state, self.t, weight, batch, *self.draw(len(batch)))
         return {k: float(v) for k, v in losses.items()}
 
@@ -197,7 +226,9 @@ class Functional:
             elif kind == "Tanh":
                 x = self.np.tanh(x)
             elif kind in ("Flatten", "Unflatten"):
-                x = self.np.reshape(x, (len(x), *(m.unflattened_size if kind == "Unflatten" else (-1,))))
+                x = self.np.reshape(
+                    x, (len(x), *(m.unflattened_size if kind == "Unflatten" else (-1,)))
+                )
             elif kind == "Dropout":
                 x = x * keep(m.p, x.shape) if m.p else x
             else:  # BatchNorm
@@ -206,7 +237,9 @@ class Functional:
                 scale = w[f"{name}.weight"] / (variance + m.eps) ** 0.5
                 x = (x - mean.reshape(wide)) * scale.reshape(wide)
                 for k, new in (("mean", mean), ("var", variance * (n / (n - 1)))):
-                    after[f"{name}.running_{k}"] = (1 - m.momentum) * others[f"{name}.running_{k}"] + m.momentum * new
+                    after[f"{name}.running_{k}"] = (1 - m.momentum) * others[
+                        f"{name}.running_{k}"
+                    ] + m.momentum * new
             x = x if b is None else x + (b.reshape((-1, 1, 1)) if x.ndim == 4 else b)
         return x, after
 
@@ -227,7 +260,9 @@ class Functional:
 
     def gan(self, state, t, weight, real, noise, mix):
         gan, keep = self.model, self.lib.keep(t)
-        (*generator, moving), (*discriminator, nothing), average = (state[k] for k in ("generator", "discriminator", "average"))
+        (*generator, moving), (*discriminator, nothing), average = (
+            state[k] for k in ("generator", "discriminator", "average")
+        )
 
         def critic(d, x):
             return self.run(gan.discriminator, d, x, keep)[0]
@@ -239,14 +274,22 @@ class Functional:
             if not isinstance(gan, models.WGANGP):
                 return self.bce(critic(d, fake), zero) + self.bce(critic(d, real), one)
             part = mix.reshape(-1, 1, 1, 1)
-            _, slope = self.value_and_grad(lambda x: self.np.sum(critic(d, x)), part * real + (1 - part) * fake)
+            _, slope = self.value_and_grad(
+                lambda x: self.np.sum(critic(d, x)), part * real + (1 - part) * fake
+            )
             length = self.np.sqrt(self.np.sum(slope**2, axis=(1, 2, 3)))
             penalty = self.np.mean((length - 1) ** 2)
-            return self.np.mean(critic(d, fake)) - self.np.mean(critic(d, real)) + gan.penalty * penalty
+            return (
+                self.np.mean(critic(d, fake))
+                - self.np.mean(critic(d, real))
+                + gan.penalty * penalty
+            )
 
         def g_loss(x):
             scores = critic(discriminator[0], x["fake"])
-            return -self.np.mean(scores) if isinstance(gan, models.WGANGP) else self.bce(scores, one)
+            return (
+                -self.np.mean(scores) if isinstance(gan, models.WGANGP) else self.bce(scores, one)
+            )
 
         fake, pullback, moving = self.lib.vjp(generate, generator[0])
         value_d, slope = self.value_and_grad(d_loss, discriminator[0])
@@ -254,7 +297,11 @@ class Functional:
         value_g, slope = self.value_and_grad(g_loss, {"fake": fake})
         generator = self.adam(*generator, pullback(slope["fake"]), t, gan.g_optimizer)
         average = {k: a + weight * ((generator[0] | moving)[k] - a) for k, a in average.items()}
-        state = {"generator": (*generator, moving), "discriminator": (*discriminator, nothing), "average": average}
+        state = {
+            "generator": (*generator, moving),
+            "discriminator": (*discriminator, nothing),
+            "average": average,
+        }
         return state, {"d_loss": value_d, "g_loss": value_g}
 
     def vae(self, state, t, weight, batch, noise, mix):
@@ -285,7 +332,10 @@ def with_jax():
 
     def keep(seed):
         key, draws = jax.random.key(seed), iter(range(100))
-        return lambda p, shape: jax.random.bernoulli(jax.random.fold_in(key, next(draws)), 1 - p, shape) / np.float32(1 - p)
+        return lambda p, shape: (
+            jax.random.bernoulli(jax.random.fold_in(key, next(draws)), 1 - p, shape)
+            / np.float32(1 - p)
+        )
 
     def conv2d(x, w, stride, padding, dilation, groups):
         return lax.conv_general_dilated(x, w, (stride, stride), [(padding, padding)] * 2)
@@ -293,10 +343,14 @@ def with_jax():
     def conv_transpose2d(x, w, stride, padding, output_padding, groups, dilation):
         around = [(k - 1 - padding, k - 1 - padding + output_padding) for k in w.shape[2:]]
         names = ("NCHW", "OIHW", "NCHW")
-        return lax.conv_transpose(x, w, (stride, stride), around, dimension_numbers=names, transpose_kernel=True)
+        return lax.conv_transpose(
+            x, w, (stride, stride), around, dimension_numbers=names, transpose_kernel=True
+        )
 
     jit = functools.partial(jax.jit, donate_argnums=0)
-    lib = types.SimpleNamespace(np=jax.numpy, vjp=vjp, keep=keep, jit=jit, Conv2d=conv2d, ConvTranspose2d=conv_transpose2d)
+    lib = types.SimpleNamespace(
+        np=jax.numpy, vjp=vjp, keep=keep, jit=jit, Conv2d=conv2d, ConvTranspose2d=conv_transpose2d
+    )
     return lambda model: Functional(model, lib)
 
 
@@ -350,7 +404,9 @@ UNWRITTEN = ("chainer", "dezero")  # frameworks of their own, on plain NumPy
 
 
 def peers():
-    """{name: model -> peer, or None where it has no convolutions}, and what is to be said of those that are not there."""
+    """{name: model -> peer, or None where it has no convolutions}, and what is to be said of those
+    that are not there.
+    """
     found, words = {}, []
     for name, make in PEERS.items():
         try:
@@ -369,10 +425,11 @@ def peers():
 
 
 def agree(make, found, n=8, steps=2, tolerance=1e-3):
-    """Run two steps of every peer with tinygan's noise and no dropout; SystemExit unless all report the same losses.
+    """Run two steps of every peer with tinygan's noise and no dropout; SystemExit unless all report
+    the same losses.
 
-    The first loss tells of networks and objectives, those after an update of gradients and optimizers. Returns the names of the
-    peers that can make the step.
+    The first loss tells of networks and objectives, those after an update of gradients and
+    optimizers. Returns the names of the peers that can make the step.
     """
     random.manual_seed(0)
     model, batch = make(), images(n)
@@ -380,7 +437,9 @@ def agree(make, found, n=8, steps=2, tolerance=1e-3):
         m.p = 0.0
         for p in (p for p in vars(m).values() if isinstance(p, Parameter)):
             p.data *= 2  # or D's scores would hardly depend on what it sees
-    sides = {name: peer for name, peer in ((name, make(model)) for name, make in found.items()) if peer}
+    sides = {
+        name: peer for name, peer in ((name, make(model)) for name, make in found.items()) if peer
+    }
     for step in range(steps):
         random.default.seek(step)
         drawn = model.noise(n), random.default.uniform((n,))
@@ -390,5 +449,7 @@ def agree(make, found, n=8, steps=2, tolerance=1e-3):
             peer.draw = lambda n, drawn=drawn: drawn
             for loss, value in peer.step(batch).items():
                 if not abs(value - expected[loss]) <= tolerance * max(1, abs(value)):
-                    raise SystemExit(f"step {step + 1}: {name} has {loss} {value}, tinygan {expected[loss]}")
+                    raise SystemExit(
+                        f"step {step + 1}: {name} has {loss} {value}, tinygan {expected[loss]}"
+                    )
     return list(sides)

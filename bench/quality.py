@@ -1,9 +1,11 @@
-"""Are tinygan's digits as good as PyTorch's? The same networks, first weights, batches, optimizer and number of steps, one judge.
+"""Are tinygan's digits as good as PyTorch's? The same networks, first weights, batches, optimizer
+and number of steps, one judge.
 
     python bench/quality.py [--data full] [--models dcgan dcgan5x5 mlp] [--seeds 0 1 2] [--scale 1]
 
-Prints FID (low is good) and coverage (high) of 10,000 samples of the averaged generator against 10,000 training digits, for
-each seed, and medians; the noise that each side draws is its own. --scale multiplies the numbers of steps. Needs torch.
+Prints FID (low is good) and coverage (high) of 10,000 samples of the averaged generator against
+10,000 training digits, for each seed, and medians; the noise that each side draws is its own.
+--scale multiplies the numbers of steps. Needs torch.
 """
 
 import argparse
@@ -46,12 +48,15 @@ def train_both(name, seed, digits, scale):
     groups = [o.param_groups[0] for o in (theirs.g_optimizer, theirs.d_optimizer)]
     setters = [(lambda lr, g=g: g.update(lr=lr), g["lr"]) for g in groups]
     seconds = run(theirs.step, setters, batches, steps)
-    ours.average.load_state_dict({k: v.numpy() for k, v in theirs.average.items()}, strict=False)  # to sample alike
+    # to sample alike
+    ours.average.load_state_dict({k: v.numpy() for k, v in theirs.average.items()}, strict=False)
     return [*results, (ours.sample(len(points), points), seconds)]
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", default="full")
     parser.add_argument("--models", nargs="+", choices=RECIPES, default=list(RECIPES))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -60,7 +65,10 @@ def main():
     digits = data.load(args.data).images
     judge = Judge(data.scale(digits[random.permutation(len(digits), 0, 0)[:10_000]]))
     print(f"torch {torch.__version__}, numpy {np.__version__}, {len(digits)} digits")
-    print(f"{'model':9} {'seed':>6} {'FID':>8} {'torch':>8} {'coverage':>9} {'torch':>6} {'seconds':>8} {'torch':>6}", flush=True)
+    print(
+        f"{'model':9} {'seed':>6} {'FID':>8} {'torch':>8} {'coverage':>9} {'torch':>6} {'seconds':>8} {'torch':>6}",
+        flush=True,
+    )
     for name in args.models:
         rows = []
         for seed in args.seeds:
@@ -73,7 +81,10 @@ def main():
 
 def show(name, seed, row):
     """One line of the table."""
-    print(f"{name:9} {seed:>6} {row[0]:8.2f} {row[1]:8.2f} {row[2]:9.3f} {row[3]:6.3f} {row[4]:8.0f} {row[5]:6.0f}", flush=True)
+    print(
+        f"{name:9} {seed:>6} {row[0]:8.2f} {row[1]:8.2f} {row[2]:9.3f} {row[3]:6.3f} {row[4]:8.0f} {row[5]:6.0f}",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
-"""How the time and memory of a DCGAN step grow with the batch, the side of the images and the width, next to PyTorch.
+"""How the time and memory of a DCGAN step grow with the batch, the side of the images and the
+width, next to PyTorch.
 
     python bench/scale.py [--seconds 2] [--axes batch side width]
 
-A process for each point: milliseconds a step (median), its peak resident memory in MB, and what of that came after the start
-(imports and weights). Below each axis stand the exponents: the slopes of least squares through the logarithms of time and of
-the memory after the start. The smallest batch is 2, because DCGAN normalises single features over it.
+A process for each point: milliseconds a step (median), its peak resident memory in MB, and what of
+that came after the start (imports and weights). Below each axis stand the exponents: the slopes of
+least squares through the logarithms of time and of the memory after the start. The smallest batch
+is 2, because DCGAN normalises single features over it.
 """
 
 import argparse
@@ -13,35 +15,61 @@ import statistics
 
 from common import alone, answer, ask, machine
 
-AXES = {"batch": (2, 4, 16, 64, 256, 1024), "side": (28, 48, 64, 96, 128), "width": (8, 16, 32, 64, 128)}
+AXES = {
+    "batch": (2, 4, 16, 64, 256, 1024),
+    "side": (28, 48, 64, 96, 128),
+    "width": (8, 16, 32, 64, 128),
+}
 WHO = ("tinygan", "torch")
 
 
 def exponent(xs, ys):
-    return statistics.linear_regression([math.log(x) for x in xs], [math.log(max(y, 0.1)) for y in ys]).slope
+    return statistics.linear_regression(
+        [math.log(x) for x in xs], [math.log(max(y, 0.1)) for y in ys]
+    ).slope
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--axes", nargs="+", choices=AXES, default=AXES)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of steps at each point, 20 at least")
+    parser.add_argument(
+        "--seconds", type=float, default=2.0, help="of steps at each point, 20 at least"
+    )
     parser.add_argument("--most", type=int, default=1024, help="leave out larger values")
     args = parser.parse_args()
     print(machine("numpy", "torch") + "; float32; dcgan at batch 32, side 28, width 16 but for one")
     print(f"{'':12}" + "".join(f"{f'{who}: ms':>14}{'peak':>8}{'rise':>8}" for who in WHO))
     for axis in args.axes:
-        values, found = [value for value in AXES[axis] if value <= args.most], {who: [] for who in WHO}
+        values, found = (
+            [value for value in AXES[axis] if value <= args.most],
+            {who: [] for who in WHO},
+        )
         for value in values:
             point = {"batch": 32, "side": 28, "width": 16} | {axis: value}
-            options = {"task": "dcgan", "batch_size": point["batch"], "side": point["side"], "width": point["width"]}
+            options = {
+                "task": "dcgan",
+                "batch_size": point["batch"],
+                "side": point["side"],
+                "width": point["width"],
+            }
             ask(__file__, who="tinygan", steps=20, **options)  # fills the cache of kernels
             for who in WHO:
                 at = ask(__file__, who=who, steps=20, seconds=args.seconds, **options)
                 found[who].append((at["ms"], at["peak"], at["peak"] - at["before"]))
-            cells = (f"{ms:14.2f}{peak:8.0f}{rise:8.0f}" for ms, peak, rise in (points[-1] for points in found.values()))
+            cells = (
+                f"{ms:14.2f}{peak:8.0f}{rise:8.0f}"
+                for ms, peak, rise in (points[-1] for points in found.values())
+            )
             print(f"{axis:6}{value:6}" + "".join(cells), flush=True)
-        slopes = ([exponent(values, column) for column in zip(*points)] for points in found.values())
-        print(f"{'exponent':12}" + "".join(f"{ms:14.2f}{'':8}{rise:8.2f}" for ms, _, rise in slopes), flush=True)
+        slopes = (
+            [exponent(values, column) for column in zip(*points)] for points in found.values()
+        )
+        print(
+            f"{'exponent':12}" + "".join(f"{ms:14.2f}{'':8}{rise:8.2f}" for ms, _, rise in slopes),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

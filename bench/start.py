@@ -1,9 +1,11 @@
-"""Seconds from launch to the end of the first training step: what imports cost, what compiling costs, what the cache saves.
+"""Seconds from launch to the end of the first training step: what imports cost, what compiling
+costs, what the cache saves.
 
     python bench/start.py [--tasks dcgan mlp-gan ...] [--runs 3]
 
-Each number is the median over fresh processes, the interpreter's own start included. Cold: the cache of kernels is empty;
-cached: it is not. Exits with 1 if `import tinygan` loads any package but NumPy.
+Each number is the median over fresh processes, the interpreter's own start included. Cold: the
+cache of kernels is empty; cached: it is not. Exits with 1 if `import tinygan` loads any package but
+NumPy.
 """
 
 import argparse
@@ -33,7 +35,9 @@ def seconds(task, **env):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=["dcgan"])
     parser.add_argument("--runs", type=int, default=3)
     args = parser.parse_args()
@@ -48,7 +52,9 @@ def main():
             with tempfile.TemporaryDirectory() as folder:
                 cold.append(seconds(task, NUMBA_CACHE_DIR=folder))
                 cached.append(seconds(task, NUMBA_CACHE_DIR=folder))
-        print(f"{task:15}{statistics.median(cold):8.2f}{statistics.median(cached):8.2f}", flush=True)
+        print(
+            f"{task:15}{statistics.median(cold):8.2f}{statistics.median(cached):8.2f}", flush=True
+        )
     loaded = ask(__file__, task="tinygan")["loaded"]
     print(f"import tinygan loads {', '.join(loaded)}")
     if loaded != ["numpy", "tinygan"]:

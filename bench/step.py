@@ -1,16 +1,21 @@
-"""Milliseconds per training step next to PyTorch and others: the same networks, batch and optimizer, taking turns.
+"""Milliseconds per training step next to PyTorch and others: the same networks, batch and
+optimizer, taking turns.
 
-    python bench/step.py [--tasks mlp-gan dcgan5x5 mlp-vae conv-vae wgan-gp dcgan] [--peers jax ...] [--rounds 7] [--readme]
+    python bench/step.py [--tasks mlp-gan dcgan5x5 mlp-vae conv-vae wgan-gp dcgan] [--peers jax ...]
+    [--rounds 7] [--readme]
 
-Each side has a process of its own, as its users run it, and waits while another works: in a shared one, the large arrays of one
-side change how much freed memory malloc keeps for all, and threads get in each other's way. Beforehand each peer must report
-tinygan's losses for the first two steps. Printed are the medians of tinygan and of PyTorch; the work of a step, counted from the
-shapes of the matrix products and convolutions that tinygan asks for, forward and backward (a multiplication and an addition are
-two, taps in the padding count, and so does what a faster algorithm saves), and the rate at which it is done; and speeds, the
-medians over rounds of PyTorch's time over each peer's: above 1 is faster. The rate of one large product, measured first, is what
-the processor could do. "torch heap" is PyTorch where glibc is told to keep what is freed (MALLOC_TRIM_THRESHOLD_ and
-MALLOC_MMAP_THRESHOLD_), as a well-informed user can, instead of page faults in every step; "torch tuned" also freezes D in G's
-update and fuses Adam. --readme prints the README's table as well.
+Each side has a process of its own, as its users run it, and waits while another works: in a shared
+one, the large arrays of one side change how much freed memory malloc keeps for all, and threads get
+in each other's way. Beforehand each peer must report tinygan's losses for the first two steps.
+Printed are the medians of tinygan and of PyTorch; the work of a step, counted from the shapes of
+the matrix products and convolutions that tinygan asks for, forward and backward (a multiplication
+and an addition are two, taps in the padding count, and so does what a faster algorithm saves), and
+the rate at which it is done; and speeds, the medians over rounds of PyTorch's time over each
+peer's: above 1 is faster. The rate of one large product, measured first, is what the processor
+could do. "torch heap" is PyTorch where glibc is told to keep what is freed (MALLOC_TRIM_THRESHOLD_
+and MALLOC_MMAP_THRESHOLD_), as a well-informed user can, instead of page faults in every step;
+"torch tuned" also freezes D in G's update and fuses Adam. --readme prints the README's table as
+well.
 """
 
 import argparse
@@ -20,7 +25,20 @@ import math
 import statistics
 
 import numpy as np
-from common import TASKS, Ours, answer, images, machine, maker, model, obey, race, running, speed, turns
+from common import (
+    TASKS,
+    Ours,
+    answer,
+    images,
+    machine,
+    maker,
+    model,
+    obey,
+    race,
+    running,
+    speed,
+    turns,
+)
 
 from tinygan import kernels
 
@@ -30,7 +48,8 @@ TITLES = {"mlp-gan": "mlp GAN", "dcgan5x5": "DCGAN", "mlp-vae": "mlp VAE", "conv
 WORDS = {"tinygan": "**tinygan**", "torch heap": "PyTorch, heap kept", "torch tuned": "PyTorch tuned", "jax": "JAX jit",
          "mygrad": "MyGrad"}  # fmt: skip
 
-KEPT = {"MALLOC_TRIM_THRESHOLD_": str(1 << 30), "MALLOC_MMAP_THRESHOLD_": str(1 << 25)}  # older glibc takes no larger one
+# older glibc takes no larger one
+KEPT = {"MALLOC_TRIM_THRESHOLD_": str(1 << 30), "MALLOC_MMAP_THRESHOLD_": str(1 << 25)}
 ENV = {"torch heap": KEPT, "torch tuned": KEPT}
 
 
@@ -42,7 +61,9 @@ def ceilings(rounds, n=2048):
 
 
 def gflop(step):
-    """The work of a step of tinygan, from the shapes of the matrix products and convolutions that it asks for."""
+    """The work of a step of tinygan, from the shapes of the matrix products and convolutions that
+    it asks for.
+    """
     module, total = kernels.of(np.zeros(1)), 0
     size = {"gemm": lambda a, b: a.size * b.shape[-1],
             "conv": lambda x, w, size: len(x) * math.prod(size) * w.size,
@@ -82,14 +103,19 @@ def measure(task, found, batch_size, rounds, **options):
     work = gflop(functools.partial(Ours(make()).step, images(batch_size)))
     options |= {"task": task, "batch_size": batch_size}
     with contextlib.ExitStack() as stack:
-        sides = {n: stack.enter_context(running(n, __file__, ENV.get(n), who=n, **options)) for n in names}
+        sides = {
+            n: stack.enter_context(running(n, __file__, ENV.get(n), who=n, **options))
+            for n in names
+        }
         return work, turns(sides, rounds)
 
 
 def main():
     from peers import peers
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     found, missing = peers()
     others = [name for name in found if not name.startswith("torch")]
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS)
@@ -101,9 +127,14 @@ def main():
     args = parser.parse_args()
     found = {name: make for name, make in found.items() if name in args.peers or name not in others}
     print(machine("numpy", "torch", *args.peers))
-    print(f"float32, batch {args.batch_size}, dcgan at width {args.width}, {args.rounds} rounds; {'; '.join(missing)}")
+    print(
+        f"float32, batch {args.batch_size}, dcgan at width {args.width}, {args.rounds} rounds; {'; '.join(missing)}"
+    )
     rates = ceilings(args.rounds)
-    print("a product of 2048 x 2048, GFLOP/s: " + ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items()))
+    print(
+        "a product of 2048 x 2048, GFLOP/s: "
+        + ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items())
+    )
     names = ["tinygan", *found]
     columns = ["step", "GFLOP", "tinygan ms", "GFLOP/s", "torch ms", "GFLOP/s", *names]
     print("".join(f"{title:>12}" for title in columns))
@@ -113,14 +144,24 @@ def main():
         work, times = measure(task, found, args.batch_size, args.rounds, **options)
         ms = {name: statistics.median(t) for name, t in times.items()}
         row = table[task] = {name: f"{speed(times, name, 'torch'):.2f}x" for name in times}
-        numbers = [work] + [number for name in ("tinygan", "torch") for number in (ms[name], 1e3 * work / ms[name])]
-        cells = [task, *(f"{number:.4g}" for number in numbers), *(row.get(name, "") for name in names)]
+        numbers = [work] + [
+            number for name in ("tinygan", "torch") for number in (ms[name], 1e3 * work / ms[name])
+        ]
+        cells = [
+            task,
+            *(f"{number:.4g}" for number in numbers),
+            *(row.get(name, "") for name in names),
+        ]
         print("".join(f"{cell:>12}" for cell in cells), flush=True)
         row |= {"PyTorch eager, ms": f"{ms['torch']:.3g}", "tinygan, ms": f"{ms['tinygan']:.3g}"}
     if args.readme:
-        print(f"\n| batches of {args.batch_size} | {' | '.join(TITLES[task] for task in table)} |\n|---|{'--:|' * len(table)}")
+        print(
+            f"\n| batches of {args.batch_size} | {' | '.join(TITLES[task] for task in table)} |\n|---|{'--:|' * len(table)}"
+        )
         for name in ["PyTorch eager, ms", "tinygan, ms", *(n for n in names if n != "torch")]:
-            print(f"| {WORDS.get(name, name)} | {' | '.join(row.get(name, '') for row in table.values())} |")
+            print(
+                f"| {WORDS.get(name, name)} | {' | '.join(row.get(name, '') for row in table.values())} |"
+            )
 
 
 if __name__ == "__main__":

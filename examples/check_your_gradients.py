@@ -1,4 +1,5 @@
-"""Check your own gradients: four functions, each with a right and a wrong rule, and what `check_grads` says of the wrong one.
+"""Check your own gradients: four functions, each with a right and a wrong rule, and what
+`check_grads` says of the wrong one.
 
     python examples/check_your_gradients.py
 
@@ -46,14 +47,18 @@ def torch_function(factor):
 
 
 def numpy_function(transposed):
-    """A dense layer in plain NumPy with its gradients by hand; forgetting to transpose w goes unnoticed while w is square."""
+    """A dense layer in plain NumPy with its gradients by hand; forgetting to transpose w goes
+    unnoticed while w is square.
+    """
     check_grads(
         lambda x, w: x @ w, x, w, vjp=lambda g, x, w: (g @ (w.T if transposed else w), x.T @ g)
     )
 
 
 def module(summed):
-    """A layer of one's own; summed over the wrong axis, a bias goes unnoticed where the batch is as large as the layer."""
+    """A layer of one's own; summed over the wrong axis, a bias goes unnoticed where the batch is as
+    large as the layer.
+    """
 
     @tg.primitive
     def shift(x, b):

@@ -4,8 +4,9 @@
     python examples/mnist_gan.py --no-conditional       # the original game: nobody says which digit is which
     python examples/mnist_gan.py --device gpu --data full
 
-A generator G turns random points z into images; a discriminator D scores images, high for real and low for G's. They play
-against each other, one move each a step, until G's digits pass. Read `adversarial_step` below first: it is the whole idea.
+A generator G turns random points z into images; a discriminator D scores images, high for real and
+low for G's. They play against each other, one move each a step, until G's digits pass. Read
+`adversarial_step` below first: it is the whole idea.
 """
 
 import numpy as np
@@ -19,15 +20,20 @@ from tinygan.train import second_half, train
 
 
 def adversarial_step(gan, batch):
-    """One move of each player on a batch of real images (n, 1, 28, 28); this is `gan.step`, spelled out."""
-    real, G, D = gan.players(batch)  # the two networks; if conditional, they are told which digits the real images show
+    """One move of each player on a batch of real images (n, 1, 28, 28); this is `gan.step`, spelled
+    out.
+    """
+    # the two networks; if conditional, they are told which digits the real images show
+    real, G, D = gan.players(batch)
     fake = G(gan.noise(len(real)))
 
-    # D learns to say 1 to real images and 0 to fake ones. fake.data is a plain array, a constant: G stays out of it.
+    # D learns to say 1 to real images and 0 to fake ones. fake.data is a plain array, a constant: G
+    # stays out of it.
     d_loss = cross_entropy(D(fake.data), 0.0) + cross_entropy(D(real), 1.0)
     gan.d_optimizer.step(grad(d_loss, gan.discriminator.parameters()))
 
-    # G learns to make D say 1. Its gradient flows through D, but only G's parameters are asked for, and only G moves.
+    # G learns to make D say 1. Its gradient flows through D, but only G's parameters are asked for,
+    # and only G moves.
     g_loss = cross_entropy(D(fake), 1.0)
     gan.g_optimizer.step(grad(g_loss, gan.generator.parameters()))
 
@@ -40,7 +46,9 @@ def main():
     where = device.resolve(args.device)
     kernels.precision(args.precision, where)
     digits = data.load(args.data)
-    print(f"{len(digits.images)} digits, {args.model} on the {device.describe() if where == 'gpu' else 'CPU'}")
+    print(
+        f"{len(digits.images)} digits, {args.model} on the {device.describe() if where == 'gpu' else 'CPU'}"
+    )
 
     random.manual_seed(args.seed)
     options = {} if args.lr is None else {"lr": args.lr}
@@ -48,7 +56,9 @@ def main():
         options["width"] = args.width
     gan = MODELS[args.model](classes=10 if args.conditional else 0, device=where, **options)
     batch_size = args.batch_size or (32 if args.model == "dcgan" else 128)
-    batches = data.Batches(device.to(digits.images, where), batch_size, args.seed, labels=digits.labels)
+    batches = data.Batches(
+        device.to(digits.images, where), batch_size, args.seed, labels=digits.labels
+    )
 
     names = ("model", "conditional", "precision", "data", "batch_size", "lr", "width", "seed")
     config = {name: getattr(args, name) for name in names}
@@ -67,8 +77,12 @@ def main():
 def arguments():
     """The command line."""
     parser = Parser("Train a GAN on handwritten digits.")
-    parser.training(MODELS, "dcgan", 32, "32 for dcgan, else 128", "runs/mnist_gan", conditional=True)
-    parser.add_argument("--width", type=number(int, 1), help="channels of dcgan's narrowest layer; None: 16")
+    parser.training(
+        MODELS, "dcgan", 32, "32 for dcgan, else 128", "runs/mnist_gan", conditional=True
+    )
+    parser.add_argument(
+        "--width", type=number(int, 1), help="channels of dcgan's narrowest layer; None: 16"
+    )
     args = parser.parse_args()
     if args.width and args.model != "dcgan":
         parser.error(f"--width is for --model dcgan, not {args.model}")

@@ -1,6 +1,8 @@
-"""Hypothesis profiles: `dev` (the default), `ci` (the same examples each time), `intense` (--hypothesis-profile intense).
+"""Hypothesis profiles: `dev` (the default), `ci` (the same examples each time), `intense`
+(--hypothesis-profile intense).
 
-And `gpu`: the GPU's raw functions on the stand-in for CuPy, which the process sees as CuPy for as long.
+And `gpu`: the GPU's raw functions on the stand-in for CuPy, which the process sees as CuPy for as
+long.
 """
 
 import importlib

@@ -1,12 +1,15 @@
-"""A strict stand-in for CuPy on the host: tests of the GPU path run on it, CUDA sources included, without a GPU.
+"""A strict stand-in for CuPy on the host: tests of the GPU path run on it, CUDA sources included,
+without a GPU.
 
-Arrays wrap NumPy's and refuse what CuPy refuses: silent copies to the host, operands from the host, missing functions.
-Kernels are compiled from their real source by g++ behind a shim that loops over blocks and threads; cuBLAS is a library
-that counts by columns and checks its arguments. `syncs` counts what CUDA graph capture would refuse: reading a value,
-sending one, masks, CuPy's own matrix products. It knows CuPy 14 and nothing of tinygan.
+Arrays wrap NumPy's and refuse what CuPy refuses: silent copies to the host, operands from the host,
+missing functions. Kernels are compiled from their real source by g++ behind a shim that loops over
+blocks and threads; cuBLAS is a library that counts by columns and checks its arguments. `syncs`
+counts what CUDA graph capture would refuse: reading a value, sending one, masks, CuPy's own matrix
+products. It knows CuPy 14 and nothing of tinygan.
 
-A stream that captures refuses all that, and executes nothing: what is called is recorded, new arrays hold NaN, and `launch`
-does it all again in the same memory. Work on one stream that does not wait for the work of another is an error.
+A stream that captures refuses all that, and executes nothing: what is called is recorded, new
+arrays hold NaN, and `launch` does it all again in the same memory. Work on one stream that does not
+wait for the work of another is an error.
 """
 
 import contextlib
@@ -43,15 +46,24 @@ def write(f):
 
 
 def make_arrays(f, *inputs):
-    """The arrays that f() gives, wrapped: views of inputs, or new ones; under capture, recorded, and new ones hold NaN or 0."""
+    """The arrays that f() gives, wrapped: views of inputs, or new ones; under capture, recorded,
+    and new ones hold NaN or 0.
+    """
     graph = Stream.recording
     with np.errstate(all="ignore" if graph else "warn"):
         result = wrap(f())
-    arrays = [r for r in (result if isinstance(result, (tuple, list)) else [result]) if isinstance(r, ndarray)]
-    fresh = [i for i, r in enumerate(arrays) if not any(np.may_share_memory(r.a, x) for x in inputs)]
+    arrays = [
+        r
+        for r in (result if isinstance(result, (tuple, list)) else [result])
+        if isinstance(r, ndarray)
+    ]
+    fresh = [
+        i for i, r in enumerate(arrays) if not any(np.may_share_memory(r.a, x) for x in inputs)
+    ]
     if fresh or not inputs:
         Stream.current().works()
     if graph and fresh:
+
         def again():
             with np.errstate(all="ignore"):
                 new = wrap(f())
@@ -68,7 +80,9 @@ def make_arrays(f, *inputs):
 def _allocate(a):
     pool = _allocators[-1]
     if Stream.recording and pool is None:
-        raise RuntimeError("a graph uses memory of the default pool, which may hand it to others while the graph writes it")
+        raise RuntimeError(
+            "a graph uses memory of the default pool, which may hand it to others while the graph writes it"
+        )
     if pool is not None:
         pool.blocks.append(a if a.base is None else a.base)
     if Stream.recording:
@@ -84,7 +98,9 @@ def raw_inputs(x):
 
 
 class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
-    """`a` is the memory; everything that comes out is wrapped again, and a reduction is a 0-d array."""
+    """`a` is the memory; everything that comes out is wrapped again, and a reduction is a 0-d
+    array.
+    """
 
     __hash__ = None
 
@@ -107,7 +123,8 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
         if ufunc is np.matmul:
             sync()
         if out[0] is None:
-            return make_arrays(functools.partial(ufunc, *unwrap(inputs), order="C", **kwargs), *raw)  # CuPy: not inputs' layout
+            # CuPy: not inputs' layout
+            return make_arrays(functools.partial(ufunc, *unwrap(inputs), order="C", **kwargs), *raw)
         write(functools.partial(ufunc, *unwrap(inputs), out=out[0].a, **kwargs))
         return out[0]
 
@@ -117,7 +134,10 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
     def __getitem__(self, index):
         index = index if isinstance(index, tuple) else (index,)
         for i in index:
-            if isinstance(i, (list, np.ndarray)) or getattr(getattr(i, "dtype", None), "kind", "") == "b":
+            if (
+                isinstance(i, (list, np.ndarray))
+                or getattr(getattr(i, "dtype", None), "kind", "") == "b"
+            ):
                 sync()
         index = tuple(i.a if isinstance(i, ndarray) else i for i in index)
         index = index if any(i is ... for i in index) else (*index, ...)
@@ -184,15 +204,48 @@ for _name in "reshape transpose swapaxes squeeze ravel astype copy view fill cli
     setattr(ndarray, _name, _forward(_name))
 for _name in "max min any all argmax argmin argsort cumsum flatten repeat round".split():
     setattr(ndarray, _name, _forward(_name))
-for _name in "item tolist __bool__ __int__ __float__ __index__ __complex__ __repr__ __str__".split():
+for (
+    _name
+) in "item tolist __bool__ __int__ __float__ __index__ __complex__ __repr__ __str__".split():
     setattr(ndarray, _name, _read(_name))
 ndarray.T = property(lambda self: ndarray(self.a.T))
 
-SYNCING = {"nonzero", "argwhere", "flatnonzero", "unique", "array_repr", "dot", "einsum", "tensordot", "inner", "vdot"}
+SYNCING = {
+    "nonzero",
+    "argwhere",
+    "flatnonzero",
+    "unique",
+    "array_repr",
+    "dot",
+    "einsum",
+    "tensordot",
+    "inner",
+    "vdot",
+}
 JOINS = {"concatenate", "stack"}  # more than eight arrays: their addresses are sent
-MISSING = {"block", "insert", "einsum_path", "geomspace", "vecdot", "matvec", "vecmat", "frompyfunc", "isnat", "memmap"}
-MISSING |= {"histogram_bin_edges", "nanpercentile", "nanquantile", "spacing", "unstack", "asmatrix", "bmat"}
-KEYWORDS = {"device", "like", "subok", "where", "initial", "correction"}  # NumPy's alone; its ones, full and eye pass on `device`
+MISSING = {
+    "block",
+    "insert",
+    "einsum_path",
+    "geomspace",
+    "vecdot",
+    "matvec",
+    "vecmat",
+    "frompyfunc",
+    "isnat",
+    "memmap",
+}
+MISSING |= {
+    "histogram_bin_edges",
+    "nanpercentile",
+    "nanquantile",
+    "spacing",
+    "unstack",
+    "asmatrix",
+    "bmat",
+}
+# NumPy's alone; its ones, full and eye pass on `device`
+KEYWORDS = {"device", "like", "subok", "where", "initial", "correction"}
 
 
 class Module(types.ModuleType):
@@ -215,7 +268,11 @@ class Module(types.ModuleType):
                 raise TypeError(f"{name}() got an unexpected keyword argument '{unknown.pop()}'")
             if name.endswith("_like") and not kwargs.get("shape"):
                 kwargs.pop("shape", None)  # an empty shape counts as none
-            if name in SYNCING or (name == "where" and len(args) == 1) or (name in JOINS and len(args[0]) > 8):
+            if (
+                name in SYNCING
+                or (name == "where" and len(args) == 1)
+                or (name in JOINS and len(args[0]) > 8)
+            ):
                 sync()
             g = functools.partial(f, *unwrap(args), **{k: unwrap(v) for k, v in kwargs.items()})
             if name in ("empty", "empty_like"):  # memory, and no work
@@ -234,7 +291,9 @@ class Module(types.ModuleType):
         if not isinstance(x, ndarray):
             sync()
         x = x.a if isinstance(x, ndarray) else x
-        return make_arrays(lambda: np.array(x, dtype, copy=copy or None), *[x] * isinstance(x, np.ndarray))
+        return make_arrays(
+            lambda: np.array(x, dtype, copy=copy or None), *[x] * isinstance(x, np.ndarray)
+        )
 
     def asarray(self, x, dtype=None, **_):
         return self.array(x, dtype, copy=False) if isinstance(x, ndarray) else self.array(x, dtype)
@@ -247,14 +306,21 @@ class _Ufunc:
         self.f = f
 
     def __call__(self, *args, **kwargs):
-        return next(x for x in args if isinstance(x, ndarray)).__array_ufunc__(self.f, "__call__", *args, **kwargs)
+        return next(x for x in args if isinstance(x, ndarray)).__array_ufunc__(
+            self.f, "__call__", *args, **kwargs
+        )
 
     def at(self, a, index, b):
-        """Where NumPy's asks `__array_ufunc__`, which refuses tuples and lists, CuPy's own takes them."""
+        """Where NumPy's asks `__array_ufunc__`, which refuses tuples and lists, CuPy's own takes
+        them.
+        """
         if self.f is not np.add or a.dtype.kind != "f":
             raise NotImplementedError(f"`{self.f.__name__}.at` is not supported here")
         for i in index if isinstance(index, tuple) else (index,):
-            if isinstance(i, (list, np.ndarray)) or getattr(getattr(i, "dtype", None), "kind", "") == "b":
+            if (
+                isinstance(i, (list, np.ndarray))
+                or getattr(getattr(i, "dtype", None), "kind", "") == "b"
+            ):
                 sync()
         write(functools.partial(np.add.at, a.a, unwrap(index), unwrap(b)))
 
@@ -290,13 +356,17 @@ def build(source):
     stem = f"{_folder().name}/{hashlib.sha256(source.encode()).hexdigest()[:16]}"
     with open(stem + ".cpp", "w") as f:
         f.write(source)
-    subprocess.run(["g++", "-shared", "-fPIC", *FLAGS, stem + ".cpp", "-o", stem + ".so"], check=True)
+    subprocess.run(
+        ["g++", "-shared", "-fPIC", *FLAGS, stem + ".cpp", "-o", stem + ".so"], check=True
+    )
     return stem + ".so"
 
 
 def _array(x, dtype, what):
     if isinstance(x, np.ndarray) and x.size == 1:
-        raise CUDARuntimeError(f"{what}: cudaErrorIllegalAddress, for a host array of one number is passed by value")
+        raise CUDARuntimeError(
+            f"{what}: cudaErrorIllegalAddress, for a host array of one number is passed by value"
+        )
     if not isinstance(x, ndarray):
         raise TypeError(f"{what}: unsupported type {type(x)}")
     if x.dtype != dtype:
@@ -314,18 +384,33 @@ class RawModule:
         run, parameters = getattr(self.built, "run_" + name), self.parameters[name]
 
         def launch(grid, block, args):
-            if len(args) != len(parameters) or not 0 < block[0] * block[1] <= 1024 or not 0 < grid[0] < 2**31:
-                raise ValueError(f"{name}: {len(args)} arguments for {len(parameters)}, grid {grid}, block {block}")
+            if (
+                len(args) != len(parameters)
+                or not 0 < block[0] * block[1] <= 1024
+                or not 0 < grid[0] < 2**31
+            ):
+                raise ValueError(
+                    f"{name}: {len(args)} arguments for {len(parameters)}, grid {grid}, block {block}"
+                )
             values = []
             for x, (what, pointer, dtype) in zip(args, parameters):
                 if pointer:
                     values.append(_array(x, dtype, f"{name}({what})"))
-                elif dtype.kind == "V":  # a struct: CuPy passes a host array of one element by value
-                    if not isinstance(x, np.ndarray) or x.size != 1 or x.dtype.itemsize != dtype.itemsize:
-                        raise TypeError(f"{name}({what}): the kernel wants a struct of {dtype.itemsize} bytes")
+                # a struct: CuPy passes a host array of one element by value
+                elif dtype.kind == "V":
+                    if (
+                        not isinstance(x, np.ndarray)
+                        or x.size != 1
+                        or x.dtype.itemsize != dtype.itemsize
+                    ):
+                        raise TypeError(
+                            f"{name}({what}): the kernel wants a struct of {dtype.itemsize} bytes"
+                        )
                     values.append(ctypes.create_string_buffer(x.tobytes()))
                 elif np.asarray(x).dtype != dtype:  # RawKernel passes what it is given, bit for bit
-                    raise TypeError(f"{name}({what}): the kernel says {dtype}, got {np.asarray(x).dtype}")
+                    raise TypeError(
+                        f"{name}({what}): the kernel says {dtype}, got {np.asarray(x).dtype}"
+                    )
                 else:
                     values.append(np.ctypeslib.as_ctypes_type(dtype)(x.item()))
             write(lambda: run(grid[0], *block, *values))
@@ -335,8 +420,15 @@ class RawModule:
 
 @functools.cache
 def _compile(code):
-    # Threads run to their end one after another: those that read what others shared must be the last of their block.
-    words = ["__global__=", "__device__=static", "__shared__=static", "__launch_bounds__(n)=", "__syncthreads()="]
+    # Threads run to their end one after another: those that read what others shared must be the
+    # last of their block.
+    words = [
+        "__global__=",
+        "__device__=static",
+        "__shared__=static",
+        "__launch_bounds__(n)=",
+        "__syncthreads()=",
+    ]
     expand = ["g++", "-x", "c++", "-E", "-P", *(f"-D{word}" for word in words), "-"]
     code = subprocess.run(expand, input=code, capture_output=True, text=True, check=True).stdout
     known, parameters, drivers = dict(C_TYPES), {}, ""
@@ -346,7 +438,10 @@ def _compile(code):
     for old, new in re.findall(r"typedef (\w+) (\w+);", code):
         known[new] = known[old]
     for name, text in re.findall(r'extern "C"\s+void (\w+)\(([^)]*)\)\s*\{', code):
-        found = [re.fullmatch(r"(?:const )?([\w ]+?)\s*(\*?)\s*(\w+)", p.strip()).groups() for p in text.split(",")]
+        found = [
+            re.fullmatch(r"(?:const )?([\w ]+?)\s*(\*?)\s*(\w+)", p.strip()).groups()
+            for p in text.split(",")
+        ]
         parameters[name] = [(what, bool(star), np.dtype(known[kind])) for kind, star, what in found]
         structs = {what for what, _, dtype in parameters[name] if dtype.kind == "V"}
         for what in structs:
@@ -359,7 +454,9 @@ def _compile(code):
 class ElementwiseKernel:
     def __init__(self, in_params, out_params, operation, name="kernel"):
         self.nin, self.operation, self.name = in_params.count(",") + 1, operation, name
-        self.params = [("raw " in p, *p.split()[-2:]) for p in (in_params + "," + out_params).split(",")]
+        self.params = [
+            ("raw " in p, *p.split()[-2:]) for p in (in_params + "," + out_params).split(",")
+        ]
 
     def __call__(self, *args):
         if len(args) not in (self.nin, len(self.params)):
@@ -373,7 +470,10 @@ class ElementwiseKernel:
         walked = [x.shape for x, p in zip(args, self.params) if isinstance(x, ndarray) and not p[0]]
         shape = np.broadcast_shapes(*walked)
         if len(args) == self.nin:
-            args += tuple(ndarray(np.empty(shape, letters[letter])) for _, letter, _ in self.params[self.nin :])
+            args += tuple(
+                ndarray(np.empty(shape, letters[letter]))
+                for _, letter, _ in self.params[self.nin :]
+            )
             for out in args[self.nin :]:
                 _allocate(out.a)
         outs = args[self.nin :]
@@ -387,18 +487,29 @@ class ElementwiseKernel:
             if any(x is o for o in outs) and a.shape != shape:
                 raise ValueError(f"{self.name}({what}): out shape is mismatched")
             buffers.append(a if raw else np.array(np.broadcast_to(a, shape), order="C"))
-        run = _elementwise(tuple(self.params), self.nin, self.operation, tuple((k, d.char) for k, d in letters.items()))
+        run = _elementwise(
+            tuple(self.params),
+            self.nin,
+            self.operation,
+            tuple((k, d.char) for k, d in letters.items()),
+        )
         run(ctypes.c_longlong(int(np.prod(shape))), *(POINTER(b.ctypes.data) for b in buffers))
         for out, b in zip(outs, buffers[self.nin :]):
             out.a[...] = b
 
 
 def elementwise_source(params, nin, operation, letters):
-    """The kernel as a C function over `size` elements: what NVRTC gets from CuPy, but for the indexing."""
+    """The kernel as a C function over `size` elements: what NVRTC gets from CuPy, but for the
+    indexing.
+    """
     names = {np.dtype(t).char: c for c, t in C_TYPES.items()} | {"l": "long long"}
     constant = ["const " if i < nin else "" for i in range(len(params))]
-    arguments = ", ".join(f"{c}{t}* {'' if raw else '_'}{n}" for c, (raw, t, n) in zip(constant, params))
-    each = " ".join(f"{c}{t}& {n} = _{n}[i];" for c, (raw, t, n) in zip(constant, params) if not raw)
+    arguments = ", ".join(
+        f"{c}{t}* {'' if raw else '_'}{n}" for c, (raw, t, n) in zip(constant, params)
+    )
+    each = " ".join(
+        f"{c}{t}& {n} = _{n}[i];" for c, (raw, t, n) in zip(constant, params) if not raw
+    )
     types = "".join(f"typedef {names[char]} {letter};\n" for letter, char in letters)
     body = f"for (long long i = 0; i < size; i++) {{ {each} {operation}; }}"
     return f'{types}extern "C" void run(long long size, {arguments}) {{ {body} }}\n'
@@ -507,7 +618,8 @@ class Stream:
 
     def __init__(self, null=False, non_blocking=False):
         self.ptr, self.legacy, self.non_blocking = next(Stream.numbers), null, non_blocking
-        self.work, self.seen = 0, {}  # pieces of work so far, and by stream those that were waited for
+        # pieces of work so far, and by stream those that were waited for
+        self.work, self.seen = 0, {}
         Stream.known.add(self)
 
     @staticmethod
@@ -534,7 +646,10 @@ class Stream:
         return types.SimpleNamespace(seen=self.seen | {self.ptr: self.work})
 
     def wait_event(self, event):
-        self.seen = {ptr: max(event.seen.get(ptr, 0), self.seen.get(ptr, 0)) for ptr in event.seen | self.seen}
+        self.seen = {
+            ptr: max(event.seen.get(ptr, 0), self.seen.get(ptr, 0))
+            for ptr in event.seen | self.seen
+        }
 
     def synchronize(self):
         sync()
@@ -571,7 +686,9 @@ class Graph:
 
 
 class MemoryPool:
-    """As an allocator its `malloc` only marks whose memory it is. Blocks own each other: a pool that is dropped keeps them."""
+    """As an allocator its `malloc` only marks whose memory it is. Blocks own each other: a pool
+    that is dropped keeps them.
+    """
 
     everything = []  # the blocks of each pool that there ever was
 
@@ -585,13 +702,17 @@ class MemoryPool:
     def free_all_blocks(self):
         """Give back the blocks that no array uses; a graph is not asked."""
         self.freed += 1
-        self.blocks[:] = [a for a, n in zip(self.blocks, [sys.getrefcount(a) for a in self.blocks]) if n > 3]
+        self.blocks[:] = [
+            a for a, n in zip(self.blocks, [sys.getrefcount(a) for a in self.blocks]) if n > 3
+        ]
 
     def malloc(self, size):
         try:
             return Memory(size)
         except CUDARuntimeError as e:
-            raise OutOfMemoryError(f"Out of memory allocating {size:,} bytes (allocated so far: 0 bytes).") from e
+            raise OutOfMemoryError(
+                f"Out of memory allocating {size:,} bytes (allocated so far: 0 bytes)."
+            ) from e
 
 
 _allocators = [None]  # None is the default pool
@@ -628,7 +749,11 @@ class Memory:
 
 def make():
     """The modules to put in sys.modules, by name."""
-    cupy, cuda, pathfinder = Module("cupy"), types.ModuleType("cuda"), types.ModuleType("cuda.pathfinder")
+    cupy, cuda, pathfinder = (
+        Module("cupy"),
+        types.ModuleType("cuda"),
+        types.ModuleType("cuda.pathfinder"),
+    )
     cupy.__spec__ = importlib.machinery.ModuleSpec("cupy", None)
     cupy.RawModule, cupy.ElementwiseKernel = RawModule, ElementwiseKernel
     runtime = types.SimpleNamespace(
@@ -643,7 +768,12 @@ def make():
     Stream.known.clear()
     Stream.stack[:] = [Stream(null=True)]
     cupy.cuda = types.ModuleType("cupy.cuda")
-    cupy.cuda.runtime, cupy.cuda.Memory, cupy.cuda.Stream, cupy.cuda.get_current_stream = runtime, Memory, Stream, Stream.current
+    cupy.cuda.runtime, cupy.cuda.Memory, cupy.cuda.Stream, cupy.cuda.get_current_stream = (
+        runtime,
+        Memory,
+        Stream,
+        Stream.current,
+    )
     cupy.cuda.MemoryPool, cupy.cuda.using_allocator = MemoryPool, using_allocator
     cupy.get_default_memory_pool = functools.partial(lambda pool: pool, MemoryPool())
     cupy.cuda.memory = types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError)

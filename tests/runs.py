@@ -1,4 +1,6 @@
-"""What the tests of training runs share: the weights of a model, and a run that is cut short and resumed."""
+"""What the tests of training runs share: the weights of a model, and a run that is cut short and
+resumed.
+"""
 
 import numpy as np
 import pytest
@@ -7,7 +9,11 @@ from tinygan import random, train
 
 
 def weights(model):
-    return {f"{p}/{k}": a.copy() for p, thing in model.parts().items() for k, a in thing.state_dict().items()}
+    return {
+        f"{p}/{k}": a.copy()
+        for p, thing in model.parts().items()
+        for k, a in thing.state_dict().items()
+    }
 
 
 def same(a, b):
@@ -15,7 +21,9 @@ def same(a, b):
 
 
 def resumed(make, epochs, at, out):
-    """The model of make() -> (model, batches) after a run that was cut at a step, and resumed with another such model."""
+    """The model of make() -> (model, batches) after a run that was cut at a step, and resumed with
+    another such model.
+    """
     model, batches = make()
 
     def step(batch):

@@ -1,9 +1,11 @@
-"""Wrong gradients that take PyTorch to be made: `seeded_bugs.py` for what a NumPy function and its rule cannot say.
+"""Wrong gradients that take PyTorch to be made: `seeded_bugs.py` for what a NumPy function and its
+rule cannot say.
 
-`BUGS[name]()` and `CLEAN[name]()` give (f, inputs, options): a function of torch tensors or of lists of them, or an nn.Module,
-with a wrong and with the right gradient, and the same values; in two, f is another function where nothing wants a gradient.
-options: `kwargs` that f is called with, `jvp` if its forward mode counts. All is made anew at each call. This file knows
-PyTorch and no checker.
+`BUGS[name]()` and `CLEAN[name]()` give (f, inputs, options): a function of torch tensors or of
+lists of them, or an nn.Module, with a wrong and with the right gradient, and the same values; in
+two, f is another function where nothing wants a gradient. options: `kwargs` that f is called with,
+`jvp` if its forward mode counts. All is made anew at each call. This file knows PyTorch and no
+checker.
 """
 
 import numpy as np
@@ -23,7 +25,9 @@ def bug(name, make, *inputs, **options):
 
 
 def function(f, rule, tangent=None):
-    """A torch.autograd.Function of f; rule(ctx, g, *inputs) gives the gradients, tangent(*inputs, *t) that of the output."""
+    """A torch.autograd.Function of f; rule(ctx, g, *inputs) gives the gradients, tangent(*inputs,
+    *t) that of the output.
+    """
 
     class Made(torch.autograd.Function):
         @staticmethod
@@ -96,7 +100,8 @@ def by_mode(wrong):
 bug("another forward for constants", by_requires_grad, X)
 bug("another forward without grad mode", by_mode, X)
 
-# memory as PyTorch lays it out: a sum's gradient is one number expanded, a convolution's channels-last
+# memory as PyTorch lays it out: a sum's gradient is one number expanded, a convolution's
+# channels-last
 
 
 def reading(read):
@@ -115,7 +120,9 @@ bug("a channels-last cotangent as NCHW", reading(if_dense), numbers(2, 3, 4, 5))
 
 
 class Scaled(torch.nn.Module):
-    """A layer with a scale for each output, of which the gradient is not summed over the batch but averaged."""
+    """A layer with a scale for each output, of which the gradient is not summed over the batch but
+    averaged.
+    """
 
     def __init__(self, wrong):
         super().__init__()
@@ -136,7 +143,8 @@ bug("one parameter of a module", Scaled, X)
 bug("a complex rule not conjugated", squared, X + 1j * Y)
 
 
-# what is not asked for in every call: keywords, the second of a list, one value of many, forward mode
+# what is not asked for in every call: keywords, the second of a list, one value of many, forward
+# mode
 
 
 def leaky(wrong):

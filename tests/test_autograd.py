@@ -1,4 +1,6 @@
-"""The engine: what `grad` returns, what it refuses and what it says, and what it costs in memory. No operation in particular."""
+"""The engine: what `grad` returns, what it refuses and what it says, and what it costs in memory.
+No operation in particular.
+"""
 
 import copy
 import gc
@@ -41,7 +43,9 @@ def test_shared_and_repeated_paths_add_up():
     x = leaf(3.0)
     y = x * x
     z = y * y + y + x
-    np.testing.assert_allclose(grad(z, [x, y, x], np.ones(1)), [[4 * 27 + 6 + 1], [2 * 9 + 1], [115.0]])
+    np.testing.assert_allclose(
+        grad(z, [x, y, x], np.ones(1)), [[4 * 27 + 6 + 1], [2 * 9 + 1], [115.0]]
+    )
     assert grad([z, z], x, [np.ones(1), -np.ones(1)]) == 0.0  # several outputs add up
 
 
@@ -235,7 +239,9 @@ def test_tensors_do_not_slip_into_numpy():
 
 def test_tensor_shows_itself():
     assert repr(leaf(1.0, name="w")) == "Tensor([1.], w (1,) float64 cpu)"
-    assert "multiply" in repr(leaf(1.0) * 2.0) and len(leaf(1.0, 2.0)) == 2 and leaf(4.0).item() == 4.0
+    assert (
+        "multiply" in repr(leaf(1.0) * 2.0) and len(leaf(1.0, 2.0)) == 2 and leaf(4.0).item() == 4.0
+    )
     assert float(leaf(4.0)) == 4.0 and leaf(4.0) and not leaf(0.0)
     assert leaf(1.0).detach().op is None and type(leaf(1.0).numpy()) is np.ndarray
 
@@ -368,7 +374,10 @@ def test_what_would_train_nothing_says_so():
 
 def test_a_tensor_behaves_as_an_array_does():
     x, y = leaf(1.0, 2.0), leaf(3.0)
-    assert (x == np.array([1.0, 3.0])).tolist() == [True, False] and (x != x).tolist() == [False, False]
+    assert (x == np.array([1.0, 3.0])).tolist() == [True, False] and (x != x).tolist() == [
+        False,
+        False,
+    ]
     assert {x: 1, y: 2}[x] == 1 and x in {x} and len({x, x, y}) == 2
     np.testing.assert_array_equal(ops.where(x == 1, 5.0, x).data, [5, 2])
     assert [float(e) for e in x] == [1, 2] and sum(x).item() == 3

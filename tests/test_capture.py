@@ -1,6 +1,8 @@
-"""Captured steps on the stand-in, whose graphs do again what was recorded: the same weights as eager steps, to the last bit.
+"""Captured steps on the stand-in, whose graphs do again what was recorded: the same weights as
+eager steps, to the last bit.
 
-The stand-in refuses what CUDA refuses under capture, memory that others could get, and streams that do not wait.
+The stand-in refuses what CUDA refuses under capture, memory that others could get, and streams that
+do not wait.
 """
 
 import gc
@@ -21,7 +23,9 @@ from tinygan.capture import MOST, capture
 from tinygan.train import TrainingError, train
 
 pytestmark = [
-    pytest.mark.skipif(not shutil.which("g++"), reason="g++ is missing: it compiles the kernels for the host"),
+    pytest.mark.skipif(
+        not shutil.which("g++"), reason="g++ is missing: it compiles the kernels for the host"
+    ),
     pytest.mark.usefixtures("gpu"),
 ]
 
@@ -30,7 +34,9 @@ pytestmark = [
 def launches(monkeypatch):
     """The graphs launched, in their order; and no warning goes unnoticed."""
     launched, plain = [], standin.Graph.launch
-    monkeypatch.setattr(standin.Graph, "launch", lambda graph: (launched.append(weakref.ref(graph)), plain(graph)))
+    monkeypatch.setattr(
+        standin.Graph, "launch", lambda graph: (launched.append(weakref.ref(graph)), plain(graph))
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         yield launched
@@ -52,16 +58,23 @@ def test_captured_and_eager_steps_give_the_same_model(name, launches):
     counters, count = [], lambda: counters.append((random.default.step, random.default.draw))
     captured, losses, _ = trained(name, "gpu", steps, capture, count)
     assert len(launches) == 3 and len({id(graph) for graph in launches}) == 1 and losses == expected
-    assert counters[::2] == [(i + 1, 0) for i in range(steps)] and counters[1::2] == [(i + 2, 0) for i in range(steps)]
+    assert counters[::2] == [(i + 1, 0) for i in range(steps)] and counters[1::2] == [
+        (i + 2, 0) for i in range(steps)
+    ]
     assert_same_model(eager, captured)
 
 
 def test_what_changes_between_steps_changes_in_a_replay():
-    """The learning rate, the seed by `seek`, a checkpoint's state, the batch: each is read where it lies."""
+    """The learning rate, the seed by `seek`, a checkpoint's state, the batch: each is read where it
+    lies.
+    """
 
     def run(wrap):
         random.manual_seed(3)
-        model, x = models.dcgan(width=2, latent=2, device="gpu"), gpu_array(*np.linspace(-1, 1, 2 * 784)).reshape(2, 1, 28, 28)
+        model, x = (
+            models.dcgan(width=2, latent=2, device="gpu"),
+            gpu_array(*np.linspace(-1, 1, 2 * 784)).reshape(2, 1, 28, 28),
+        )
         step, losses = wrap(model.step), []
         for i in range(8):
             if i == 4:
@@ -70,7 +83,9 @@ def test_what_changes_between_steps_changes_in_a_replay():
                 random.default.seek(2)
             if i == 6:
                 model.ema.load_state_dict({"updates": np.array([5000])})
-                model.d_optimizer.load_state_dict({k: 0 * device.to_host(v) for k, v in model.d_optimizer.state_dict().items()})
+                model.d_optimizer.load_state_dict(
+                    {k: 0 * device.to_host(v) for k, v in model.d_optimizer.state_dict().items()}
+                )
             losses.append({k: float(v) for k, v in step(x / (i + 1)).items()})
             random.default.next_step()
         return model, losses
@@ -86,17 +101,29 @@ def test_results_are_the_graphs_own_and_inputs_are_copied(launches):
         """Twice x."""
         return x * scale, {"same": x}
 
-    assert double.__name__ == "double" and double.__doc__ == "Twice x." and double(3)[0] == 6 and double(np.ones(2))[0][0] == 2
+    assert (
+        double.__name__ == "double"
+        and double.__doc__ == "Twice x."
+        and double(3)[0] == 6
+        and double(np.ones(2))[0][0] == 2
+    )
     inputs = [gpu_array(i) for i in range(EAGER + 2)]
     seen = [double(x) for x in inputs]
     assert [float(x) for x in inputs] == [0, 1, 2, 3]  # the caller's stay the caller's
-    assert [float(x) for x, _ in seen] == [0, 2, 6, 6] and seen[-1] is seen[-2] and len(launches) == 2  # overwritten
+    # overwritten
+    assert (
+        [float(x) for x, _ in seen] == [0, 2, 6, 6] and seen[-1] is seen[-2] and len(launches) == 2
+    )
     assert float(seen[-1][1]["same"]) == 3
-    for scale in (3, 3.0):  # another argument and another shape are another graph; a keyword is an argument
+    # another argument and another shape are another graph; a keyword is an argument
+    for scale in (3, 3.0):
         assert [float(double(gpu_array(i, i), scale=scale)[0][1]) for i in range(4)] == [0, 3, 6, 9]
     assert len({graph() for graph in launches}) == 3
     view = device.to(np.arange(12.0).reshape(3, 4), "gpu")
-    assert all(np.array_equal(double(view.T)[0].get(), 2 * np.arange(12.0).reshape(3, 4).T) for _ in range(EAGER + 2))
+    assert all(
+        np.array_equal(double(view.T)[0].get(), 2 * np.arange(12.0).reshape(3, 4).T)
+        for _ in range(EAGER + 2)
+    )
 
 
 def test_a_step_may_draw_and_count_by_itself():
@@ -104,7 +131,9 @@ def test_a_step_may_draw_and_count_by_itself():
         random.manual_seed(1)
 
         def step(x):
-            noise = random.default.normal((3,), device="gpu") + random.default.uniform((3,), device="gpu")
+            noise = random.default.normal((3,), device="gpu") + random.default.uniform(
+                (3,), device="gpu"
+            )
             random.default.next_step()
             return noise + x
 
@@ -125,7 +154,10 @@ BAD = {
     "sends a value": (lambda x: x * device.to(np.ones(1, np.float32), "gpu"), "RuntimeError"),
     "uses cuBLAS through CuPy": (lambda x: x.reshape(1, 1) @ x.reshape(1, 1) / x, "RuntimeError"),
     "masks": (lambda x: x[x > 0], "RuntimeError"),
-    "synchronizes": (lambda x: (device.module(x).cuda.get_current_stream().synchronize(), x)[1] * 2, "RuntimeError"),
+    "synchronizes": (
+        lambda x: (device.module(x).cuda.get_current_stream().synchronize(), x)[1] * 2,
+        "RuntimeError",
+    ),
 }
 
 
@@ -146,7 +178,11 @@ def test_what_cannot_be_captured_runs_as_it_is_and_says_so_once(bad, reason, lau
     with pytest.warns(UserWarning, match=f"without a CUDA graph.*{reason}") as warned:
         results = [float(step(gpu_array(4)).ravel()[0]) for _ in range(EAGER + 3)]
     assert len(warned) == 1 and warned[0].filename == __file__ and not launches
-    assert float(weight) == 1 + len(results) and len(count) == len(results) + 1 and random.default.step == len(results)
+    assert (
+        float(weight) == 1 + len(results)
+        and len(count) == len(results) + 1
+        and random.default.step == len(results)
+    )
     noise, value = random.Generator(0), float(np.ravel(bad(gpu_array(4)).get())[0])
     for i, result in enumerate(results):
         assert result == np.float32(value) + np.float32(2 + i) + noise.uniform((1,))[0]
@@ -180,7 +216,9 @@ def test_an_error_of_the_step_itself_is_passed_on_and_not_taken_for_a_refusal():
 
 @pytest.fixture
 def pools(monkeypatch):
-    """The blocks of each pool made, in their order: CuPy's pools keep them until they are told to free them."""
+    """The blocks of each pool made, in their order: CuPy's pools keep them until they are told to
+    free them.
+    """
     monkeypatch.setattr(standin.MemoryPool, "everything", [])
     gc.disable()  # nothing here waits for it
     yield standin.MemoryPool.everything
@@ -191,11 +229,13 @@ def test_pool_graph_and_results_live_and_die_together(launches, pools):
     step, x = capture(lambda x: (x * 2 + 1) * 3), gpu_array(1)
     for _ in range(EAGER + 1):
         out = step(x)
-    assert launches[0]() and len(pools) == 1 and len(pools[0]) > 4  # what it wrote on the way is kept
+    # what it wrote on the way is kept
+    assert launches[0]() and len(pools) == 1 and len(pools[0]) > 4
     assert any(out.a is a for a in pools[0])
     del step
     assert launches[0]() is None and float(out) == 9
-    assert len(pools[0]) == 1 and out.a is pools[0][0]  # the result that somebody kept, which the next recording finds gone
+    # the result that somebody kept, which the next recording finds gone
+    assert len(pools[0]) == 1 and out.a is pools[0][0]
     del out
     step = capture(lambda x: x + 1)
     for _ in range(EAGER):
@@ -254,7 +294,10 @@ def test_the_moving_average_counts_on_the_device_as_it_did_on_the_host():
 
 def run(out, where="gpu", epochs=3, binarised=False, classes=0, batches=None, **options):
     random.manual_seed(0)
-    gan, (images, labels) = models.dcgan(width=2, latent=3, classes=classes, device=where), data.load()
+    gan, (images, labels) = (
+        models.dcgan(width=2, latent=3, classes=classes, device=where),
+        data.load(),
+    )
     labels = labels[:40] if classes else None
     batches = batches or data.Batches(device.to(images[:40], where), 8, 0, binarised, labels)
     train(gan, batches, epochs, out, **options)
@@ -265,20 +308,29 @@ def timeless(log):
     return [{k: v for k, v in record.items() if k != "seconds"} for record in log]
 
 
-@pytest.mark.parametrize("how", [{}, {"binarised": True}, {"classes": 10}, {"binarised": True, "classes": 10}], ids=str)
-def test_the_trainer_captures_batch_and_step_and_its_run_is_the_eager_run(tmp_path, launches, monkeypatch, how):
+@pytest.mark.parametrize(
+    "how", [{}, {"binarised": True}, {"classes": 10}, {"binarised": True, "classes": 10}], ids=str
+)
+def test_the_trainer_captures_batch_and_step_and_its_run_is_the_eager_run(
+    tmp_path, launches, monkeypatch, how
+):
     made, plain = [], data.scale
-    monkeypatch.setattr("tinygan.data.batches.scale", lambda images: (made.append(1), plain(images))[1])
+    monkeypatch.setattr(
+        "tinygan.data.batches.scale", lambda images: (made.append(1), plain(images))[1]
+    )
     eager, expected = run(tmp_path / "eager", graph=False, **how)
     assert not launches and len(made) == 15
     captured, log = run(tmp_path / "captured", **how)
     assert len(launches) == 15 - 1 - EAGER and timeless(log) == timeless(expected)
-    assert len(made) == 15 + 1 + EAGER + 1  # before the first step the networks were drawn: it has no like; a recording
+    # before the first step the networks were drawn: it has no like; a recording
+    assert len(made) == 15 + 1 + EAGER + 1
     assert_same_model(eager, captured)
     _, on_cpu = run(tmp_path / "cpu", "cpu", **how)
     assert [list(record) for record in log] == [list(record) for record in on_cpu]
     assert [(r["step"], r["epoch"]) for r in log] == [(r["step"], r["epoch"]) for r in on_cpu]
-    np.testing.assert_allclose([r["d_loss"] for r in log[:5]], [r["d_loss"] for r in on_cpu[:5]], rtol=1e-3)
+    np.testing.assert_allclose(
+        [r["d_loss"] for r in log[:5]], [r["d_loss"] for r in on_cpu[:5]], rtol=1e-3
+    )
 
 
 def test_batches_that_come_from_elsewhere_are_replayed_too(tmp_path, launches):
@@ -307,7 +359,8 @@ def test_losses_are_read_every_few_steps(tmp_path, monkeypatch):
 def test_a_captured_run_resumes_to_the_bit(tmp_path):
     whole, log = run(tmp_path / "whole")
     run(tmp_path / "cut", epochs=1, schedule=lambda progress: 1.0)
-    cut, resumed = run(tmp_path / "cut", epochs=3, resume=True)  # the first epoch's rate is 1 in both
+    # the first epoch's rate is 1 in both
+    cut, resumed = run(tmp_path / "cut", epochs=3, resume=True)
     assert timeless(resumed) == timeless(log)
     assert_same_model(whole, cut)
 
@@ -315,15 +368,31 @@ def test_a_captured_run_resumes_to_the_bit(tmp_path):
 @pytest.mark.parametrize("name", ["mnist_gan", "mnist_vae"])
 def test_an_example_resumes_in_its_own_precision_only(gpu, name, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(Path(__file__).parent.parent / "examples")
-    main, digits = importlib.import_module(name).main, data.Digits(*(part[:40] for part in data.load()))
+    main, digits = (
+        importlib.import_module(name).main,
+        data.Digits(*(part[:40] for part in data.load())),
+    )
     monkeypatch.setattr(data, "load", lambda source: digits)
     monkeypatch.setattr(data, "split", lambda source: (digits, digits))
     monkeypatch.setitem(gpu.TYPES, "f", gpu.TYPES["f"])
-    flags = ["--model", "mlp", "--device", "gpu", "--epochs", "1", "--batch-size", "10", "--out", str(tmp_path)]
+    flags = [
+        "--model",
+        "mlp",
+        "--device",
+        "gpu",
+        "--epochs",
+        "1",
+        "--batch-size",
+        "10",
+        "--out",
+        str(tmp_path),
+    ]
     monkeypatch.setattr("sys.argv", [name, *flags, "--precision", "tf32"])
     main()
     monkeypatch.setattr("sys.argv", [name, *flags, "--resume"])
-    with pytest.raises(checkpoint.CheckpointError, match="another run: precision was tf32, is float32"):
+    with pytest.raises(
+        checkpoint.CheckpointError, match="another run: precision was tf32, is float32"
+    ):
         main()
 
 
@@ -338,7 +407,9 @@ def test_a_loss_that_is_not_finite_names_its_step_though_it_is_read_later(tmp_pa
         count += 1
         return {k: np.where(count[0] == 7, np.nan, v) for k, v in step(real).items()}
 
-    with pytest.raises(TrainingError, match="step 7: the loss is not finite .*the last good checkpoint"):
+    with pytest.raises(
+        TrainingError, match="step 7: the loss is not finite .*the last good checkpoint"
+    ):
         train(gan, batches, 3, tmp_path, poisoned)
     assert checkpoint.load(tmp_path / "checkpoint.npz", gan.parts())["step"] == 5
 

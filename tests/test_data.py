@@ -1,4 +1,5 @@
-"""The data room: IDX files good and hostile, the bundled digits, folders, the download without a network, batches.
+"""The data room: IDX files good and hostile, the bundled digits, folders, the download without a
+network, batches.
 
 Hostile input has one contract, checked by `refused`: a DataError of one line that names the file.
 """
@@ -26,7 +27,10 @@ def header(code, *sizes):
 
 
 def idx(array):
-    return header(CODES[array.dtype.name], *array.shape) + array.astype(array.dtype.newbyteorder(">")).tobytes()
+    return (
+        header(CODES[array.dtype.name], *array.shape)
+        + array.astype(array.dtype.newbyteorder(">")).tobytes()
+    )
 
 
 def refused(call, *parts):
@@ -38,11 +42,21 @@ def refused(call, *parts):
 
 @pytest.fixture(scope="module")
 def scratch(tmp_path_factory):
-    return tmp_path_factory.mktemp("idx") / "file"  # one for all examples of a property: each overwrites it
+    # one for all examples of a property: each overwrites it
+    return tmp_path_factory.mktemp("idx") / "file"
 
 
-CODES = {"uint8": 0x08, "int8": 0x09, "int16": 0x0B, "int32": 0x0C, "float32": 0x0D, "float64": 0x0E}
-ARRAYS = hnp.arrays(st.sampled_from(sorted(CODES)), hnp.array_shapes(max_dims=5, min_side=0, max_side=5))
+CODES = {
+    "uint8": 0x08,
+    "int8": 0x09,
+    "int16": 0x0B,
+    "int32": 0x0C,
+    "float32": 0x0D,
+    "float64": 0x0E,
+}
+ARRAYS = hnp.arrays(
+    st.sampled_from(sorted(CODES)), hnp.array_shapes(max_dims=5, min_side=0, max_side=5)
+)
 PLAIN = idx(np.arange(24, dtype=np.int16).reshape(2, 3, 4))
 PACKED, SHA256 = gzip.compress(PLAIN), hashlib.sha256(PLAIN).hexdigest()
 IMAGES = np.arange(3 * 28 * 28).astype(np.uint8).reshape(3, 28, 28)
@@ -86,7 +100,10 @@ def test_every_truncation_is_refused(scratch, data):
         refused(lambda: read_idx(scratch), scratch)
 
 
-@given(st.sampled_from([PLAIN, PACKED]), st.lists(st.tuples(st.integers(0, 99), st.integers(1, 255)), max_size=4))
+@given(
+    st.sampled_from([PLAIN, PACKED]),
+    st.lists(st.tuples(st.integers(0, 99), st.integers(1, 255)), max_size=4),
+)
 def test_flipped_bytes_give_an_array_or_a_data_error(scratch, data, flips):
     data = bytearray(data)
     for at, mask in flips:
@@ -98,7 +115,8 @@ def test_flipped_bytes_give_an_array_or_a_data_error(scratch, data, flips):
 
 @pytest.mark.parametrize("size", [3, 1 << 20])
 def test_gzip_bomb_is_not_inflated(tmp_path, size):
-    (tmp_path / "bomb").write_bytes(gzip.compress(header(8, size) + bytes(20 << 20), 1) * 10)  # 200 MiB inflated
+    # 200 MiB inflated
+    (tmp_path / "bomb").write_bytes(gzip.compress(header(8, size) + bytes(20 << 20), 1) * 10)
     tracemalloc.start()
     refused(lambda: read_idx(tmp_path / "bomb"), "bytes follow")
     peak = tracemalloc.get_traced_memory()[1]
@@ -113,14 +131,29 @@ def test_bundled_digits_are_the_mnist_test_set():
     assert labels[:5].tolist() == [7, 2, 1, 0, 4] and images.max() == 255
 
 
-def fill(folder, images=IMAGES, labels=LABELS, names=("train-images-idx3-ubyte", "train-labels-idx1-ubyte")):
+def fill(
+    folder,
+    images=IMAGES,
+    labels=LABELS,
+    names=("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+):
     for name, array in zip(names, (images, labels), strict=True):
-        (folder / name).write_bytes(gzip.compress(idx(array)) if name.endswith(".gz") else idx(array))
+        (folder / name).write_bytes(
+            gzip.compress(idx(array)) if name.endswith(".gz") else idx(array)
+        )
 
 
-@pytest.mark.parametrize(("part", "joint", "packed"), [*product(["train", "t10k"], "-.", ["", ".gz"])])
+@pytest.mark.parametrize(
+    ("part", "joint", "packed"), [*product(["train", "t10k"], "-.", ["", ".gz"])]
+)
 def test_folder_of_idx_files(tmp_path, part, joint, packed):
-    fill(tmp_path, names=[f"{part}-images{joint}idx3-ubyte{packed}", f"{part}-labels{joint}idx1-ubyte{packed}"])
+    fill(
+        tmp_path,
+        names=[
+            f"{part}-images{joint}idx3-ubyte{packed}",
+            f"{part}-labels{joint}idx1-ubyte{packed}",
+        ],
+    )
     digits = load(str(tmp_path))
     assert np.array_equal(digits.images, IMAGES) and np.array_equal(digits.labels, LABELS)
 
@@ -135,7 +168,9 @@ def test_folder_prefers_the_training_set_and_its_own_labels(tmp_path):
 
 def test_split_holds_out_digits(tmp_path, monkeypatch):
     (images, labels), held = split()
-    assert np.array_equal(held.images, load().images[::10]) and np.array_equal(held.labels, load().labels[::10])
+    assert np.array_equal(held.images, load().images[::10]) and np.array_equal(
+        held.labels, load().labels[::10]
+    )
     assert len(images) == len(labels) == 9000
     assert not {i.tobytes() for i in images} & {i.tobytes() for i in held.images}
     fill(tmp_path, IMAGES[:2], LABELS[:2], ["t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"])
@@ -178,9 +213,13 @@ class Broken(Reply):
 
 
 def fetch(folder, *replies):
-    """Fetch "f.gz" from mirrors that answer with these replies in turn; the path and the urls that were opened."""
+    """Fetch "f.gz" from mirrors that answer with these replies in turn; the path and the urls that
+    were opened.
+    """
     opener = Mock(side_effect=replies)
-    return mnist.fetch("f.gz", SHA256, folder, MIRRORS, opener), [call.args[0] for call in opener.mock_calls]
+    return mnist.fetch("f.gz", SHA256, folder, MIRRORS, opener), [
+        call.args[0] for call in opener.mock_calls
+    ]
 
 
 def test_download_is_kept_and_repaired(tmp_path):
@@ -197,7 +236,15 @@ def test_download_is_kept_and_repaired(tmp_path):
 def test_failing_download_says_why_and_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(mnist, "MAX_DOWNLOAD", 100)
     replies = Broken(PACKED), Reply(b"<html>"), Reply(bytes(101))
-    named = (*MIRRORS, "connection reset", "SHA-256 differs", "more than 100 bytes", tmp_path, *mnist.FULL, "--data")
+    named = (
+        *MIRRORS,
+        "connection reset",
+        "SHA-256 differs",
+        "more than 100 bytes",
+        tmp_path,
+        *mnist.FULL,
+        "--data",
+    )
     refused(lambda: fetch(tmp_path, *replies), "f.gz", *named)
     with pytest.raises(KeyboardInterrupt):
         fetch(tmp_path, KeyboardInterrupt)
@@ -217,16 +264,23 @@ def test_full_reads_the_cache(tmp_path, monkeypatch):
 def test_batches_cover_an_epoch_repeat_it_and_refuse_what_does_not_exist():
     images = np.arange(50, dtype=np.uint8).repeat(28 * 28).reshape(50, 28, 28)
     batches, resumed = Batches(images, 8, seed=3), Batches(images, 8, seed=3)
-    epochs = [np.concatenate([batches.batch(epoch, i) for i in range(len(batches))]) for epoch in range(2)]
-    assert len(batches) == 6 and epochs[0].shape == (48, 1, 28, 28) and epochs[0].dtype == np.float32
+    epochs = [
+        np.concatenate([batches.batch(epoch, i) for i in range(len(batches))]) for epoch in range(2)
+    ]
+    assert (
+        len(batches) == 6 and epochs[0].shape == (48, 1, 28, 28) and epochs[0].dtype == np.float32
+    )
     numbers = lambda images: np.rint((images[:, 0, 0, 0] + 1) * 127.5).astype(int).tolist()
     drawn = [numbers(epoch) for epoch in epochs]
     assert all(len(set(order)) == 48 for order in drawn) and drawn[0] != drawn[1]
     assert np.array_equal(resumed.batch(1, 2), epochs[1][16:24])
     assert np.array_equal(batches.batch(0, 5), epochs[0][40:])  # back to an earlier epoch
-    assert batches.rows(1, 2).tolist() == drawn[1][16:24] and numbers(batches.at(np.array([49, 3, 3]))) == [49, 3, 3]
+    assert batches.rows(1, 2).tolist() == drawn[1][16:24] and numbers(
+        batches.at(np.array([49, 3, 3]))
+    ) == [49, 3, 3]
     assert not np.array_equal(Batches(images, 8, seed=4).batch(0, 0), epochs[0][:8])
-    assert Batches(np.array([[[0, 255]]], np.uint8), 1).batch(0, 0).tolist() == [[[[-1, 1]]]]  # the range of tanh
+    # the range of tanh
+    assert Batches(np.array([[[0, 255]]], np.uint8), 1).batch(0, 0).tolist() == [[[[-1, 1]]]]
     for size in (0, -1, 4):
         with pytest.raises(ValueError, match=rf"batch_size is {size} .* 3 images"):
             Batches(IMAGES, size)
@@ -239,7 +293,11 @@ def test_binarised_batches_draw_anew_and_a_seed_gives_one_fixed_set():
     images = np.full((40, 50, 50), 64, np.uint8)
     images[:, 0], images[:, 1] = 0, 255
     fixed, same = (binarise(images, random.Generator(0, 4)) for _ in range(2))
-    assert np.array_equal(fixed, same) and fixed.dtype == np.uint8 and set(np.unique(fixed)) == {0, 255}
+    assert (
+        np.array_equal(fixed, same)
+        and fixed.dtype == np.uint8
+        and set(np.unique(fixed)) == {0, 255}
+    )
     random.manual_seed(0)
     static, dynamic = Batches(fixed, 40), Batches(images, 40, binarised=True)
     one, two = dynamic.batch(0, 0), dynamic.batch(0, 0)

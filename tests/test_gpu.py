@@ -1,4 +1,6 @@
-"""The GPU path on a GPU: raw functions against the reference, gradients, steps against the CPU's and captured ones."""
+"""The GPU path on a GPU: raw functions against the reference, gradients, steps against the CPU's
+and captured ones.
+"""
 
 import contextlib
 import warnings
@@ -44,7 +46,13 @@ def to_gpu(x):
 
 
 def to_host(x):
-    return tuple(map(to_host, x)) if isinstance(x, tuple) else device.to_host(x) if device.is_array(x) else x
+    return (
+        tuple(map(to_host, x))
+        if isinstance(x, tuple)
+        else device.to_host(x)
+        if device.is_array(x)
+        else x
+    )
 
 
 @contextlib.contextmanager
@@ -104,7 +112,9 @@ def test_captured_and_eager_steps_give_the_same_model(name, arithmetic):
 
 
 def test_memory_that_others_take_is_not_the_graphs():
-    """After the recording, arrays of every size are made and filled: replays must not notice, nor they the replays."""
+    """After the recording, arrays of every size are made and filled: replays must not notice, nor
+    they the replays.
+    """
     import cupy
 
     def run(wrap, disturb):
@@ -141,11 +151,19 @@ def test_a_captured_run_of_the_trainer_resumes_to_the_bit(tmp_path):
     def run(out, **options):
         random.manual_seed(0)
         model = MODELS["vae conv"](device="gpu")
-        train(model, data.Batches(device.to(data.load().images[:640], "gpu"), 64, 0, True), out=tmp_path / out, **options)
+        train(
+            model,
+            data.Batches(device.to(data.load().images[:640], "gpu"), 64, 0, True),
+            out=tmp_path / out,
+            **options,
+        )
         return model
 
     constant = {"schedule": lambda progress: 1.0}
-    whole, eager = run("whole", epochs=3, **constant), run("eager", epochs=3, graph=False, **constant)
+    whole, eager = (
+        run("whole", epochs=3, **constant),
+        run("eager", epochs=3, graph=False, **constant),
+    )
     run("cut", epochs=1, **constant)
     cut = run("cut", epochs=3, resume=True, **constant)
     for other in (eager, cut):
@@ -170,13 +188,19 @@ def test_states_move_both_ways():
     cpu, on_gpu = trained("gan dcgan", "cpu", 2)[0], trained("gan dcgan", "gpu", 1)[0]
     for source, target in ((cpu, on_gpu), (trained("gan dcgan", "gpu", 3)[0], cpu)):
         for name, part in target.parts().items():
-            part.load_state_dict(source.parts()[name].state_dict() if "optimizer" not in name and name != "ema"
-                                 else {k: to_host(v) for k, v in source.parts()[name].state_dict().items()})
+            part.load_state_dict(
+                source.parts()[name].state_dict()
+                if "optimizer" not in name and name != "ema"
+                else {k: to_host(v) for k, v in source.parts()[name].state_dict().items()}
+            )
         assert_same_model(source, target)
     moved = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3))
     before = {k: v.copy("K") for k, v in moved.state_dict().items()}
     assert all(device.of(a) == "gpu" for a in moved.to("gpu").state_dict().values())
-    assert all(np.array_equal(v, before[k]) and v.strides == before[k].strides for k, v in moved.to("cpu").state_dict().items())
+    assert all(
+        np.array_equal(v, before[k]) and v.strides == before[k].strides
+        for k, v in moved.to("cpu").state_dict().items()
+    )
 
 
 def test_arrays_go_to_torch_and_come_back_without_a_copy():
@@ -204,7 +228,9 @@ def test_mixed_devices_are_refused(call):
 
 
 def test_an_operation_says_which_argument_is_where():
-    with pytest.raises(TypeError, match=r"_linear: .* two devices, \(2, 784\) float32 cpu, .* float32 gpu"):
+    with pytest.raises(
+        TypeError, match=r"_linear: .* two devices, \(2, 784\) float32 cpu, .* float32 gpu"
+    ):
         MODELS["gan mlp"](device="gpu").discriminator(np.ones((2, 784), np.float32))
 
 
@@ -245,4 +271,8 @@ def test_out_of_memory_is_cupys_error_and_leaves_the_device_usable():
 
     with pytest.raises(cupy.cuda.memory.OutOfMemoryError) as e:
         cupy.empty(1 << 50, np.uint8)
-    assert isinstance(e.value, MemoryError) and float(to_gpu(np.ones(3)).sum()) == 3 and state(MODELS["vae mlp"](device="gpu"))
+    assert (
+        isinstance(e.value, MemoryError)
+        and float(to_gpu(np.ones(3)).sum()) == 3
+        and state(MODELS["vae mlp"](device="gpu"))
+    )

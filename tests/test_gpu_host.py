@@ -1,7 +1,9 @@
-"""The GPU path without a GPU: `kernels/gpu.py` runs on the stand-in for CuPy, its CUDA sources compiled by g++.
+"""The GPU path without a GPU: `kernels/gpu.py` runs on the stand-in for CuPy, its CUDA sources
+compiled by g++.
 
-What is checked here is everything but the device: index arithmetic, bounds, the arguments of launches and of cuBLAS,
-and that nothing waits for the device. `test_gpu.py` runs the same cases where there is one.
+What is checked here is everything but the device: index arithmetic, bounds, the arguments of
+launches and of cuBLAS, and that nothing waits for the device. `test_gpu.py` runs the same cases
+where there is one.
 """
 
 import copy
@@ -36,7 +38,9 @@ from tinygan import Tensor, cli, device, grad, kernels, models, nn, ops
 from tinygan.kernels import reference
 from tinygan.testing import GradientError, check_grads
 
-pytestmark = pytest.mark.skipif(not shutil.which("g++"), reason="g++ is missing: it compiles the kernels for the host")
+pytestmark = pytest.mark.skipif(
+    not shutil.which("g++"), reason="g++ is missing: it compiles the kernels for the host"
+)
 
 
 def to_gpu(x):
@@ -82,13 +86,29 @@ pairs = functools.partial(st.tuples, *[st.integers(1, 3)] * 2)
 
 
 @settings(max_examples=80, deadline=None)
-@given(st.integers(0, 2), st.integers(1, 4), pairs(), pairs(), st.tuples(*[st.integers(0, 3)] * 2), pairs(), st.data())
+@given(
+    st.integers(0, 2),
+    st.integers(1, 4),
+    pairs(),
+    pairs(),
+    st.tuples(*[st.integers(0, 3)] * 2),
+    pairs(),
+    st.data(),
+)
 def test_patches_of_any_geometry(gpu, n, c, kernel, stride, padding, dilation, data):
     size = data.draw(pairs())
-    least = [(o - 1) * s + d * (k - 1) + 1 - 2 * p for o, s, d, k, p in zip(size, stride, dilation, kernel, padding)]
+    least = [
+        (o - 1) * s + d * (k - 1) + 1 - 2 * p
+        for o, s, d, k, p in zip(size, stride, dilation, kernel, padding)
+    ]
     h, w = (max(1, m) + data.draw(st.integers(0, 2)) for m in least)
     geometry = size, kernel, stride, padding, dilation
-    x = np.random.default_rng(0).standard_normal((n, c, h, w)).astype(np.float32).transpose(0, 2, 3, 1)
+    x = (
+        np.random.default_rng(0)
+        .standard_normal((n, c, h, w))
+        .astype(np.float32)
+        .transpose(0, 2, 3, 1)
+    )
     cols = reference.im2col(x, *geometry)
     assert np.array_equal(to_host(gpu.im2col(to_gpu(x), *geometry)), cols)
     back, expected = to_gpu(np.ones(x.shape, x.dtype)), np.ones(x.shape, x.dtype)
@@ -112,13 +132,20 @@ def _view(shape, how):
     if how == "repeated":
         return np.broadcast_to(a[..., :1, :n], shape), a
     axes = {"rows": (0, 1, 2, 3), "columns": (0, 1, 3, 2), "crossed": (1, 0, 2, 3)}[how]
-    whole = np.ascontiguousarray(a[..., :n].reshape((1,) * (2 - len(batch)) + shape).transpose(axes))
+    whole = np.ascontiguousarray(
+        a[..., :n].reshape((1,) * (2 - len(batch)) + shape).transpose(axes)
+    )
     return whole.transpose(axes).reshape(shape), whole
 
 
 @settings(max_examples=80, deadline=None)
 @example((2, 3, 2), (2, 3), (2, 3), ("rows", "columns", "crossed"))
-@given(st.tuples(*[st.integers(0, 4)] * 3), batches, batches, st.tuples(*[views | st.just("repeated")] * 2, views))
+@given(
+    st.tuples(*[st.integers(0, 4)] * 3),
+    batches,
+    batches,
+    st.tuples(*[views | st.just("repeated")] * 2, views),
+)
 def test_gemm_of_any_view(gpu, sizes, batch_a, batch_b, how):
     try:
         batch = np.broadcast_shapes(batch_a, batch_b)
@@ -127,7 +154,13 @@ def test_gemm_of_any_view(gpu, sizes, batch_a, batch_b, how):
     m, k, n = sizes
     shapes = (*batch_a, m, k), (*batch_b, k, n), (*batch, m, n)
     (a, _), (b, _), (out, whole) = map(_view, shapes, how)
-    a, b, out, expected, before = standin.ndarray(a), standin.ndarray(b), standin.ndarray(out), a @ b, whole.copy()
+    a, b, out, expected, before = (
+        standin.ndarray(a),
+        standin.ndarray(b),
+        standin.ndarray(out),
+        a @ b,
+        whole.copy(),
+    )
     assert np.array_equal(to_host(gpu.gemm(a, b)), expected)
     assert gpu.gemm(a, b, out=out) is out and np.array_equal(out.a, expected)
     out.a[...] = 0
@@ -146,7 +179,9 @@ def test_gemm_names_what_clashes(gpu, shapes):
 
 def test_tf32_is_asked_for_and_only_on_a_gpu(gpu, monkeypatch):
     seen, plain, a = [], gpu._cublas, standin.ndarray(np.ones((2, 2), np.float32))
-    monkeypatch.setattr(gpu, "_cublas", lambda name, *args: (seen.append((name, args[-2:])), plain(name, *args))[1])
+    monkeypatch.setattr(
+        gpu, "_cublas", lambda name, *args: (seen.append((name, args[-2:])), plain(name, *args))[1]
+    )
     with pytest.raises(device.DeviceError, match="tf32 is for a GPU"):
         kernels.precision("tf32", "cpu")
     kernels.precision("float32", "cpu")
@@ -165,7 +200,9 @@ def test_no_memory_for_cublas_is_out_of_memory(gpu, lack, monkeypatch, capsys):
         if lack == "workspace":
             patch.setattr(standin.Memory, "free", gpu.WORKSPACE - 1)
         else:
-            patch.setattr(gpu, "_library", lambda: types.SimpleNamespace(cublasCreate_v2=lambda handle: 3))
+            patch.setattr(
+                gpu, "_library", lambda: types.SimpleNamespace(cublasCreate_v2=lambda handle: 3)
+            )
         cli.run(lambda: gpu.gemm(a, a))
     (line,) = capsys.readouterr().err.splitlines()
     assert ": out of memory: " in line and "lower --batch-size" in line
@@ -194,6 +231,7 @@ def test_mixed_devices_are_refused(gpu):
 @pytest.mark.parametrize("f, inputs", ALL.values(), ids=ALL)
 def test_every_operation_to_second_order_gives_the_references_values(gpu, f, inputs):
     """In float64, on arrays that refuse a mix of devices."""
+
     def derivatives(to):
         xs = [Tensor(to(x)) if x.dtype.kind == "f" else to(x) for x in inputs]
         out, seed = f(*xs), np.random.default_rng(0)
@@ -204,14 +242,18 @@ def test_every_operation_to_second_order_gives_the_references_values(gpu, f, inp
         return [to_host(ops.raw(x)) for x in (out, *first, *second)]
 
     for ours, theirs in zip(derivatives(to_gpu), derivatives(lambda x: x), strict=True):
-        np.testing.assert_allclose(*((0, 0) if ours is None and theirs is None else (ours, theirs)), rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(
+            *((0, 0) if ours is None and theirs is None else (ours, theirs)), rtol=1e-9, atol=1e-12
+        )
 
 
 def test_a_batch_norms_three_rules_share_one_pass(gpu, monkeypatch):
     calls, x = [], np.random.default_rng(0).standard_normal((4, 3, 2, 2)).astype(np.float32)
     for where in ("cpu", "gpu"):
         k = kernels.of(device.to(x, where))
-        monkeypatch.setattr(k, "norm_sums", lambda *args, plain=k.norm_sums: (calls.append(args), plain(*args))[1])
+        monkeypatch.setattr(
+            k, "norm_sums", lambda *args, plain=k.norm_sums: (calls.append(args), plain(*args))[1]
+        )
         monkeypatch.setattr(k, "column_sums", lambda x: calls.append(x))
         norm = nn.BatchNorm2d(3).to(where)
         t = Tensor(device.to(x, where))
@@ -239,7 +281,11 @@ def test_a_copy_keeps_the_weights_layout_and_ties(gpu):
     net.tied, net[0].weight.grad = net[0].weight, net[0].weight.data * 2
     twin = copy.deepcopy(net)
     for a, b in zip(net.parameters(), twin.parameters()):
-        assert a is not b and a.data.strides == b.data.strides and not np.shares_memory(a.data.a, b.data.a)
+        assert (
+            a is not b
+            and a.data.strides == b.data.strides
+            and not np.shares_memory(a.data.a, b.data.a)
+        )
         assert np.array_equal(a.data.a, b.data.a) and type(b) is nn.Parameter and a.name == b.name
     assert twin.tied is twin[0].weight and twin.tied.grad is not net.tied.grad
     assert np.array_equal(twin.tied.grad.a, net.tied.grad.a)
@@ -247,12 +293,21 @@ def test_a_copy_keeps_the_weights_layout_and_ties(gpu):
 
 def test_large_images_stay_channels_last(gpu):
     """Else each convolution after it would copy them."""
-    image = np.moveaxis(np.random.default_rng(0).standard_normal((2, 40, 40, 32)).astype(np.float32), 3, 1)
+    image = np.moveaxis(
+        np.random.default_rng(0).standard_normal((2, 40, 40, 32)).astype(np.float32), 3, 1
+    )
     x, scale = Tensor(to_gpu(image)), to_gpu(image[0, :, :1, :1])
-    for f in (ops.tanh, lambda x: x * scale, lambda x: 2 - x, lambda x: ops.maximum(x, to_gpu(image[:1]))):
+    for f in (
+        ops.tanh,
+        lambda x: x * scale,
+        lambda x: 2 - x,
+        lambda x: ops.maximum(x, to_gpu(image[:1])),
+    ):
         out = f(x).data
         assert out.strides == image.strides
-        np.testing.assert_allclose(out.a, f(Tensor(to_gpu(np.ascontiguousarray(image)))).data.a, rtol=1e-6)
+        np.testing.assert_allclose(
+            out.a, f(Tensor(to_gpu(np.ascontiguousarray(image)))).data.a, rtol=1e-6
+        )
     out = nn.Dropout(0.3)(x)
     assert out.data.strides == grad(out, x, x.data).strides == image.strides
 
@@ -266,13 +321,17 @@ def launched(f):
 
 
 def test_no_needless_launches(gpu):
-    x, w, y = (to_gpu(np.ones(shape, np.float32)) for shape in ((2, 6, 6, 3), (2, 2, 3, 4), (2, 5, 5, 4)))
+    x, w, y = (
+        to_gpu(np.ones(shape, np.float32)) for shape in ((2, 6, 6, 3), (2, 2, 3, 4), (2, 5, 5, 4))
+    )
     geometry = (1, 1), (0, 0), (1, 1)
     assert launched(lambda: gpu.conv(x, w, (5, 5), *geometry)) == 2  # columns, product
     assert launched(lambda: gpu.conv_transpose(y, w, (6, 6), *geometry)) == 2
     assert launched(lambda: gpu.conv_filter(x, y, (2, 2), *geometry)) == 2
     few, many = (to_gpu(np.ones((rows, 32), np.float32)) for rows in (500, 5000))
-    assert launched(lambda: gpu.column_sums(few)) == 1 and launched(lambda: gpu.column_sums(many)) == 2
+    assert (
+        launched(lambda: gpu.column_sums(few)) == 1 and launched(lambda: gpu.column_sums(many)) == 2
+    )
 
 
 LAUNCHES = {"gan dcgan": 280, "vae conv": 170}
@@ -304,10 +363,19 @@ def test_a_training_step_never_waits_and_gives_the_cpus_weights(gpu, name):
 
 
 def test_every_model_and_every_kernel_has_its_case(gpu):
-    assert {f"gan {name}" for name in models.MODELS} | {f"vae {name}" for name in models.VAES} <= set(MODELS)
-    sources = set(re.findall(r"__global__ void (?!name|__launch)(\w+)|^COLUMN_SUMS\((\w+)", gpu.IMAGES + gpu.RANDOM, re.M))
+    assert {f"gan {name}" for name in models.MODELS} | {
+        f"vae {name}" for name in models.VAES
+    } <= set(MODELS)
+    sources = set(
+        re.findall(
+            r"__global__ void (?!name|__launch)(\w+)|^COLUMN_SUMS\((\w+)",
+            gpu.IMAGES + gpu.RANDOM,
+            re.M,
+        )
+    )
     kernels = {a or b for a, b in sources}
-    for dtype in ("float32", "float64"):  # to the last bit, on whole numbers; sine and logarithm differ from library to library
+    # to the last bit, on whole numbers; sine and logarithm differ from library to library
+    for dtype in ("float32", "float64"):
         exact = {case.name for case in CASES if case.dtype in (dtype, "") and not case.rtol}
         assert kernels - {"normal"} - exact == ({"bits"} if dtype == "float64" else set())
 
@@ -337,7 +405,11 @@ def test_the_script_for_a_gpu_machine(tmp_path):
     (fake / "cupy" / "__init__.py").write_text(install)
     missing = ("numba", "hypothesis", "matplotlib", "tqdm", "torch", "xdist")
     (fake / "sitecustomize.py").write_text(HIDES.format(missing))
-    env = os.environ | {"PYTHON": sys.executable, "PYTHONPATH": f"{fake}:{here}", "OMP_NUM_THREADS": "1"}
+    env = os.environ | {
+        "PYTHON": sys.executable,
+        "PYTHONPATH": f"{fake}:{here}",
+        "OMP_NUM_THREADS": "1",
+    }
     script = [shutil.which("bash"), here.parent / "bench" / "device.sh", tmp_path / "out", "short"]
     run = subprocess.run(script, env=env, capture_output=True, text=True)
     files = {p.stem: p.read_text() for p in (tmp_path / "out").glob("*.txt")}
@@ -354,7 +426,11 @@ def test_the_script_for_a_gpu_machine(tmp_path):
     run = subprocess.run(script, env=env, capture_output=True, text=True)
     files = {p.stem: p.read_text() for p in (tmp_path / "out").glob("*.txt")}
     assert run.returncode == 1 and "CuPy cannot be imported (libcudart.so.13" in files["gan"]
-    assert re.findall(r"^(\w+): status \d", files["summary"], re.M) == ["environment", "gan", "bench"]
+    assert re.findall(r"^(\w+): status \d", files["summary"], re.M) == [
+        "environment",
+        "gan",
+        "bench",
+    ]
 
 
 def test_a_row_of_the_benchmark_that_is_not_captured_fails(gpu, tmp_path, monkeypatch, capsys):
@@ -364,7 +440,9 @@ def test_a_row_of_the_benchmark_that_is_not_captured_fails(gpu, tmp_path, monkey
     plain = models.VAE.step
     monkeypatch.setattr(models.VAE, "step", lambda vae, x: float(x[0, 0, 0, 0]) and plain(vae, x))
     monkeypatch.setitem(sys.modules, "torch", None)
-    flags = "--models vae-mlp --widths 1 --batch-sizes 4 --precisions float32 --rounds 1 --square 16"
+    flags = (
+        "--models vae-mlp --widths 1 --batch-sizes 4 --precisions float32 --rounds 1 --square 16"
+    )
     columns = "--columns eager captured torch --out".split()
     monkeypatch.setattr("sys.argv", ["gpu.py", *flags.split(), *columns, str(tmp_path / "out.txt")])
     with warnings.catch_warnings():
@@ -373,7 +451,9 @@ def test_a_row_of_the_benchmark_that_is_not_captured_fails(gpu, tmp_path, monkey
     assert rows == capsys.readouterr().out
     assert re.search(r"vae-mlp +1 +4 +\d+\.\d+ +- +- ", rows)
     assert "captured: UserWarning: tinygan: this step runs without" in rows
-    assert "torch: RuntimeError: this PyTorch sees no GPU" in rows or "torch: ModuleNotFound" in rows
+    assert (
+        "torch: RuntimeError: this PyTorch sees no GPU" in rows or "torch: ModuleNotFound" in rows
+    )
     monkeypatch.setattr("sys.argv", ["gpu.py", *flags.split(), "--limit", "1e-9"])
     assert bench.main() == 1 and "left out: the time is up" in capsys.readouterr().out
 
@@ -386,11 +466,15 @@ def test_the_judge_sees_the_same_on_the_gpu(gpu):
     cpu, on_gpu = (Judge(device.to(images[:20], where), where) for where in ("cpu", "gpu"))
     for ours, theirs in zip(cpu.look(images), on_gpu.look(images)):
         np.testing.assert_allclose(theirs, ours, rtol=1e-3, atol=1e-4)
-    assert on_gpu(device.to(images[20:], "gpu")) == pytest.approx(cpu(images[20:]), rel=1e-3, abs=1e-4)
+    assert on_gpu(device.to(images[20:], "gpu")) == pytest.approx(
+        cpu(images[20:]), rel=1e-3, abs=1e-4
+    )
 
 
 def test_kernels_under_sanitizers():
-    asan = subprocess.run(["g++", "-print-file-name=libasan.so"], capture_output=True, text=True).stdout.strip()
+    asan = subprocess.run(
+        ["g++", "-print-file-name=libasan.so"], capture_output=True, text=True
+    ).stdout.strip()
     if not os.path.isabs(asan):
         pytest.skip("g++ has no libasan")
     here = Path(__file__).parent
@@ -402,7 +486,11 @@ import cupy_standin
 cupy_standin.FLAGS += ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "-k", "not nvcc and (float or geometry or view or second)", {__file__!r}]))
 """
-    env = os.environ | {"LD_PRELOAD": asan, "ASAN_OPTIONS": "detect_leaks=0", "OMP_NUM_THREADS": "1"}
+    env = os.environ | {
+        "LD_PRELOAD": asan,
+        "ASAN_OPTIONS": "detect_leaks=0",
+        "OMP_NUM_THREADS": "1",
+    }
     run = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
 
@@ -417,13 +505,21 @@ def test_nvcc_compiles_the_kernels(gpu, tmp_path, real):
             source = standin.elementwise_source(tuple(k.params), k.nin, k.operation, letters)
             code += f"namespace {k.name}_ {{\n" + source.replace('extern "C"', "__global__") + "}\n"
     (tmp_path / "kernels.cu").write_text(code)
-    run = subprocess.run(["nvcc", "-arch=sm_90", "-cubin", "kernels.cu"], cwd=tmp_path, capture_output=True, text=True)
+    run = subprocess.run(
+        ["nvcc", "-arch=sm_90", "-cubin", "kernels.cu"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
     assert run.returncode == 0, run.stderr
 
 
 def test_gradients_are_checked_in_the_gpus_own_arrays(gpu):
     random = np.random.default_rng(0)
-    x, w = (standin.ndarray(random.standard_normal(s).astype(np.float32)) for s in ((2, 2, 5, 4), (3, 2, 2, 2)))
+    x, w = (
+        standin.ndarray(random.standard_normal(s).astype(np.float32))
+        for s in ((2, 2, 5, 4), (3, 2, 2, 2))
+    )
     seen = []
 
     def f(x, w):

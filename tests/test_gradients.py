@@ -1,6 +1,8 @@
-"""tinygan under its own checker: every operation, layer, loss and model's step, on whatever the strategies draw, to second order.
+"""tinygan under its own checker: every operation, layer, loss and model's step, on whatever the
+strategies draw, to second order.
 
-Arrays come with ties and zeros, so that kinks and jumps are met; `grads.py` has the fixed cases away from them.
+Arrays come with ties and zeros, so that kinks and jumps are met; `grads.py` has the fixed cases
+away from them.
 """
 
 import numpy as np
@@ -16,9 +18,23 @@ from tinygan.testing import check_grads
 from tinygan.testing.strategies import arrays, broadcastable, convolutions, shapes
 
 SMOOTH = [ops.exp, ops.tanh, ops.sigmoid, ops.softplus, ops.negative]
-KINKED = [ops.relu, ops.leaky_relu, ops.abs, lambda x: ops.leaky_relu(x, 0.3), lambda x: ops.clip(x, -1, 2), lambda x: x**2]
+KINKED = [
+    ops.relu,
+    ops.leaky_relu,
+    ops.abs,
+    lambda x: ops.leaky_relu(x, 0.3),
+    lambda x: ops.clip(x, -1, 2),
+    lambda x: x**2,
+]
 DOMAIN = [ops.log, ops.sqrt, lambda x: x**-1.5, lambda x: 1 / x, lambda x: ops.xlogy(x, x)]
-BINARY = [ops.add, ops.subtract, ops.multiply, ops.maximum, ops.minimum, lambda x, y: ops.where(ops.raw(x) > 0, x, y)]
+BINARY = [
+    ops.add,
+    ops.subtract,
+    ops.multiply,
+    ops.maximum,
+    ops.minimum,
+    lambda x, y: ops.where(ops.raw(x) > 0, x, y),
+]
 REDUCED = [ops.sum, ops.mean, ops.max, ops.min, ops.prod, ops.logsumexp, ops.var]
 
 
@@ -46,7 +62,9 @@ def test_binary_of_positive_numbers(f, xs):
 def test_reductions(data):
     f = data.draw(st.sampled_from(REDUCED))
     x = data.draw(arrays(shapes(min_side=1, max_side=3)))
-    axis = data.draw(st.none() | (hnp.valid_tuple_axes(x.ndim, min_size=1) if x.ndim else st.none()))
+    axis = data.draw(
+        st.none() | (hnp.valid_tuple_axes(x.ndim, min_size=1) if x.ndim else st.none())
+    )
     check_grads(lambda x: f(x, axis=axis, keepdims=data.draw(st.just(True))), x)
     check_grads(lambda x: f(x, axis=axis), x, order=1)
 
@@ -61,7 +79,9 @@ def test_moving_elements_about(data):
     x = data.draw(arrays(shapes(min_dims=1, max_side=3)))
     index = data.draw(hnp.basic_indices(x.shape, allow_newaxis=True))
     axes = data.draw(st.permutations(range(x.ndim)))
-    widths = data.draw(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=x.ndim, max_size=x.ndim))
+    widths = data.draw(
+        st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=x.ndim, max_size=x.ndim)
+    )
     axis = data.draw(st.integers(-x.ndim, x.ndim - 1))
     check_grads(lambda x: x[index], x)
     check_grads(lambda x: ops.transpose(x, axes), x, order=1)
@@ -74,17 +94,27 @@ def test_moving_elements_about(data):
 @given(st.data())
 def test_fancy_indices(data):
     x = data.draw(arrays(shapes(min_dims=1, min_side=1, max_side=3)))
-    index = data.draw(hnp.integer_array_indices(x.shape, result_shape=hnp.array_shapes(max_dims=2, max_side=3)))
+    index = data.draw(
+        hnp.integer_array_indices(x.shape, result_shape=hnp.array_shapes(max_dims=2, max_side=3))
+    )
     check_grads(lambda x: x[index], x)
 
 
 @given(st.data())
 def test_matmul(data):
-    drawn = data.draw(hnp.mutually_broadcastable_shapes(signature="(m?,n),(n,p?)->(m?,p?)", max_dims=2, min_side=0, max_side=3))
+    drawn = data.draw(
+        hnp.mutually_broadcastable_shapes(
+            signature="(m?,n),(n,p?)->(m?,p?)", max_dims=2, min_side=0, max_side=3
+        )
+    )
     check_grads(ops.matmul, *[data.draw(arrays(s)) for s in drawn.input_shapes])
 
 
-@given(arrays(shapes(min_dims=1, min_side=1, max_side=3)), st.sampled_from([ops.softmax, ops.log_softmax]), st.data())
+@given(
+    arrays(shapes(min_dims=1, min_side=1, max_side=3)),
+    st.sampled_from([ops.softmax, ops.log_softmax]),
+    st.data(),
+)
 def test_softmax(x, f, data):
     axis = data.draw(st.integers(-x.ndim, x.ndim - 1))
     check_grads(lambda x: f(x, axis), x)
@@ -99,7 +129,12 @@ def test_conv2d(c):
 @given(convolutions(transposed=True))
 def test_conv_transpose2d(c):
     _, w, y = map(drawn, c.shapes)
-    check_grads(lambda y, w, b: ops.conv_transpose2d(y, w, b, output_padding=c.extra, **c.options), y, w, drawn(c.shapes[0][1:2]))
+    check_grads(
+        lambda y, w, b: ops.conv_transpose2d(y, w, b, output_padding=c.extra, **c.options),
+        y,
+        w,
+        drawn(c.shapes[0][1:2]),
+    )
 
 
 def drawn(shape):
@@ -125,7 +160,12 @@ def functional(module):
     names, parameters = zip(*module.named_parameters()) if module.parameters() else ((), ())
 
     def f(x, *values):
-        owners = [(owner, key) for owner in module.modules() for key, v in vars(owner).items() if any(v is p for p in parameters)]
+        owners = [
+            (owner, key)
+            for owner in module.modules()
+            for key, v in vars(owner).items()
+            if any(v is p for p in parameters)
+        ]
         try:
             for (owner, key), value in zip(owners, values, strict=True):
                 vars(owner)[key] = value
@@ -172,8 +212,13 @@ def test_layers(layer, shape):
 
 
 def test_the_table_has_every_layer():
-    others = {"Module", "Parameter", "ModuleList", "ModuleDict", "Embedding"}  # no layer; takes integers: below
-    layers = {name for name, thing in vars(nn).items() if isinstance(thing, type) and not name.endswith("Loss")} - others
+    # no layer; takes integers: below
+    others = {"Module", "Parameter", "ModuleList", "ModuleDict", "Embedding"}
+    layers = {
+        name
+        for name, thing in vars(nn).items()
+        if isinstance(thing, type) and not name.endswith("Loss")
+    } - others
     assert layers == {name.split()[0] for name in LAYERS}
 
 
@@ -215,7 +260,11 @@ def test_the_table_has_every_loss():
 
 def tiny():
     G = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 3), nn.Tanh())
-    return GAN(G, nn.Sequential(nn.Linear(3, 4), nn.LeakyReLU(0.2), nn.Dropout(0.3), nn.Linear(4, 1)), latent=2)
+    return GAN(
+        G,
+        nn.Sequential(nn.Linear(3, 4), nn.LeakyReLU(0.2), nn.Dropout(0.3), nn.Linear(4, 1)),
+        latent=2,
+    )
 
 
 MODELS = {"tiny": (tiny, (4, 3), 2), "dcgan": (lambda: dcgan(width=1, latent=2), (2, 1, 28, 28), 1)}
@@ -227,7 +276,8 @@ def test_both_losses_of_a_gans_step(make, shape, order, objective):
     random.manual_seed(0)
     gan, real = make(), drawn(shape)
     (G, g_parameters), (D, d_parameters) = functional(gan.generator), functional(gan.discriminator)
-    for i, p in enumerate(g_parameters + d_parameters):  # the models' own start is small: every ReLU is near its kink
+    # the models' own start is small: every ReLU is near its kink
+    for i, p in enumerate(g_parameters + d_parameters):
         p += 0.2 * np.random.default_rng(i).standard_normal(p.shape)
     z = drawn((len(real), gan.latent))
 

@@ -1,4 +1,6 @@
-"""Pooling, resizing and padding against loops over windows; `test_torch.py` compares them with PyTorch."""
+"""Pooling, resizing and padding against loops over windows; `test_torch.py` compares them with
+PyTorch.
+"""
 
 import itertools
 

@@ -1,7 +1,9 @@
-"""The raw functions under Numba against the reference, and what they stand on: random bits, threads and recycled memory.
+"""The raw functions under Numba against the reference, and what they stand on: random bits, threads
+and recycled memory.
 
-The cases of the GPU serve here too; those below are large enough for compiled loops and for threads. A result may not
-depend on how many threads share the work, nor on where in memory an array lies.
+The cases of the GPU serve here too; those below are large enough for compiled loops and for
+threads. A result may not depend on how many threads share the work, nor on where in memory an array
+lies.
 """
 
 import os
@@ -25,7 +27,8 @@ whole = lambda *shape: rng.integers(-8, 9, shape).astype(float)
 channels_last = lambda a: np.moveaxis(a, 3, 1)  # (n, h, w, c) in memory behind (n, c, h, w)
 KEY = (0xDEADBEEF, 3), 5, np.array([3 << 32 | 7], np.int64)
 STRIDED = (9, 8), (3, 2), (2, 1), (1, 0), (1, 2)  # size, kernel, stride, padding, dilation
-SIDEWAYS = (6, 9), (2, 3), (1, 1), (3, 2), (2, 1)  # padding larger than the reach of a tap: whole taps outside
+# padding larger than the reach of a tap: whole taps outside
+SIDEWAYS = (6, 9), (2, 3), (1, 1), (3, 2), (2, 1)
 OUTSIDE = (8, 17), (2, 2), (1, 1), (3, 4), (1, 1)  # whole kernels outside
 APART = (5, 4), (1, 2), (3, 3), (0, 0), (1, 1)
 SHARED = 1 << 15  # where threads begin here: sooner than they pay
@@ -47,40 +50,103 @@ def large(dtype):
 
     for n in (1, 37):
         for size, kernel, *geometry in (STRIDED, SIDEWAYS, OUTSIDE, APART):
-            h, w = ((o - 1) * s + d * (k - 1) + 1 - 2 * p for o, k, s, p, d in zip(size, kernel, *geometry))
+            h, w = (
+                (o - 1) * s + d * (k - 1) + 1 - 2 * p
+                for o, k, s, p, d in zip(size, kernel, *geometry)
+            )
             for c, o in ((1, 70), (13, 3), (33, 17)):
                 x, f, y = whole(n, h + 1, w, c), whole(*kernel, c, o), whole(n, *size, o)
-                yield from (case("conv", a, f, size, *geometry) for a in (x, np.asfortranarray(x), x[:, ::-1]))
-                yield from (case("conv", x, f, size, *geometry, whole(o)), case("conv_transpose", y, f, (h + 1, w), *geometry))
+                yield from (
+                    case("conv", a, f, size, *geometry)
+                    for a in (x, np.asfortranarray(x), x[:, ::-1])
+                )
+                yield from (
+                    case("conv", x, f, size, *geometry, whole(o)),
+                    case("conv_transpose", y, f, (h + 1, w), *geometry),
+                )
                 yield case("conv_transpose", y, f, (h + 1, w), *geometry, whole(c).astype(dtype))
                 yield case("conv_filter", x, y, kernel, *geometry)
     for shape in ((3, 5), (3, 7, 11, 19), (5, 7, 31, 33)):
         x, g = whole(*shape), whole(*shape)
         x.flat[:4] = -np.inf, np.inf, np.nan, -0.0
         for slope in (0.0, 0.5):
-            yield from (case("leaky", a, a, slope) for a in (x, x.T, x[::-1, ::2], channels_last(x) if x.ndim == 4 else x))
-            yield from (case("leaky", a, b, slope) for a, b in ((g, x), (g.T, x.T), (np.asfortranarray(g), x)))
+            yield from (
+                case("leaky", a, a, slope)
+                for a in (x, x.T, x[::-1, ::2], channels_last(x) if x.ndim == 4 else x)
+            )
+            yield from (
+                case("leaky", a, b, slope)
+                for a, b in ((g, x), (g.T, x.T), (np.asfortranarray(g), x))
+            )
     for rows in (2, 433, 433 * 9):
         x, g, c = real(rows, 11) + 3, real(rows, 11), [real(11), abs(real(11)) + 1]
-        for a, b in ((x, g), (np.asfortranarray(x), g[::-1]), (np.repeat(x, 2, 1)[:, ::2], np.asfortranarray(g))):
-            yield from (case("affine", a, *c, rtol=near), case("norm_sums", b, a, *c, rtol=60 * near))
-            yield from (case("moments", a, rtol=20 * near), case("norm_grad", b, a, *c, *c, c[1], rtol=9 * near))
+        for a, b in (
+            (x, g),
+            (np.asfortranarray(x), g[::-1]),
+            (np.repeat(x, 2, 1)[:, ::2], np.asfortranarray(g)),
+        ):
+            yield from (
+                case("affine", a, *c, rtol=near),
+                case("norm_sums", b, a, *c, rtol=60 * near),
+            )
+            yield from (
+                case("moments", a, rtol=20 * near),
+                case("norm_grad", b, a, *c, *c, c[1], rtol=9 * near),
+            )
         x, g, a, b = whole(rows, 11), whole(rows, 11), whole(11), whole(11)
-        yield from (case("affine", x, a, b), case("norm_sums", g, x, a, np.exp2(b)), case("column_sums", x))
-    yield from (case("moments", a, rtol=20 * near) for a in (np.zeros((5000, 1)), real(4096, 2) * [1, 1e-3] + [0, 10]))
+        yield from (
+            case("affine", x, a, b),
+            case("norm_sums", g, x, a, np.exp2(b)),
+            case("column_sums", x),
+        )
+    yield from (
+        case("moments", a, rtol=20 * near)
+        for a in (np.zeros((5000, 1)), real(4096, 2) * [1, 1e-3] + [0, 10])
+    )
     for shape in ((5,), (3, 7, 11, 19), (5, 7, 31, 33)):
-        state = [channels_last(a) if a.ndim == 4 else a for a in (real(*shape), real(*shape), abs(real(*shape)))]
+        state = [
+            channels_last(a) if a.ndim == 4 else a
+            for a in (real(*shape), real(*shape), abs(real(*shape)))
+        ]
         for t, g in ((1, state[0][::-1]), (1000, np.ascontiguousarray(state[1] * 2))):
             p, g, m, v, peak = ((a,) for a in (state[0], g, *state[1:], abs(state[1])))
             for amsgrad in ([], [peak]):
-                yield case("adam", p, g, m, v, np.array(1e-3), np.array([t]), 0.5, 0.999, 1e-8, *amsgrad, rtol=near)
+                yield case(
+                    "adam",
+                    p,
+                    g,
+                    m,
+                    v,
+                    np.array(1e-3),
+                    np.array([t]),
+                    0.5,
+                    0.999,
+                    1e-8,
+                    *amsgrad,
+                    rtol=near,
+                )
         yield case("lerp", (state[0],), (state[1],), np.array(0.25), rtol=near)
         yield case("lerp", (whole(*shape),), (whole(*shape)[::-1],), np.array(0.5))
-    sizes = (60, 70, 50), (300, 70, 200), (7, 300, 300), (1, 600, 701), (100, 1, 3000), (61, 530, 19), (61, 530, 70)
+    sizes = (
+        (60, 70, 50),
+        (300, 70, 200),
+        (7, 300, 300),
+        (1, 600, 701),
+        (100, 1, 3000),
+        (61, 530, 19),
+        (61, 530, 70),
+    )
     for m, k, n in (*sizes, (800, 530, 1), (61, 1500, 333)):
         a, b = whole(m, k), whole(k, n)
-        yield from (case("gemm", x, y) for x in (a, np.asfortranarray(a), a[:, ::-1]) for y in (b, np.asfortranarray(b)))
-        yield from (case("gemm", np.stack([a, 2 * a]), np.stack([b, b]).transpose(0, 1, 2)), case("gemm", np.stack([a, -a]), b))
+        yield from (
+            case("gemm", x, y)
+            for x in (a, np.asfortranarray(a), a[:, ::-1])
+            for y in (b, np.asfortranarray(b))
+        )
+        yield from (
+            case("gemm", np.stack([a, 2 * a]), np.stack([b, b]).transpose(0, 1, 2)),
+            case("gemm", np.stack([a, -a]), b),
+        )
     for shape in ((33,), (111, 5, 7), (300, 301)):
         out = np.full(shape, 9, dtype)
         yield from (case("uniform", out, *KEY), case("normal", out, *KEY, rtol=10 * near))
@@ -111,7 +177,10 @@ def test_spectral_convolutions_are_as_exact_as_direct_ones(image, kernel, paddin
         exact = getattr(reference, face)(*args)
         args = [a.astype(np.float32) if isinstance(a, np.ndarray) else a for a in args]
         ours, plain = (getattr(k, face)(*args) for k in (spectral, reference))
-        assert ours.dtype == np.float32 and np.abs(ours - exact).max() < 5e-7 * np.sqrt(x.size) * np.abs(exact).std()
+        assert (
+            ours.dtype == np.float32
+            and np.abs(ours - exact).max() < 5e-7 * np.sqrt(x.size) * np.abs(exact).std()
+        )
         assert np.abs(ours - exact).max() < 8 * np.abs(plain - exact).max() + 1e-6
 
 
@@ -123,8 +192,18 @@ def test_each_convolution_takes_the_route_with_the_fewest_multiplications():
         return cpu._route(x, w, x.shape, w.shape, *geometry)
 
     assert route(7, 128, 256, 5, 1, 2) is spectral
-    assert route(7, 128, 256, 5, 1, 2, "d") is route(14, 64, 128, 5, 2, 2) is route(7, 128, 256, 3, 1, 2, "f", 2) is direct
-    assert route(7, 128, 256, 1, 1, 0) is route(28, 64, 64, 3, 1, 1) is route(7, 1, 64, 5, 1, 2) is direct
+    assert (
+        route(7, 128, 256, 5, 1, 2, "d")
+        is route(14, 64, 128, 5, 2, 2)
+        is route(7, 128, 256, 3, 1, 2, "f", 2)
+        is direct
+    )
+    assert (
+        route(7, 128, 256, 1, 1, 0)
+        is route(28, 64, 64, 3, 1, 1)
+        is route(7, 1, 64, 5, 1, 2)
+        is direct
+    )
     assert route(7, 128, 256, 5, 1, 2, np.int64) is reference
 
 
@@ -138,7 +217,11 @@ def test_each_convolution_takes_the_route_with_the_fewest_multiplications():
 ], ids=str)  # fmt: skip
 def test_large_elementwise_operations_equal_numpys(f, shapes):
     arrays = [real(*s).astype(np.float32) for s in shapes]
-    for layout in (np.copy, np.asfortranarray, lambda a: channels_last(a) if a.ndim == 4 else a[::-1]):
+    for layout in (
+        np.copy,
+        np.asfortranarray,
+        lambda a: channels_last(a) if a.ndim == 4 else a[::-1],
+    ):
         args = [layout(arrays[0]), *arrays[1:]]
         if layout is np.copy or len(args) == 1 or args[0].ndim < 4:
             result = host.elementwise(f, *args)
@@ -170,7 +253,9 @@ def test_warnings_of_large_operations_follow_the_callers_errstate():
 
 ROW, EVERY = np.broadcast_to(whole(1, 100), (100, 100)), (slice(None), slice(None, None, 2))
 NUMBERS = np.array(0.1), KEY[2], 0.5, 0.9, 1e-8  # lr, steps, betas, eps
-SPARSE = [  # a function and its arguments, of which some do not fill their memory, or share it among their elements
+# a function and its arguments, of which some do not fill their memory, or share it among their
+# elements
+SPARSE = [
     ("leaky", lambda x: (x, ROW, 0.5)),
     ("leaky", lambda x: (ROW, ROW, 0.5)),
     ("lerp", lambda x: ([x.repeat(2, 1)[EVERY]], [x[::-1]], 0.5)),
@@ -181,7 +266,9 @@ SPARSE = [  # a function and its arguments, of which some do not fill their memo
 ]
 
 
-@pytest.mark.parametrize("name, make", SPARSE, ids=[f"{name}{i}" for i, (name, _) in enumerate(SPARSE)])
+@pytest.mark.parametrize(
+    "name, make", SPARSE, ids=[f"{name}{i}" for i, (name, _) in enumerate(SPARSE)]
+)
 def test_layouts_that_do_not_fill_their_memory(name, make):
     (x, *ours), (y, *theirs) = make(np.eye(100) * 3 - 1), make(np.eye(100) * 3 - 1)
     a, b = getattr(cpu, name)(x, *ours), getattr(reference, name)(y, *theirs)
@@ -210,7 +297,9 @@ def test_numbers_that_no_loop_is_compiled_for_are_the_references(dtype):
         ("bernoulli", out, 0.5, 2, *KEY),
     ):
         ours, plain = (getattr(k, name)(*args) for k in (cpu, reference))
-        ours, plain = (out.copy(), reference.bernoulli(*args) or out) if ours is None else (ours, plain)
+        ours, plain = (
+            (out.copy(), reference.bernoulli(*args) or out) if ours is None else (ours, plain)
+        )
         for a, b in zip(*(r if isinstance(r, tuple) else (r,) for r in (ours, plain)), strict=True):
             assert a.dtype == b.dtype and a.shape == b.shape, name
             np.testing.assert_array_equal(a, b, name)
@@ -247,17 +336,24 @@ def test_results_do_not_depend_on_the_number_of_cores(monkeypatch):
         assert [run(case) for case in LARGE] == before
 
 
-@pytest.mark.parametrize("f, shapes", [
-    (lambda x: ops.leaky_relu(x, 0.2), [(70, 500)]),
-    (lambda x, w, b: ops.batch_norm(x, None, None, w, b, True), [(32, 5, 17, 13), (5,), (5,)]),
-    (lambda x, w, b: ops.conv2d(x, w, b, 2, 1), [(9, 3, 33, 31), (7, 3, 4, 4), (7,)]),
-    (lambda x, w, b: ops.conv_transpose2d(x, w, b, 2, 1), [(9, 3, 16, 15), (3, 7, 4, 4), (7,)]),
-], ids=["leaky_relu", "batch_norm", "conv2d", "conv_transpose2d"])
+@pytest.mark.parametrize(
+    "f, shapes",
+    [
+        (lambda x: ops.leaky_relu(x, 0.2), [(70, 500)]),
+        (lambda x, w, b: ops.batch_norm(x, None, None, w, b, True), [(32, 5, 17, 13), (5,), (5,)]),
+        (lambda x, w, b: ops.conv2d(x, w, b, 2, 1), [(9, 3, 33, 31), (7, 3, 4, 4), (7,)]),
+        (lambda x, w, b: ops.conv_transpose2d(x, w, b, 2, 1), [(9, 3, 16, 15), (3, 7, 4, 4), (7,)]),
+    ],
+    ids=["leaky_relu", "batch_norm", "conv2d", "conv_transpose2d"],
+)
 def test_large_gradients_equal_those_of_the_reference_and_of_the_formula(f, shapes, monkeypatch):
     xs = [Tensor(real(*s)) for s in shapes]
     out = f(*xs)
     g = real(*out.shape)
-    found = [out.data, *grad(out, xs, g)], [out.data, *(a.data for a in grad(out, xs, g, create_graph=True))]
+    found = (
+        [out.data, *grad(out, xs, g)],
+        [out.data, *(a.data for a in grad(out, xs, g, create_graph=True))],
+    )
     monkeypatch.setattr(kernels, "_cpu", lambda: reference)
     out = f(*xs)
     for results in found:
@@ -270,24 +366,38 @@ def test_philox_known_answers(counter, key, words):
     assert [int(c) for c in reference.philox(counter, key)] == words
     if counter[0] == 0:  # compiled code gets there only from element 0 on
         step = np.array([counter[2] | counter[3] << 32], np.int64)
-        assert cpu.bits(4, key, counter[1], step).tolist() == reference.bits(4, key, counter[1], step).tolist() == words
+        assert (
+            cpu.bits(4, key, counter[1], step).tolist()
+            == reference.bits(4, key, counter[1], step).tolist()
+            == words
+        )
 
 
 @given(st.integers(0, 99), *[st.integers(0, 2**32 - 1)] * 3, st.integers(0, 2**63 - 1))
 def test_bits_follow_their_definition(n, seed, stream, draw, step):
     step = np.array([step], np.int64)
     words = cpu.bits(n, (seed, stream), draw, step)
-    assert words.dtype == np.uint32 and words.tolist() == reference.bits(n, (seed, stream), draw, step).tolist()
+    assert (
+        words.dtype == np.uint32
+        and words.tolist() == reference.bits(n, (seed, stream), draw, step).tolist()
+    )
     low, high = int(step[0]) & 0xFFFFFFFF, int(step[0]) >> 32
     for i in {0, n - 1} & set(range(n)):
         assert words[i] == reference.philox((i // 4, draw, low, high), (seed, stream))[i % 4]
 
 
-@pytest.mark.parametrize("name, mean, variance", [("normal", 0, 1), ("uniform", 0.5, 1 / 12), ("bernoulli", 1, 0.7 / 0.3)])
+@pytest.mark.parametrize(
+    "name, mean, variance",
+    [("normal", 0, 1), ("uniform", 0.5, 1 / 12), ("bernoulli", 1, 0.7 / 0.3)],
+)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_generator(name, mean, variance, dtype):
     def fill(g, shape):
-        return g.bernoulli(0.3, shape, dtype, scale=1 / 0.3) if name == "bernoulli" else getattr(g, name)(shape, dtype)
+        return (
+            g.bernoulli(0.3, shape, dtype, scale=1 / 0.3)
+            if name == "bernoulli"
+            else getattr(g, name)(shape, dtype)
+        )
 
     g, n = random.Generator(7), 1 << 17
     x, y = fill(g, (n,)), fill(g, (n,))
@@ -295,7 +405,11 @@ def test_generator(name, mean, variance, dtype):
     z = fill(g, (n,))
     others = [x, y, z, *(fill(random.Generator(*key), (n,)) for key in ((7, 1), (8, 0)))]
     for i, a in enumerate(others):  # 5 standard errors
-        assert a.dtype == dtype and abs(a.mean() - mean) < 5 * (variance / n) ** 0.5 and abs(a.var() / variance - 1) < 0.02
+        assert (
+            a.dtype == dtype
+            and abs(a.mean() - mean) < 5 * (variance / n) ** 0.5
+            and abs(a.var() / variance - 1) < 0.02
+        )
         assert abs(np.corrcoef(a[:-1], a[1:])[0, 1]) < 5 / n**0.5
         assert all(abs(np.corrcoef(a, b)[0, 1]) < 5 / n**0.5 for b in others[:i])
     for step, expected in ((1, z), (0, x)):
@@ -304,7 +418,8 @@ def test_generator(name, mean, variance, dtype):
     assert fill(g, (n // 2, 2)).tobytes() == y.tobytes()
     g = random.Generator(7)
     assert fill(g, (0, 3)).shape == (0, 3) and fill(g, (n,)).tobytes() == y.tobytes()
-    assert fill(random.Generator(7), (101,)).tolist() == x[:101].tolist()  # element i does not depend on the size
+    # element i does not depend on the size
+    assert fill(random.Generator(7), (101,)).tolist() == x[:101].tolist()
     assert g.manual_seed(7) is g and fill(g, (n,)).tobytes() == x.tobytes()
 
 
@@ -316,7 +431,10 @@ def test_what_a_generator_gives_stays_inside_its_range():
     for k in cpu, reference:  # an element equal to p does not count
         k.bernoulli(b, float(u[3]), 1, (3, 0), 0, np.zeros(1, np.int64))
         assert (b == (u[:999] < u[3])).all()
-    assert np.isfinite(g.normal((1 << 17,))).all() and abs((g.normal((1 << 17,)) ** 4).mean() - 3) < 0.2
+    assert (
+        np.isfinite(g.normal((1 << 17,))).all()
+        and abs((g.normal((1 << 17,)) ** 4).mean() - 3) < 0.2
+    )
     with pytest.raises(ValueError, match="seed must be"):
         random.Generator(2**32)
 
@@ -329,10 +447,17 @@ def test_permutation_is_one_and_a_pure_function(n, seed, epoch):
     assert n < 20 or not (p == random.permutation(n, seed, epoch + 1)).all()
 
 
-kinds, shapes = st.sampled_from(["array", "view", "free"]), st.sampled_from([(256, 256), (65536,), (128, 3, 256)])
+kinds, shapes = (
+    st.sampled_from(["array", "view", "free"]),
+    st.sampled_from([(256, 256), (65536,), (128, 3, 256)]),
+)
 
 
-@given(st.lists(st.tuples(kinds, st.integers(0, 9), shapes, st.sampled_from(["f4", "f8"])), max_size=16))
+@given(
+    st.lists(
+        st.tuples(kinds, st.integers(0, 9), shapes, st.sampled_from(["f4", "f8"])), max_size=16
+    )
+)
 def test_memory_in_use_is_never_given_out(steps):
     held = {}
     for i, (what, which, shape, dtype) in enumerate(steps):
@@ -427,7 +552,9 @@ def test_without_numba_the_reference_does_the_work_and_says_so_once(monkeypatch)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             assert kernels.of(np.ones(1)) is kernels.of(np.float32(1)) is reference
-            assert ops.conv2d(np.ones((1, 1, 3, 3)), np.ones((1, 1, 2, 2))).tolist() == [[[[4, 4], [4, 4]]]]
+            assert ops.conv2d(np.ones((1, 1, 3, 3)), np.ones((1, 1, 2, 2))).tolist() == [
+                [[[4, 4], [4, 4]]]
+            ]
         assert [str(w.message)[:30] for w in caught] == ["tinygan: Numba cannot be used "]
     finally:
         kernels._cpu.cache_clear()

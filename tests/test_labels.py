@@ -1,4 +1,6 @@
-"""Class-conditional models: the label reaches every place it should and no other, and nothing else about them is special."""
+"""Class-conditional models: the label reaches every place it should and no other, and nothing else
+about them is special.
+"""
 
 import functools
 import os
@@ -17,8 +19,15 @@ from tinygan.testing import check_grads
 
 ROOT = Path(__file__).parent.parent
 DIGITS = data.load("bundled")
-MODELS = {f"{kind} {name}": m for kind, all in (("gan", models.MODELS), ("vae", models.VAES)) for name, m in all.items()}
-TINY = {"gan": functools.partial(models.dcgan, width=2, latent=5), "vae": functools.partial(models.VAES["mlp"], latent=5)}
+MODELS = {
+    f"{kind} {name}": m
+    for kind, all in (("gan", models.MODELS), ("vae", models.VAES))
+    for name, m in all.items()
+}
+TINY = {
+    "gan": functools.partial(models.dcgan, width=2, latent=5),
+    "vae": functools.partial(models.VAES["mlp"], latent=5),
+}
 
 
 def made(make, classes=10, n=160):
@@ -31,8 +40,11 @@ def test_a_step_teaches_the_classes_of_its_batch_and_a_sample_obeys_its_label(na
     random.manual_seed(0)
     model = MODELS[name](classes=10)
     gan = isinstance(model, models.GAN)
-    to_images, to_answers = (model.generator, model.discriminator) if gan else (model.decoder, model.encoder)
-    first, last = to_images.parameters()[0], to_answers.parameters()[-1]  # a weight (out, latent + 10), a bias (10 * k,)
+    to_images, to_answers = (
+        (model.generator, model.discriminator) if gan else (model.decoder, model.encoder)
+    )
+    # a weight (out, latent + 10), a bias (10 * k,)
+    first, last = to_images.parameters()[0], to_answers.parameters()[-1]
     before = [p.data.copy() for p in (first, last)]
     model.step((data.scale(DIGITS.images[:4]), np.array([3, 8, 3, 3], np.uint8)))
     columns = (first.data != before[0]).any(axis=0)
@@ -52,7 +64,9 @@ def test_a_step_teaches_the_classes_of_its_batch_and_a_sample_obeys_its_label(na
 
 def test_joined_and_chosen_are_differentiable_and_pick_the_label():
     rows = one_hot(np.array([2, 0, 2, 1]), 3, np.zeros((4, 1)))
-    assert rows.tolist() == [[0, 0, 1], [1, 0, 0], [0, 0, 1], [0, 1, 0]] and rows.dtype == np.float64
+    assert (
+        rows.tolist() == [[0, 0, 1], [1, 0, 0], [0, 0, 1], [0, 1, 0]] and rows.dtype == np.float64
+    )
     out = np.random.default_rng(0).normal(size=(4, 6))
     np.testing.assert_array_equal(chosen(out, rows), out.reshape(4, 3, 2)[range(4), [2, 0, 2, 1]])
     check_grads(lambda out: chosen(out, rows), out)
@@ -79,23 +93,32 @@ def test_without_classes_labels_change_nothing(name):
         for i in range(2):
             batch = batches.batch(0, i)
             model.step(batch if labelled else batch[0])
-        results.append(weights(model) | {"sample": model.sample(2, labels=[1, 2] if labelled else None)})
+        results.append(
+            weights(model) | {"sample": model.sample(2, labels=[1, 2] if labelled else None)}
+        )
     assert same(*results)
 
 
 class Shifted(models.VAE):
-    """p(x|z, y) is N(W z + s_y, 0.25) with orthogonal columns of W, so that q(z|x, y) can be, and is, the true posterior."""
+    """p(x|z, y) is N(W z + s_y, 0.25) with orthogonal columns of W, so that q(z|x, y) can be, and
+    is, the true posterior.
+    """
 
     def __init__(self):
         super().__init__(nn.Linear(6, 3 * 4).double(), nn.Linear(2 + 3, 6).double(), 2, classes=3)
         rng = np.random.default_rng(1)
-        w, self.shift = np.linalg.qr(rng.normal(size=(6, 2)))[0] * [2.0, 0.7], rng.normal(size=(3, 6))
+        w, self.shift = (
+            np.linalg.qr(rng.normal(size=(6, 2)))[0] * [2.0, 0.7],
+            rng.normal(size=(3, 6)),
+        )
         precision = 1 + (w**2).sum(axis=0) / 0.25
         self.covariance, to_mean = w @ w.T + 0.25 * np.eye(6), w.T / 0.25 / precision[:, None]
         decoder = np.concatenate([w, self.shift.T / 3**0.5], axis=1)
         self.average.decoder.load_state_dict({"weight": decoder, "bias": np.zeros(6)})
         weight = np.concatenate([np.concatenate([to_mean, np.zeros((2, 6))])] * 3)
-        bias = np.concatenate([np.concatenate([-to_mean @ s, -np.log(precision)]) for s in self.shift])
+        bias = np.concatenate(
+            [np.concatenate([-to_mean @ s, -np.log(precision)]) for s in self.shift]
+        )
         self.average.encoder.load_state_dict({"weight": weight, "bias": bias})
 
     def target(self, images):
@@ -115,11 +138,15 @@ def test_the_bounds_are_on_p_of_x_given_its_label(k, rows):
     np.testing.assert_allclose(model.iwae((x, labels), k, rows), log_p, atol=1e-12)
     model.beta = 0.0  # without noise, the cut into pieces cannot matter
     assert model.elbo((x, labels), rows) == pytest.approx(model.elbo((x, labels)))
-    assert model.elbo((x, labels))["reconstruction"] < model.elbo((x, labels[::-1]))["reconstruction"]
+    assert (
+        model.elbo((x, labels))["reconstruction"] < model.elbo((x, labels[::-1]))["reconstruction"]
+    )
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_a_resumed_run_ends_with_the_same_weights_and_its_pictures_have_a_class_to_a_column(name, tmp_path):
+def test_a_resumed_run_ends_with_the_same_weights_and_its_pictures_have_a_class_to_a_column(
+    name, tmp_path
+):
     model, batches = made(TINY[name])
     picture = train.train(model, batches, 2, tmp_path / "whole")
     expected = weights(model)
@@ -154,12 +181,31 @@ def test_errors(name):
         unpack(np.zeros((2, 3)), 10)
 
 
-@pytest.mark.parametrize("flags", [["mnist_gan", "--width", "4"], ["mnist_vae", "--latent", "2", "--iwae", "2"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "flags",
+    [["mnist_gan", "--width", "4"], ["mnist_vae", "--latent", "2", "--iwae", "2"]],
+    ids=" ".join,
+)
 def test_the_examples_make_digits_by_class(flags, tmp_path):
     name, *flags = flags
-    command = [sys.executable, str(ROOT / f"examples/{name}.py"), *flags, "--conditional", "--epochs", "1", "--batch-size", "128"]
+    command = [
+        sys.executable,
+        str(ROOT / f"examples/{name}.py"),
+        *flags,
+        "--conditional",
+        "--epochs",
+        "1",
+        "--batch-size",
+        "128",
+    ]
     command += ["--samples", "30", "--out", str(tmp_path), "--device", "cpu"]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=120)
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        timeout=120,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == str(tmp_path / "samples/epoch-001.png")
     assert Image.open(tmp_path / "samples/epoch-001.png").size == (10 * 56, 8 * 56)
@@ -172,7 +218,9 @@ def test_each_sample_is_scored_and_made_by_its_own_label():
     gan.generator.eval(), gan.discriminator.eval()
     real, G, D = gan.players((images, labels))
     assert real is images
-    np.testing.assert_allclose(ops.raw(D(real))[:, 0], ops.raw(gan.discriminator(images))[np.arange(5), labels], rtol=1e-5)
+    np.testing.assert_allclose(
+        ops.raw(D(real))[:, 0], ops.raw(gan.discriminator(images))[np.arange(5), labels], rtol=1e-5
+    )
     points = gan.noise(5)
     for i, label in enumerate(labels):
         alone = gan.generator(joined(points[i : i + 1], one_hot(np.array([label]), 3, images[:1])))

@@ -1,4 +1,6 @@
-"""Modules in lists and dicts, layers that are a function, labels, sizes, and what wrong arguments are told."""
+"""Modules in lists and dicts, layers that are a function, labels, sizes, and what wrong arguments
+are told.
+"""
 
 import collections
 import copy
@@ -412,7 +414,11 @@ def test_a_subclass_of_modulelist_keeps_what_else_it_has():
             self.scale, self.drop = nn.Parameter(np.ones(2, np.float32)), nn.Dropout()
 
     blocks = Blocks().eval()
-    assert {n for n, _ in blocks.named_parameters()} == {"scale", "0.weight", "0.bias"} and not blocks.drop.training
+    assert {n for n, _ in blocks.named_parameters()} == {
+        "scale",
+        "0.weight",
+        "0.bias",
+    } and not blocks.drop.training
 
 
 def test_names_in_a_sequential_are_free_ones():

@@ -1,4 +1,6 @@
-"""The measures against exact anchors and brute force, the judge against digits it knows, the command line."""
+"""The measures against exact anchors and brute force, the judge against digits it knows, the
+command line.
+"""
 
 import os
 import subprocess
@@ -29,7 +31,11 @@ def within(values, expected, errors=4.0):
 
 
 def test_frechet_of_commuting_gaussians_is_the_distance_of_deviations():
-    a, b, turn = np.array([4.0, 1.0, 0.0]), np.array([1.0, 9.0, 0.25]), np.linalg.qr(points(0, 3, 3))[0]
+    a, b, turn = (
+        np.array([4.0, 1.0, 0.0]),
+        np.array([1.0, 9.0, 0.25]),
+        np.linalg.qr(points(0, 3, 3))[0],
+    )
     m, other = np.array([1.0, 2.0, 3.0]), np.array([1.0, 0.0, 3.5])
     expected = 4 + 0.25 + (1 + 4 + 0.25)  # |m - m'|^2 + sum (sqrt a - sqrt b)^2
     assert distances.frechet(m, np.diag(a), other, np.diag(b)) == pytest.approx(expected, rel=1e-12)
@@ -39,7 +45,8 @@ def test_frechet_of_commuting_gaussians_is_the_distance_of_deviations():
 
 def test_frechet_of_gaussians_that_do_not_commute():
     a, b = np.array([[2.0, 1.0], [1.0, 3.0]]), np.array([[5.0, -2.0], [-2.0, 1.0]])
-    root = np.sqrt(np.trace(a @ b) + 2 * np.sqrt(np.linalg.det(a @ b)))  # trace of a 2x2 matrix's square root
+    # trace of a 2x2 matrix's square root
+    root = np.sqrt(np.trace(a @ b) + 2 * np.sqrt(np.linalg.det(a @ b)))
     zero = np.zeros(2)
     assert distances.frechet(zero, a, zero, b) == pytest.approx(5 + 6 - 2 * root, rel=1e-12)
     assert distances.frechet(zero, a, zero, a) == pytest.approx(0, abs=1e-12)
@@ -49,7 +56,9 @@ def test_frechet_of_a_shifted_sample_is_the_shift_squared():
     x, shift = points(1, 50, 4).astype(np.float32), np.array([1.0, -2.0, 0.5, 0.0])
     mean, cov = distances.gaussian(x)
     np.testing.assert_allclose(cov, (x - mean).T.astype(float) @ (x - mean) / 49, rtol=1e-5)
-    assert distances.frechet(mean, cov, *distances.gaussian(x + shift)) == pytest.approx(5.25, rel=1e-6)
+    assert distances.frechet(mean, cov, *distances.gaussian(x + shift)) == pytest.approx(
+        5.25, rel=1e-6
+    )
 
 
 # Kernels: KID
@@ -64,7 +73,9 @@ def test_kid_is_made_of_the_unbiased_estimate():
 
 
 def test_kid_is_zero_on_average_and_knows_its_error():
-    draws = [distances.kid(points(2 * i, 60, 3), points(2 * i + 1, 60, 3), subsets=6) for i in range(300)]
+    draws = [
+        distances.kid(points(2 * i, 60, 3), points(2 * i + 1, 60, 3), subsets=6) for i in range(300)
+    ]
     values, errors = np.array(draws).T
     within(values, 0.0)
     assert values.min() < 0 < values.max()
@@ -79,7 +90,9 @@ def test_kid_uses_every_point_once_in_any_order():
         patch.setattr(distances, "_mmd2", lambda x, y: seen.append((x, y)) or len(seen))
         assert distances.kid(x, y, subsets=4) == (2.5, pytest.approx(np.sqrt(5 / 3) / 2))
     for side, of in zip(zip(*seen), (x, y)):
-        assert [len(part) for part in side] == [10] * 4 and np.array_equal(np.sort(np.concatenate(side), 0), of)
+        assert [len(part) for part in side] == [10] * 4 and np.array_equal(
+            np.sort(np.concatenate(side), 0), of
+        )
         assert not np.array_equal(np.concatenate(side), of)
     assert distances.kid(x, x, subsets=2, size=5) != distances.kid(x, x, subsets=2)
     with pytest.raises(ValueError, match="20 points or more, got 19 and 40"):
@@ -93,7 +106,10 @@ def test_neighbourhoods_equal_a_double_loop(monkeypatch):
     monkeypatch.setattr(distances, "BLOCK", 7)
     real, fake, k = points(4, 30, 5), points(5, 23, 5, 1.2) + 0.5, 3
     distance = lambda a, b: np.sqrt(((a - b) ** 2).sum())
-    radius = [sorted(distance(a, b) for j, b in enumerate(real) if j != i)[k - 1] for i, a in enumerate(real)]
+    radius = [
+        sorted(distance(a, b) for j, b in enumerate(real) if j != i)[k - 1]
+        for i, a in enumerate(real)
+    ]
     np.testing.assert_allclose(np.sqrt(distances.radii(real, k)), radius, rtol=1e-12)
     lies = np.array([[distance(f, r) <= radius[j] for j, r in enumerate(real)] for f in fake])
     balls, inside = distances.membership(fake, real, distances.radii(real, k))
@@ -101,13 +117,19 @@ def test_neighbourhoods_equal_a_double_loop(monkeypatch):
     assert 0 < (balls > 0).mean() < 1 and 0 < (inside > 0).mean() < 1
     line = np.array([[0.0], [1.0], [3.0]])  # 5 lies on the edge of the ball around 3
     assert distances.radii(line, 1).tolist() == [1, 1, 4]
-    assert distances.membership(np.array([[5.0]]), line, distances.radii(line, 1))[1].tolist() == [0, 0, 1]
+    assert distances.membership(np.array([[5.0]]), line, distances.radii(line, 1))[1].tolist() == [
+        0,
+        0,
+        1,
+    ]
     with pytest.raises(ValueError, match="more than 3 points, got 3"):
         distances.radii(real[:3], 3)
 
 
 def coverage_of_equals(n, m, k):
-    """Of the n - 1 + m points around a real one, all equally likely to be the nearest, the k nearest are real (Naeem 2020)."""
+    """Of the n - 1 + m points around a real one, all equally likely to be the nearest, the k
+    nearest are real (Naeem 2020).
+    """
     i = np.arange(k)
     return 1 - np.prod((n - 1 - i) / (n - 1 + m - i))
 
@@ -118,7 +140,9 @@ def density_and_coverage(real, fake, k):
 
 
 def test_density_and_coverage_of_equal_distributions():
-    values = np.array([density_and_coverage(points(i, 25, 2), points(1000 + i, 15, 2), 3) for i in range(400)])
+    values = np.array(
+        [density_and_coverage(points(i, 25, 2), points(1000 + i, 15, 2), 3) for i in range(400)]
+    )
     within(values[:, 0], 1.0)
     within(values[:, 1], coverage_of_equals(25, 15, 3))
 
@@ -131,7 +155,9 @@ def test_coverage_of_equal_distributions_at_ten_thousand():
 
 def test_memorisation_finds_planted_copies(monkeypatch):
     monkeypatch.setattr(distances, "BLOCK", 30)
-    training, held_out, samples = (np.abs(points(i, 200, 40)).astype(np.float32) for i in (8, 9, 10))
+    training, held_out, samples = (
+        np.abs(points(i, 200, 40)).astype(np.float32) for i in (8, 9, 10)
+    )
     samples[5::10] = training[40:60]
     index, distance = distances.nearest(samples, training)
     assert np.array_equal(index[5::10], np.arange(40, 60)) and not distance[5::10].any()
@@ -153,16 +179,26 @@ def test_sliced_wasserstein_of_a_shift():
     assert distances.sliced_wasserstein(x, x[::-1]) < 1e-6
     moved = distances.sliced_wasserstein(x, x[::-1] + shift, projections=4000)
     assert moved == pytest.approx(np.linalg.norm(shift) / np.sqrt(8), rel=0.05)
-    assert distances.sliced_wasserstein(np.array([[1.0], [0.0]]), np.array([[2.0], [5.0], [9.0]])) == pytest.approx(np.sqrt(10))
+    assert distances.sliced_wasserstein(
+        np.array([[1.0], [0.0]]), np.array([[2.0], [5.0], [9.0]])
+    ) == pytest.approx(np.sqrt(10))
 
 
 def test_kl_score_and_histogram_by_hand():
     p, q = np.array([0.5, 0.5, 0.0]), np.array([0.25, 0.25, 0.5])
-    assert distances.kl(p, q) == pytest.approx(np.log(2)) and distances.kl(q, p) == np.inf and distances.kl(p, p) == 0
+    assert (
+        distances.kl(p, q) == pytest.approx(np.log(2))
+        and distances.kl(q, p) == np.inf
+        and distances.kl(p, p) == 0
+    )
     assert distances.score(np.eye(10)[list(range(10)) * 3]) == pytest.approx(10)
     assert distances.score(np.tile(q, (4, 1))) == pytest.approx(1)
-    assert distances.score(np.array([[0.9, 0.1], [0.1, 0.9]])) == pytest.approx(2 * 0.9**0.9 * 0.1**0.1)
-    np.testing.assert_allclose(judge.histogram(np.array([[0.2, 0.8, 0], [0.9, 0.1, 0], [0, 1, 0]])), [1 / 3, 2 / 3, 0])
+    assert distances.score(np.array([[0.9, 0.1], [0.1, 0.9]])) == pytest.approx(
+        2 * 0.9**0.9 * 0.1**0.1
+    )
+    np.testing.assert_allclose(
+        judge.histogram(np.array([[0.2, 0.8, 0], [0.9, 0.1, 0], [0, 1, 0]])), [1 / 3, 2 / 3, 0]
+    )
 
 
 # What is asked of every set of points
@@ -185,10 +221,15 @@ SETS = {  # a function of distances, and its arguments with two sets of points
 @pytest.mark.parametrize("name", SETS)
 def test_points_that_are_not_finite_are_named_and_counted(name):
     f, wrong = getattr(distances, name), 10 if name == "copies" else 20
-    with pytest.raises(ValueError, match=rf"^{name}: {wrong} of the 40 rows of (\w+) hold NaN or infinity.*\1\[np.isfinite"):
+    with pytest.raises(
+        ValueError,
+        match=rf"^{name}: {wrong} of the 40 rows of (\w+) hold NaN or infinity.*\1\[np.isfinite",
+    ):
         f(*SETS[name](NAN, FINE))
     if len(SETS[name](FINE, FINE)) > 1 and name != "radii":
-        with pytest.raises(ValueError, match=rf"^{name}: {wrong} of the 40 rows of (y|centres|held_out) hold"):
+        with pytest.raises(
+            ValueError, match=rf"^{name}: {wrong} of the 40 rows of (y|centres|held_out) hold"
+        ):
             f(*SETS[name](FINE, NAN))
     f(*SETS[name](NAN[np.isfinite(NAN).all(1)], FINE))
 
@@ -230,7 +271,9 @@ def halves():
 
 def test_the_classifier_that_ships_knows_99_percent_of_the_test_digits(halves):
     features, p = halves[0].look(IMAGES)
-    assert features.shape == (10_000, 64) and p.shape == (10_000, 10) and features.dtype == np.float32
+    assert (
+        features.shape == (10_000, 64) and p.shape == (10_000, 10) and features.dtype == np.float32
+    )
     assert (p.argmax(1) == LABELS).mean() >= 0.994
     np.testing.assert_allclose(p.sum(1), 1, rtol=1e-5)
     some = halves[0].look(IMAGES[498:502].astype(float))[0]
@@ -262,10 +305,15 @@ def test_real_digits_pass_and_worse_ones_are_worse(halves):
     floor = judge(others)
     assert floor == judge(others)
     assert floor["fid"] < 1.2 and abs(floor["kid"]) < 4 * floor["kid_error"] and floor["score"] > 9
-    assert floor["coverage"] == pytest.approx(coverage_of_equals(1000, 1000, 5), abs=0.03) and floor["missing"] == 0
+    assert (
+        floor["coverage"] == pytest.approx(coverage_of_equals(1000, 1000, 5), abs=0.03)
+        and floor["missing"] == 0
+    )
     assert floor["density"] == pytest.approx(1, abs=0.1) and floor["class_kl"] < 0.02
     x, real = judge.look(others)[0], judge.features
-    inside = lambda points, centres: (distances.membership(points, centres, distances.radii(centres, 3))[0] > 0).mean()
+    inside = lambda points, centres: (
+        distances.membership(points, centres, distances.radii(centres, 3))[0] > 0
+    ).mean()
     assert (floor["precision"], floor["recall"]) == (inside(x, real), inside(real, x))
     assert all(0.75 < floor[name] < 0.95 for name in ("precision", "recall"))
     rng = np.random.default_rng(0)
@@ -273,7 +321,9 @@ def test_real_digits_pass_and_worse_ones_are_worse(halves):
     for noise in (0.1, 0.3, 1.0):
         figures = judge(np.clip(others + noise * rng.standard_normal(others.shape), -1, 1))
         assert all(figures[name] > before[name] for name in ("fid", "kid", "sliced"))
-        assert all(figures[name] < before[name] for name in ("precision", "recall", "density", "coverage"))
+        assert all(
+            figures[name] < before[name] for name in ("precision", "recall", "density", "coverage")
+        )
         before = figures
     copies = judge(others[np.arange(1000) % 50])
     assert copies["precision"] > 0.8 and copies["recall"] < 0.05 and copies["coverage"] < 0.3
@@ -284,7 +334,9 @@ def test_real_digits_pass_and_worse_ones_are_worse(halves):
     assert judge(others[kept])["missing"] == 3
 
 
-@pytest.mark.parametrize("wrong", [DIGITS[:30], IMAGES[:30, 0], IMAGES[:30, :, 1:], DIGITS[:30, None]])
+@pytest.mark.parametrize(
+    "wrong", [DIGITS[:30], IMAGES[:30, 0], IMAGES[:30, :, 1:], DIGITS[:30, None]]
+)
 def test_the_judge_wants_images_in_the_houses_form(halves, wrong):
     with pytest.raises(ValueError, match=r"Judge: needs images \(n, 1, 28, 28\) of floats"):
         halves[0](wrong)
@@ -314,23 +366,36 @@ def command(monkeypatch, capsys, *args):
 def figures(lines):
     """{row: its figures} of a printed table whose columns are 13 wide."""
     cells = lambda line: [line[i : i + 13].strip() for i in range(40, len(line), 13)]
-    return {line[:40].strip(): [float(cell) if cell else None for cell in cells(line)] for line in lines}
+    return {
+        line[:40].strip(): [float(cell) if cell else None for cell in cells(line)] for line in lines
+    }
 
 
 def test_the_command_prints_a_table_and_a_page(tmp_path, monkeypatch, capsys):
     order = random.permutation(10_000, 0, 0)
-    samples = DIGITS[order[4850:5150]]  # half of them are copies: training is the first half of the shuffled digits
+    # half of them are copies: training is the first half of the shuffled digits
+    samples = DIGITS[order[4850:5150]]
     np.savez(tmp_path / "samples.npz", images=samples)
     args = tmp_path / "samples.npz", "--report", tmp_path / "page.png"
     code, out, complaint = command(monkeypatch, capsys, *args)
     assert code is None and not complaint and out[-1] == str(tmp_path / "page.png")
-    assert out[0] == "300 samples against 300 digits of bundled; nearest neighbours among 5000; on the CPU"
+    assert (
+        out[0]
+        == "300 samples against 300 digits of bundled; nearest neighbours among 5000; on the CPU"
+    )
     assert out[1].split() == ["model", "real", "digits", "class", "means", "noise"]
     table = figures(out[2:-1])
     model, real, means, noise = table["Frechet distance (low)"]
     assert model < 4 and real < 4 and 50 < means < noise
-    assert table["suspiciously near to one (0.01)"] == [pytest.approx(0.5, abs=0.02), 0.01, None, None]
-    assert table["distance to nearest training digit (1)"][0] < 0.8 and len(table) == len(evaluate.ROWS)
+    assert table["suspiciously near to one (0.01)"] == [
+        pytest.approx(0.5, abs=0.02),
+        0.01,
+        None,
+        None,
+    ]
+    assert table["distance to nearest training digit (1)"][0] < 0.8 and len(table) == len(
+        evaluate.ROWS
+    )
     from PIL import Image
 
     page = np.asarray(Image.open(tmp_path / "page.png").convert("L"))
@@ -351,12 +416,22 @@ def test_the_command_judges_four_sets_of_one_size(tmp_path, monkeypatch, capsys)
     monkeypatch.setattr(evaluate, "Judge", Spy)
     np.savez(tmp_path / "samples.npz", images=DIGITS[:90])
     monkeypatch.setattr(evaluate.plot, "report", lambda *args: page.extend(args))
-    assert command(monkeypatch, capsys, tmp_path / "samples.npz", "--n", 40, "--report", "x.png")[0] is None
+    assert (
+        command(monkeypatch, capsys, tmp_path / "samples.npz", "--n", 40, "--report", "x.png")[0]
+        is None
+    )
     samples, held_out, means, noise = judged
     training, labels, rest = evaluate.split("bundled")
     assert np.array_equal(samples, IMAGES[:40]) and np.array_equal(held_out, rest[:40])
-    assert all(np.allclose(means[i], training[labels == labels[i]].mean(0), atol=1e-5) for i in range(40))
-    assert noise.shape == samples.shape and noise.min() < -0.99 and abs(noise.mean()) < 0.02 and noise.max() > 0.99
+    assert all(
+        np.allclose(means[i], training[labels == labels[i]].mean(0), atol=1e-5) for i in range(40)
+    )
+    assert (
+        noise.shape == samples.shape
+        and noise.min() < -0.99
+        and abs(noise.mean()) < 0.02
+        and noise.max() > 0.99
+    )
 
     path, title, table, shown, pairs, classes = page
     assert str(path) == "x.png" and "40 samples" in title and len(table) == 1 + len(evaluate.ROWS)
@@ -366,12 +441,19 @@ def test_the_command_judges_four_sets_of_one_size(tmp_path, monkeypatch, capsys)
     index, expected = distances.nearest(samples.reshape(40, -1), training.reshape(5000, -1))
     np.testing.assert_allclose(distance(closest, theirs) / 127.5, np.sort(expected)[:12], rtol=1e-5)
     np.testing.assert_allclose(distance(some, nearest) / 127.5, expected[:12], rtol=1e-5)
-    assert np.array_equal(some, DIGITS[:12]) and np.array_equal(nearest, evaluate.plot.to_uint8(training[index[:12]]))
-    assert [np.argmax(shares) for shares in classes.values()] == [np.bincount(x[:40]).argmax() for x in (LABELS, labels)]
+    assert np.array_equal(some, DIGITS[:12]) and np.array_equal(
+        nearest, evaluate.plot.to_uint8(training[index[:12]])
+    )
+    assert [np.argmax(shares) for shares in classes.values()] == [
+        np.bincount(x[:40]).argmax() for x in (LABELS, labels)
+    ]
 
 
 def test_full_is_held_against_the_test_digits_and_the_bundled_against_their_other_half(monkeypatch):
-    sets = {"full": data.Digits(DIGITS[:300], LABELS[:300]), "bundled": data.Digits(DIGITS[300:400], LABELS[300:400])}
+    sets = {
+        "full": data.Digits(DIGITS[:300], LABELS[:300]),
+        "bundled": data.Digits(DIGITS[300:400], LABELS[300:400]),
+    }
     monkeypatch.setattr(data.mnist, "load", lambda source: sets.get(source, sets["full"]))
     whole = lambda images: sorted(map(bytes, images))
     training, labels, held_out = evaluate.split("full")
@@ -396,7 +478,9 @@ def test_full_is_held_against_the_test_digits_and_the_bundled_against_their_othe
         ({"images": DIGITS[:30]}, ["--n", "19"], "must be from 20"),
     ],
 )
-def test_a_users_mistake_is_one_line_and_exit_code_2(arrays, args, words, tmp_path, monkeypatch, capsys):
+def test_a_users_mistake_is_one_line_and_exit_code_2(
+    arrays, args, words, tmp_path, monkeypatch, capsys
+):
     path = tmp_path / "samples.npz"
     if isinstance(arrays, bytes):
         path.write_bytes(arrays)
@@ -412,7 +496,18 @@ def test_the_module_runs_and_a_small_folder_is_refused(tmp_path):
         head = bytes((0, 0, 8, code)) + np.array(array.shape, ">u4").tobytes()
         (tmp_path / f"train-{name}-ubyte").write_bytes(head + array.tobytes())
     np.savez(tmp_path / "samples.npz", images=DIGITS[:30])
-    run = [sys.executable, "-m", "tinygan.evaluate", str(tmp_path / "samples.npz"), "--data", str(tmp_path)]
+    run = [
+        sys.executable,
+        "-m",
+        "tinygan.evaluate",
+        str(tmp_path / "samples.npz"),
+        "--data",
+        str(tmp_path),
+    ]
     env = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
     done = subprocess.run(run, capture_output=True, text=True, env=env, timeout=60)
-    assert done.returncode == 2 and done.stderr == f"evaluate.py: {tmp_path}: the judge needs 20 digits of each half, found 3\n"
+    assert (
+        done.returncode == 2
+        and done.stderr
+        == f"evaluate.py: {tmp_path}: the judge needs 20 digits of each half, found 3\n"
+    )

@@ -13,7 +13,12 @@ from tinygan.nn import losses
 
 def net():
     return nn.Sequential(
-        nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4), nn.LeakyReLU(0.2), nn.Dropout(0.5), nn.Flatten(), nn.Linear(36, 3)
+        nn.Conv2d(2, 4, 3, padding=1),
+        nn.BatchNorm2d(4),
+        nn.LeakyReLU(0.2),
+        nn.Dropout(0.5),
+        nn.Flatten(),
+        nn.Linear(36, 3),
     )
 
 
@@ -22,7 +27,9 @@ KEYS = "0.weight 0.bias 1.weight 1.bias 1.running_mean 1.running_var 1.num_batch
 
 def test_state_dict_has_pytorchs_keys_in_order():
     assert list(net().state_dict()) == KEYS
-    assert [name for name, _ in net().named_parameters()] == [k for k in KEYS if "running" not in k and "num" not in k]
+    assert [name for name, _ in net().named_parameters()] == [
+        k for k in KEYS if "running" not in k and "num" not in k
+    ]
     assert nn.ConvTranspose2d(4, 6, (2, 3), groups=2).state_dict()["weight"].shape == (4, 3, 2, 3)
 
 
@@ -63,7 +70,11 @@ def test_load_state_dict_lists_every_mismatch_and_changes_nothing():
     bad["extra"] = bad.pop("0.bias")
     with pytest.raises(ValueError, match="is unchanged") as caught:
         m.load_state_dict(bad)
-    for word in ("missing 0.bias (4,)", "unexpected extra (4,)", "5.weight has shape (36, 3), not (3, 36)"):
+    for word in (
+        "missing 0.bias (4,)",
+        "unexpected extra (4,)",
+        "5.weight has shape (36, 3), not (3, 36)",
+    ):
         assert word in str(caught.value)
     for k, v in m.state_dict().items():
         np.testing.assert_array_equal(v, before[k])
@@ -73,13 +84,16 @@ def test_load_state_dict_lists_every_mismatch_and_changes_nothing():
 
 def test_train_eval_reach_every_module():
     m = net()
-    assert not any(x.training for x in m.eval().modules()) and all(x.training for x in m.train().modules())
+    assert not any(x.training for x in m.eval().modules()) and all(
+        x.training for x in m.train().modules()
+    )
 
 
 def test_to_dtype_keeps_the_weights_layout_and_integers():
     m = net().double()
     assert m[0].weight.dtype == np.float64 and m[1].num_batches_tracked.dtype == np.int64
-    assert m[0].weight.data.transpose(2, 3, 1, 0).flags.c_contiguous  # the matrix a convolution multiplies by, without a copy
+    # the matrix a convolution multiplies by, without a copy
+    assert m[0].weight.data.transpose(2, 3, 1, 0).flags.c_contiguous
     assert m(np.ones((2, 2, 3, 3))).dtype == np.float64
 
 
@@ -92,7 +106,9 @@ def test_initial_values_are_pytorchs():
         assert np.abs(w).max() <= fan_in**-0.5 and np.abs(b).max() <= fan_in**-0.5
         np.testing.assert_allclose(w.std(), fan_in**-0.5 / 3**0.5, rtol=0.05)
     m = nn.init.dcgan(nn.Sequential(nn.Conv2d(8, 64, 5), nn.BatchNorm2d(64)))
-    np.testing.assert_allclose([m[0].weight.data.std(), m[1].weight.data.mean()], [0.02, 1.0], rtol=0.05)
+    np.testing.assert_allclose(
+        [m[0].weight.data.std(), m[1].weight.data.mean()], [0.02, 1.0], rtol=0.05
+    )
     assert not m[0].bias.data.any()
 
 
@@ -104,11 +120,15 @@ def test_batch_norm_learns_running_statistics_and_uses_them():
     np.testing.assert_allclose(m.running_var, 0.9 + 0.1 * x.var((0, 2, 3), ddof=1), rtol=1e-5)
     assert m.num_batches_tracked == 1 and m.num_batches_tracked.dtype == np.int64
     m.eval()
-    expected = (x - m.running_mean.reshape(-1, 1, 1)) / np.sqrt(m.running_var.reshape(-1, 1, 1) + 1e-5)
+    expected = (x - m.running_mean.reshape(-1, 1, 1)) / np.sqrt(
+        m.running_var.reshape(-1, 1, 1) + 1e-5
+    )
     np.testing.assert_allclose(m(x).data, expected, rtol=1e-4, atol=1e-5)
     average = nn.BatchNorm1d(5, momentum=None)
     average(x[:, :, 0, 0]), average(x[:, :, 1, 1])
-    np.testing.assert_allclose(average.running_mean, (x[:, :, 0, 0].mean(0) + x[:, :, 1, 1].mean(0)) / 2, rtol=1e-5)
+    np.testing.assert_allclose(
+        average.running_mean, (x[:, :, 0, 0].mean(0) + x[:, :, 1, 1].mean(0)) / 2, rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize(
@@ -124,7 +144,10 @@ def test_batch_norm_learns_running_statistics_and_uses_them():
         (lambda: nn.Module()(1), "no forward"),
         (lambda: losses.mse(np.ones(2), np.ones(3)), "one shape"),
         (lambda: losses.mse(np.ones(2), np.ones(2), "avg"), "reduction must be"),
-        (lambda: losses.cross_entropy(np.ones((2, 3)), np.ones(2)), "labels: needs a raw array of integers"),
+        (
+            lambda: losses.cross_entropy(np.ones((2, 3)), np.ones(2)),
+            "labels: needs a raw array of integers",
+        ),
     ],
 )
 def test_bad_input_names_the_thing(call, words):
@@ -136,7 +159,11 @@ def test_dropout_keeps_the_mean_and_draws_anew():
     x = np.ones((100, 1000), np.float32)
     m = nn.Dropout(0.3)
     a, b = m(x), m(x)
-    assert set(np.unique(a)) == {np.float32(0), np.float32(1 / 0.7)} and abs(a.mean() - 1) < 0.01 and (a != b).any()
+    assert (
+        set(np.unique(a)) == {np.float32(0), np.float32(1 / 0.7)}
+        and abs(a.mean() - 1) < 0.01
+        and (a != b).any()
+    )
     assert m.eval()(x) is x and not nn.Dropout(1.0)(x).any()
 
 
@@ -187,8 +214,12 @@ def test_bce_with_logits_is_its_definition(pairs):
 def test_bce_with_logits_is_exact_at_the_extremes():
     x = Tensor(np.array([-1000.0, -40.0, 0.0, 40.0, 1000.0]))
     loss = losses.binary_cross_entropy_with_logits(x, 1.0, reduction="none")
-    np.testing.assert_allclose(loss.data, [1000, 40 + np.exp(-40), np.log(2), np.exp(-40), 0], rtol=1e-14)
-    np.testing.assert_allclose(grad(ops.sum(loss), x), [-1, -1, -0.5, -np.exp(-40), 0], rtol=1e-12, atol=1e-30)
+    np.testing.assert_allclose(
+        loss.data, [1000, 40 + np.exp(-40), np.log(2), np.exp(-40), 0], rtol=1e-14
+    )
+    np.testing.assert_allclose(
+        grad(ops.sum(loss), x), [-1, -1, -0.5, -np.exp(-40), 0], rtol=1e-12, atol=1e-30
+    )
 
 
 def test_losses_by_hand():
@@ -202,7 +233,9 @@ def test_losses_by_hand():
     assert losses.hinge(fake, real) == (0 + 1) / 2 + (1.5 + 0) / 2 and losses.hinge(fake) == 0.75
     assert losses.wasserstein(fake, real) == -0.75 - 1.0 and losses.wasserstein(fake) == 0.75
     np.testing.assert_allclose(losses.non_saturating(fake), np.log1p(np.exp(-fake)).mean())
-    np.testing.assert_allclose(losses.non_saturating(fake, real), (np.log1p(np.exp(fake)) + np.log1p(np.exp(-real))).mean())
+    np.testing.assert_allclose(
+        losses.non_saturating(fake, real), (np.log1p(np.exp(fake)) + np.log1p(np.exp(-real))).mean()
+    )
 
 
 def test_gradient_penalty_of_a_linear_critic_and_its_gradient():
@@ -217,7 +250,9 @@ def test_gradient_penalty_of_a_linear_critic_and_its_gradient():
 
 
 def test_gradient_penalty_goes_through_convolutions():
-    critic = nn.Sequential(nn.Conv2d(1, 3, 3, stride=2), nn.LeakyReLU(0.2), nn.Flatten(), nn.Linear(27, 1)).double()
+    critic = nn.Sequential(
+        nn.Conv2d(1, 3, 3, stride=2), nn.LeakyReLU(0.2), nn.Flatten(), nn.Linear(27, 1)
+    ).double()
     rng = np.random.default_rng(0)
     real, fake, mix = rng.normal(size=(2, 1, 7, 7)), rng.normal(size=(2, 1, 7, 7)), rng.random(2)
     weight = critic[0].weight

@@ -1,7 +1,8 @@
-"""Every operation: values, derivatives to second order, every layout, float32; the table of cases is in `grads.py`.
+"""Every operation: values, derivatives to second order, every layout, float32; the table of cases
+is in `grads.py`.
 
-Then what happens far out and where nothing is differentiable (see also docs/conventions.md), and what the operators and
-methods of Tensors accept.
+Then what happens far out and where nothing is differentiable (see also docs/conventions.md), and
+what the operators and methods of Tensors accept.
 """
 
 import functools
@@ -35,11 +36,23 @@ def logsumexp(x, axis, keepdims=False):
 
 U, V, P, Q = real(2, 3, 4), real(3, 1), positive(3, 4), real(4)
 v = V[:, 0]
-EXPECTED = [(getattr(ops, f.__name__), f, (U, V)) for f in (np.add, np.subtract, np.multiply, np.divide, np.maximum, np.minimum)]
-EXPECTED += [(getattr(ops, f.__name__), f, (P,)) for f in (np.negative, np.exp, np.log, np.sqrt, np.tanh, np.transpose)]
+EXPECTED = [
+    (getattr(ops, f.__name__), f, (U, V))
+    for f in (np.add, np.subtract, np.multiply, np.divide, np.maximum, np.minimum)
+]
+EXPECTED += [
+    (getattr(ops, f.__name__), f, (P,))
+    for f in (np.negative, np.exp, np.log, np.sqrt, np.tanh, np.transpose)
+]
 for f in np.sum, np.mean, np.var, np.max, np.min, logsumexp:
     for options in {"axis": (0, 2)}, {"axis": (0, 2), "keepdims": True}, {"axis": 1}:
-        EXPECTED.append((functools.partial(getattr(ops, f.__name__), **options), functools.partial(f, **options), (U,)))
+        EXPECTED.append(
+            (
+                functools.partial(getattr(ops, f.__name__), **options),
+                functools.partial(f, **options),
+                (U,),
+            )
+        )
 EXPECTED += [
     (ops.power, np.power, (P, Q)),
     (ops.abs, np.abs, (U,)),
@@ -53,14 +66,26 @@ EXPECTED += [
     (lambda x: ops.log_softmax(x, 1), lambda x: x - logsumexp(x, 1, True), (U,)),
     (lambda x: ops.swapaxes(x, 0, -1), lambda x: np.swapaxes(x, 0, -1), (U,)),
     (lambda x: ops.pad(x, ((1, 2), (0, 3))), lambda x: np.pad(x, ((1, 2), (0, 3))), (P,)),
-    (lambda x, y: ops.concatenate([x, y, x], -1), lambda x, y: np.concatenate([x, y, x], -1), (P, V)),
+    (
+        lambda x, y: ops.concatenate([x, y, x], -1),
+        lambda x, y: np.concatenate([x, y, x], -1),
+        (P, V),
+    ),
     (lambda x: ops.stack([x, -x, x], -2), lambda x: np.stack([x, -x, x], -2), (P,)),
     (lambda x: ops.flatten(x, 0, 1), lambda x: x.reshape(6, 4), (U,)),
     *((ops.matmul, np.matmul, (real(*a), real(*b))) for _, a, b in CASES["matmul"]),
     (ops.linear, lambda x, w, b: np.einsum("abi,oi->abo", x, w) + b, (U, P, v)),
     (lambda x, w: ops.layer_norm(x, (3, 4), w, w), lambda x, w: normal(x, (1, 2)) * w + w, (U, P)),
-    (lambda x: ops.batch_norm(x, None, None, v, -v, True, eps=0.1), lambda x: (normal(x, (0, 2), 0.1) - 1) * V, (U,)),
-    (lambda x: ops.batch_norm(x, v, v * v, v, v, eps=0.1), lambda x: ((x - V) / np.sqrt(V * V + 0.1) + 1) * V, (U,)),
+    (
+        lambda x: ops.batch_norm(x, None, None, v, -v, True, eps=0.1),
+        lambda x: (normal(x, (0, 2), 0.1) - 1) * V,
+        (U,),
+    ),
+    (
+        lambda x: ops.batch_norm(x, v, v * v, v, v, eps=0.1),
+        lambda x: ((x - V) / np.sqrt(V * V + 0.1) + 1) * V,
+        (U,),
+    ),
 ]
 
 
@@ -75,7 +100,9 @@ def test_running_statistics():
     mean, var = np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 3.0])
     ops.batch_norm(Tensor(U), mean, var, training=True, momentum=0.25)
     np.testing.assert_allclose(mean, 0.75 * np.array([1, 2, 3]) + 0.25 * U.mean((0, 2)), rtol=1e-14)
-    np.testing.assert_allclose(var, 0.75 * np.array([1, 2, 3]) + 0.25 * U.var((0, 2)) * 8 / 7, rtol=1e-14)
+    np.testing.assert_allclose(
+        var, 0.75 * np.array([1, 2, 3]) + 0.25 * U.var((0, 2)) * 8 / 7, rtol=1e-14
+    )
 
 
 def test_the_table_names_every_operation_and_reaches_every_primitive():
@@ -103,15 +130,37 @@ def test_float32_stays_float32_and_raw_stays_raw(f, arrays):
     assert out.dtype == np.float32 and isinstance(out.data, np.ndarray)
     for g in grad(ops.sum(out), xs, allow_unused=True):
         assert g is None or g.dtype == np.float32
-    assert all(g is None or g.dtype == np.float32 for g in grad(ops.sum(out), xs, create_graph=True, allow_unused=True))
+    assert all(
+        g is None or g.dtype == np.float32
+        for g in grad(ops.sum(out), xs, create_graph=True, allow_unused=True)
+    )
     plain = f(*raw)
     assert not isinstance(plain, Tensor)
     np.testing.assert_array_equal(plain, out.data)
 
 
-SCALARS = [2, 2.0, True, np.sqrt(2), np.float64(3), np.float32(3), np.int64(2), np.array(2.0, np.float32)]
-BINARY = [operator.add, operator.sub, operator.mul, operator.truediv, operator.pow, ops.maximum, ops.minimum]
-WITH_SCALAR = {f"x {f.__name__} s": f for f in BINARY} | {f"s {f.__name__} x": lambda x, s, f=f: f(s, x) for f in BINARY}
+SCALARS = [
+    2,
+    2.0,
+    True,
+    np.sqrt(2),
+    np.float64(3),
+    np.float32(3),
+    np.int64(2),
+    np.array(2.0, np.float32),
+]
+BINARY = [
+    operator.add,
+    operator.sub,
+    operator.mul,
+    operator.truediv,
+    operator.pow,
+    ops.maximum,
+    ops.minimum,
+]
+WITH_SCALAR = {f"x {f.__name__} s": f for f in BINARY} | {
+    f"s {f.__name__} x": lambda x, s, f=f: f(s, x) for f in BINARY
+}
 WITH_SCALAR |= {
     "where(_, x, s)": lambda x, s: ops.where(mask, x, s),
     "where(_, s, x)": lambda x, s: ops.where(mask, s, x),
@@ -131,26 +180,63 @@ def test_scalars_do_not_promote(name, scalar):
         out = f(x, scalar)
         assert isinstance(out, Tensor) and out.dtype == dtype
         np.testing.assert_allclose(out.data, f(value, float(scalar)), rtol=1e-6)
-        assert grad(ops.sum(out), x).dtype == grad(ops.sum(out), x, create_graph=True).dtype == dtype
+        assert (
+            grad(ops.sum(out), x).dtype == grad(ops.sum(out), x, create_graph=True).dtype == dtype
+        )
 
 
 INF, one, tie = np.inf, np.ones(1), [0.0, 1.0, 2.0]
 some, far = np.array([True, False, False]), [-1000.0, 0.0, 1000.0]
-CONVENTIONS = {  # a function, its argument, its value (None: of no interest), the gradient of its sum
+# a function, its argument, its value (None: of no interest), the gradient of its sum
+CONVENTIONS = {
     "relu of NaN": (lambda x: ops.relu(x)[1:], [np.nan, 1.0], [1], [0, 1]),
     "clip to one bound": (lambda x: ops.clip(x, min=1), tie, [1, 1, 2], [0, 1, 1]),
     "maximum of a tie, second": (lambda x: ops.maximum(one, x), tie, [1, 1, 2], [0, 0.5, 1]),
     "minimum of a tie, second": (lambda x: ops.minimum(1.0, x), tie, [0, 1, 1], [1, 0.5, 0]),
     "0 ** 2": (lambda x: x**2, [0.0, -3.0], [0, 9], [0, -6]),
     "tanh far out": (ops.tanh, far, [-1, 0, 1], [0, 1, 0]),
-    "bce far out": (lambda x: losses.binary_cross_entropy_with_logits(x, 1.0, reduction="none"), far,
-                    [1000, np.log(2), 0], [-1, -0.5, 0]),
-    "logsumexp far out": (ops.logsumexp, [1000.0, -1000.0, 1000.0], 1000 + np.log(2), [0.5, 0, 0.5]),
-    "NaN in the first branch not taken": (lambda x: ops.where(some, np.nan, x)[1:], tie, [1, 2], [0, 1, 1]),
-    "NaN in the second branch not taken": (lambda x: ops.where(some, x, np.nan)[:1], tie, [0], [1, 0, 0]),
-    "NaN from behind the first branch": (lambda x: ops.where(some, x, 0.0) * np.where(some, 1, np.nan), tie, None, [1, 0, 0]),
-    "NaN from behind the second branch": (lambda x: ops.where(some, 0.0, x) * np.where(some, np.nan, 1), tie, None, [0, 1, 1]),
-    "repeated index": (lambda x: x[[0, 0, 2]] * np.array([1.0, 2.0, 4.0]), tie, [0, 0, 8], [3, 0, 4]),
+    "bce far out": (
+        lambda x: losses.binary_cross_entropy_with_logits(x, 1.0, reduction="none"),
+        far,
+        [1000, np.log(2), 0],
+        [-1, -0.5, 0],
+    ),
+    "logsumexp far out": (
+        ops.logsumexp,
+        [1000.0, -1000.0, 1000.0],
+        1000 + np.log(2),
+        [0.5, 0, 0.5],
+    ),
+    "NaN in the first branch not taken": (
+        lambda x: ops.where(some, np.nan, x)[1:],
+        tie,
+        [1, 2],
+        [0, 1, 1],
+    ),
+    "NaN in the second branch not taken": (
+        lambda x: ops.where(some, x, np.nan)[:1],
+        tie,
+        [0],
+        [1, 0, 0],
+    ),
+    "NaN from behind the first branch": (
+        lambda x: ops.where(some, x, 0.0) * np.where(some, 1, np.nan),
+        tie,
+        None,
+        [1, 0, 0],
+    ),
+    "NaN from behind the second branch": (
+        lambda x: ops.where(some, 0.0, x) * np.where(some, np.nan, 1),
+        tie,
+        None,
+        [0, 1, 1],
+    ),
+    "repeated index": (
+        lambda x: x[[0, 0, 2]] * np.array([1.0, 2.0, 4.0]),
+        tie,
+        [0, 0, 8],
+        [3, 0, 4],
+    ),
     "unbiased variance": (lambda x: ops.var(x, correction=1), [1.0, 3.0], 2, [-2, 2]),
     "2 - x": (lambda x: 2 - x, [3.0], [-1], [-1]),
     "1 / x": (lambda x: 1 / x, [4.0], [0.25], [-1 / 16]),
@@ -183,11 +269,31 @@ def test_tensor_methods():
     for name in ("__lt__", "__le__", "__gt__", "__ge__"):
         for other in (2, np.float32(2), x.data[::-1], x[::-1]):
             answer, expected = getattr(x, name)(other), getattr(x.data, name)(ops.raw(other))
-            assert type(answer) is np.ndarray and answer.dtype == bool and (answer == expected).all()
-    for name in ("exp", "log", "sqrt", "tanh", "sigmoid", "abs", "sum", "mean", "max", "var", "flatten"):
+            assert (
+                type(answer) is np.ndarray and answer.dtype == bool and (answer == expected).all()
+            )
+    for name in (
+        "exp",
+        "log",
+        "sqrt",
+        "tanh",
+        "sigmoid",
+        "abs",
+        "sum",
+        "mean",
+        "max",
+        "var",
+        "flatten",
+    ):
         with np.errstate(divide="ignore"):
             np.testing.assert_array_equal(getattr(x, name)().data, getattr(ops, name)(x.data))
-    assert len(x) == 2 and x.ndim == 2 and x.size == 6 and x[1, 2].item() == 5 and x.sum(axis=1, keepdims=True).shape == (2, 1)
+    assert (
+        len(x) == 2
+        and x.ndim == 2
+        and x.size == 6
+        and x[1, 2].item() == 5
+        and x.sum(axis=1, keepdims=True).shape == (2, 1)
+    )
 
 
 def test_what_porters_type():
@@ -202,12 +308,23 @@ def test_what_porters_type():
         (x.cumsum(dim=2), U.cumsum(2)), (ops.squeeze(x[:1], dim=0), U[0]), (ops.squeeze(x[:1], axis=1), U[:1]),
         (x.std(axis=1, correction=1), U.std(1, ddof=1)), (x.clip(), U), (x.flip(dim=0), U[::-1]),
     ]  # fmt: skip
-    assert (x == None) is False and x != None and x not in (None, "x") and x.var(axis=0, keepdim=True).ndim == 3  # noqa: E711
+    assert (
+        (x == None) is False
+        and x != None
+        and x not in (None, "x")
+        and x.var(axis=0, keepdim=True).ndim == 3
+    )  # noqa: E711
     for i, (ours, theirs) in enumerate(same):
         assert ours.shape == theirs.shape, i
         np.testing.assert_allclose(ours.data, theirs, rtol=1e-15, err_msg=str(i))
-    assert x.float().dtype == np.float32 and grad(ops.sum(x.float().double()), x).dtype == np.float64
-    assert Tensor.__add__ is ops.add and Tensor.__radd__.__name__ == "__radd__" and Tensor.__eq__.__doc__
+    assert (
+        x.float().dtype == np.float32 and grad(ops.sum(x.float().double()), x).dtype == np.float64
+    )
+    assert (
+        Tensor.__add__ is ops.add
+        and Tensor.__radd__.__name__ == "__radd__"
+        and Tensor.__eq__.__doc__
+    )
 
 
 @pytest.mark.parametrize("call, kind, words", [
@@ -262,7 +379,9 @@ def test_edges():
     for empty, value in (ops.logsumexp(x), -np.inf), (ops.sum(x), 0), (ops.prod(x), 1):
         assert empty.item() == value and grad(empty, x).shape == (0,)
     with np.errstate(divide="ignore", invalid="ignore"):
-        assert np.isnan(ops.var(Tensor([1.0]), correction=2).item()) and np.isnan(ops.var(Tensor([1.0]), correction=1).item())
+        assert np.isnan(ops.var(Tensor([1.0]), correction=2).item()) and np.isnan(
+            ops.var(Tensor([1.0]), correction=1).item()
+        )
         for base in 0.0, np.zeros(3):
             y = Tensor(np.array([-1.0, 0.0, 2.0]))
             np.testing.assert_array_equal(grad(ops.sum(ops.power(base, y)), y), [-np.inf, 0, 0])
@@ -295,7 +414,11 @@ def test_long_sums_of_float32_keep_their_digits():
 
 @pytest.mark.parametrize("kind", [np.uint8, np.int64, np.uint64, bool])
 def test_integers_and_booleans_count_as_floats_element_by_element(kind):
-    x, a, e = Tensor(np.array([2.0, 0.5], np.float32)), np.array([0, 1]).astype(kind), np.array([2, 3]).astype(kind)
+    x, a, e = (
+        Tensor(np.array([2.0, 0.5], np.float32)),
+        np.array([0, 1]).astype(kind),
+        np.array([2, 3]).astype(kind),
+    )
     for f in (
         lambda x, a, e: x**a, lambda x, a, e: ops.power(e, x), lambda x, a, e: ops.minimum(x, a), lambda x, a, e: x - a,
         lambda x, a, e: ops.maximum(a, x), lambda x, a, e: ops.xlogy(x, e),
@@ -308,7 +431,9 @@ def test_integers_and_booleans_count_as_floats_element_by_element(kind):
         np.testing.assert_array_equal(g.data, h.data)
         if g.op:
             both = [grad(ops.sum(d), x, allow_unused=True) for d in (g, h)]
-            assert (both[0] is None) == (both[1] is None) and (both[0] is None or (both[0] == both[1]).all())
+            assert (both[0] is None) == (both[1] is None) and (
+                both[0] is None or (both[0] == both[1]).all()
+            )
 
 
 def test_raw_integers_have_their_smallest_and_einsum_multiplies_them_as_floats():
@@ -328,7 +453,9 @@ def test_integers_beside_a_tensor_keep_its_dtype_to_any_order():
     y = ops.sum(x**3 * np.arange(3) + np.array([1, 2, 3], np.uint64) / x)
     (g,) = grad(y, [x], create_graph=True)
     assert y.dtype == g.dtype == grad(ops.sum(g), x).dtype == np.float32
-    np.testing.assert_allclose(g.data, 3 * x.data**2 * [0, 1, 2] - np.array([1, 2, 3]) / x.data**2, rtol=1e-6)
+    np.testing.assert_allclose(
+        g.data, 3 * x.data**2 * [0, 1, 2] - np.array([1, 2, 3]) / x.data**2, rtol=1e-6
+    )
 
 
 def test_sizes_may_be_numpy_integers():
@@ -336,7 +463,16 @@ def test_sizes_may_be_numpy_integers():
 
 
 def test_gradients_of_0d_tensors_are_arrays():
-    for f in ops.relu, ops.sum, ops.exp, ops.abs, ops.max, lambda x: x * x, lambda x: x / 3, lambda x: x**2:
+    for f in (
+        ops.relu,
+        ops.sum,
+        ops.exp,
+        ops.abs,
+        ops.max,
+        lambda x: x * x,
+        lambda x: x / 3,
+        lambda x: x**2,
+    ):
         x = Tensor(1.5)
         f(x).backward()
         assert isinstance(x.grad, np.ndarray) and x.grad.shape == () and x.grad.dtype == np.float32

@@ -1,4 +1,6 @@
-"""Optimizer steps against values computed by hand, their groups and state, what they refuse; clipping, schedules, averages."""
+"""Optimizer steps against values computed by hand, their groups and state, what they refuse;
+clipping, schedules, averages.
+"""
 
 import copy
 import itertools
@@ -13,7 +15,17 @@ from tinygan import Tensor, checkpoint, device, models, nn, optim, random
 from tinygan.capture import capture
 from tinygan.optim import schedules
 
-KINDS = [optim.SGD, optim.RMSprop, optim.Adam, optim.AdamW, optim.Adagrad, optim.Adadelta, optim.ASGD, optim.Adamax, optim.NAdam]
+KINDS = [
+    optim.SGD,
+    optim.RMSprop,
+    optim.Adam,
+    optim.AdamW,
+    optim.Adagrad,
+    optim.Adadelta,
+    optim.ASGD,
+    optim.Adamax,
+    optim.NAdam,
+]
 KINDS += [optim.RAdam]
 VARIANTS = [(kind, {}) for kind in KINDS] + [
     (optim.SGD, {"momentum": 0.9, "dampening": 0.5, "weight_decay": 0.1}),
@@ -22,7 +34,9 @@ VARIANTS = [(kind, {}) for kind in KINDS] + [
     (optim.Adam, {"amsgrad": True, "weight_decay": 0.1, "maximize": True}),
     (optim.NAdam, {"weight_decay": 0.1, "decoupled_weight_decay": True}),
 ]
-every_variant = pytest.mark.parametrize("kind, options", VARIANTS, ids=[f"{k.__name__}{o or ''}" for k, o in VARIANTS])
+every_variant = pytest.mark.parametrize(
+    "kind, options", VARIANTS, ids=[f"{k.__name__}{o or ''}" for k, o in VARIANTS]
+)
 P, G = np.array([1.0, -2.0]), np.array([0.5, -4.0])
 
 
@@ -36,7 +50,9 @@ def run(kind, steps=1, **options):
 
 def test_sgd():
     np.testing.assert_allclose(run(optim.SGD, lr=0.1), P - 0.1 * G)
-    np.testing.assert_allclose(run(optim.SGD, 2, lr=0.1, momentum=0.9), P - 0.1 * G - 0.1 * (0.9 * G + 2 * G))
+    np.testing.assert_allclose(
+        run(optim.SGD, 2, lr=0.1, momentum=0.9), P - 0.1 * G - 0.1 * (0.9 * G + 2 * G)
+    )
     look_ahead = P - 0.1 * (G + 0.9 * G) - 0.1 * (2 * G + 0.9 * (0.9 * G + 2 * G))
     np.testing.assert_allclose(run(optim.SGD, 2, lr=0.1, momentum=0.9, nesterov=True), look_ahead)
     np.testing.assert_allclose(run(optim.SGD, lr=0.1, weight_decay=0.01), P - 0.1 * (G + 0.01 * P))
@@ -47,11 +63,15 @@ def test_rmsprop():
     first = P - 0.1 * G / (np.sqrt(v) + 1e-8)
     np.testing.assert_allclose(run(optim.RMSprop, lr=0.1), first)
     v = 0.99 * v + 0.01 * 4 * G * G
-    np.testing.assert_allclose(run(optim.RMSprop, 2, lr=0.1), first - 0.1 * 2 * G / (np.sqrt(v) + 1e-8))
+    np.testing.assert_allclose(
+        run(optim.RMSprop, 2, lr=0.1), first - 0.1 * 2 * G / (np.sqrt(v) + 1e-8)
+    )
 
 
 def test_adam():
-    np.testing.assert_allclose(run(optim.Adam, lr=0.1), P - 0.1 * G / (np.abs(G) + 1e-8), rtol=1e-12)
+    np.testing.assert_allclose(
+        run(optim.Adam, lr=0.1), P - 0.1 * G / (np.abs(G) + 1e-8), rtol=1e-12
+    )
     b1, b2, p, m, v = 0.5, 0.9, P.copy(), 0, 0
     for t in (1, 2, 3):
         m, v = b1 * m + (1 - b1) * G * t, b2 * v + (1 - b2) * (G * t) ** 2
@@ -62,7 +82,10 @@ def test_adam():
 def test_adam_updates_in_place_whatever_the_layouts():
     rng = np.random.default_rng(0)
     a, g = rng.normal(size=(2, 5, 6, 3, 3)).astype(np.float32)
-    p, q = nn.Parameter(a.copy()), nn.Parameter(np.ascontiguousarray(a.transpose(2, 3, 1, 0)).transpose(3, 2, 0, 1))
+    p, q = (
+        nn.Parameter(a.copy()),
+        nn.Parameter(np.ascontiguousarray(a.transpose(2, 3, 1, 0)).transpose(3, 2, 0, 1)),
+    )
     memory = q.data
     optim.Adam([p]).step([g]), optim.Adam([q]).step([g])
     assert q.data is memory
@@ -88,7 +111,9 @@ def test_state_resumes_exactly_and_a_mismatch_changes_nothing(kind, options):
         second.load_state_dict({"lr": np.ones(1)})
     with pytest.raises(ValueError, match="do not match: lr"):
         second.load_state_dict({**state, "lr": np.ones(2)})
-    assert second.lr == 0.1 and all(np.array_equal(before[k], v) for k, v in second.state_dict().items())
+    assert second.lr == 0.1 and all(
+        np.array_equal(before[k], v) for k, v in second.state_dict().items()
+    )
 
 
 def test_step_reads_what_backward_left_and_skips_what_it_did_not():
@@ -107,7 +132,11 @@ def test_float32_stays_float32_and_lr_can_change():
     for o in (optim.SGD([p], 0.1, momentum=0.9), optim.RMSprop([p]), optim.Adam([p])):
         o.lr = 0.5
         o.step([G.astype(np.float32)])
-        assert p.dtype == np.float32 and o.lr == 0.5 and all(a.dtype == np.float32 for k, a in o.state.items() if "." in k)
+        assert (
+            p.dtype == np.float32
+            and o.lr == 0.5
+            and all(a.dtype == np.float32 for k, a in o.state.items() if "." in k)
+        )
 
 
 def test_ema():
@@ -132,7 +161,8 @@ def test_each_parameter_counts_its_own_steps():
         o.step([G, None])
     np.testing.assert_array_equal(late.data, P)
     o.step([G, G])
-    np.testing.assert_allclose(late.data, P - 0.1 * np.sign(G), rtol=1e-7)  # a first step: lr exactly, but for eps
+    # a first step: lr exactly, but for eps
+    np.testing.assert_allclose(late.data, P - 0.1 * np.sign(G), rtol=1e-7)
     assert o.state_dict()["step"].tolist() == [6, 1]
 
 
@@ -195,8 +225,12 @@ def test_an_optimizer_of_ones_own():
 
 def test_learning_rates_of_groups():
     ps = [nn.Parameter(P.copy()) for _ in range(2)]
-    o = optim.SGD([{"params": ps[:1]}, {"params": ps[1:], "lr": np.float32(0.25)}], lr=Tensor(np.float64(0.5)))
-    assert [g["lr"] for g in o.param_groups] == [0.5, 0.25] and type(o.param_groups[1]["lr"]) is float
+    o = optim.SGD(
+        [{"params": ps[:1]}, {"params": ps[1:], "lr": np.float32(0.25)}], lr=Tensor(np.float64(0.5))
+    )
+    assert [g["lr"] for g in o.param_groups] == [0.5, 0.25] and type(
+        o.param_groups[1]["lr"]
+    ) is float
     with pytest.raises(ValueError, match="differs among groups"):
         o.lr  # noqa: B018
     o.param_groups[0]["lr"] = 1.0
@@ -222,7 +256,11 @@ def test_copies_of_an_optimizer_are_whole():
         before = p.data.copy()
         other.param_groups[0]["lr"] = 0.2
         other.step([G])
-        assert other.state["lr"] == 0.2 and other.state["step"] == 2 and other.params[0] is other.param_groups[0]["params"][0]
+        assert (
+            other.state["lr"] == 0.2
+            and other.state["step"] == 2
+            and other.params[0] is other.param_groups[0]["params"][0]
+        )
         assert o.lr == 0.1 and (p.data == before).all() and (other.params[0].data != before).all()
 
 
@@ -237,7 +275,9 @@ def test_checkpoints_from_before_parameters_had_their_own_steps(tmp_path):
     np.savez(tmp_path / "old.npz", **arrays | {"optimizer/step": np.array([3])})
     other = models.VAES["mlp"](latent=2)
     checkpoint.load(tmp_path / "old.npz", other.parts())
-    assert all(np.array_equal(a, model.optimizer.state[k]) for k, a in other.optimizer.state.items())
+    assert all(
+        np.array_equal(a, model.optimizer.state[k]) for k, a in other.optimizer.state.items()
+    )
 
 
 leaf = lambda *shape, dtype=np.float32: nn.Parameter(np.ones(shape or 2, dtype))
@@ -246,32 +286,80 @@ REFUSED = [
     (lambda: optim.SGD(LAYER.weight, 0.1), TypeError, r"must be a list, such as \[layer.weight\]"),
     (lambda: optim.Adam(LAYER), TypeError, r"net.parameters\(\), got Linear"),
     (lambda: optim.Adam({leaf()}), TypeError, "got set"),
-    (lambda: optim.Adam([np.ones(2)]), TypeError, r"parameter 0 must be a Tensor, got \(2,\) float64"),
+    (
+        lambda: optim.Adam([np.ones(2)]),
+        TypeError,
+        r"parameter 0 must be a Tensor, got \(2,\) float64",
+    ),
     (lambda: optim.Adam([leaf(), "w"]), TypeError, "parameter 1 must be a Tensor, got 'w'"),
     (lambda: optim.Adam([("w", np.ones(2))]), TypeError, "w must be a Tensor"),
     (lambda: optim.Adam([{"lr": 0.1}]), TypeError, "is no dict with 'params'"),
     (lambda: optim.Adam([{"params": leaf()}, leaf()]), TypeError, "is no dict with 'params'"),
-    (lambda: optim.Adam([leaf() * 2]), ValueError, "parameter 0 is a result of multiply, not a leaf"),
+    (
+        lambda: optim.Adam([leaf() * 2]),
+        ValueError,
+        "parameter 0 is a result of multiply, not a leaf",
+    ),
     (lambda: optim.SGD([]), ValueError, "no parameters"),
     (lambda: optim.SGD([{"params": []}]), ValueError, "no parameters"),
     (lambda: optim.SGD([*LAYER.parameters(), LAYER.weight]), ValueError, "weight is there twice"),
-    (lambda: optim.SGD([{"params": LAYER.weight}, {"params": LAYER.named_parameters()}]), ValueError, "weight is there twice"),
-    (lambda: optim.SGD([{"params": leaf(), "momentun": 0.9}]), ValueError, "no option 'momentun': it has lr, momentum"),
-    (lambda: optim.SGD([{"params": leaf(), "lr": -1}]), ValueError, "lr must be a finite number of at least 0"),
-    (lambda: optim.SGD([leaf()], momentum=-0.9), ValueError, "momentum must be a finite number of at least 0, got -0.9"),
+    (
+        lambda: optim.SGD([{"params": LAYER.weight}, {"params": LAYER.named_parameters()}]),
+        ValueError,
+        "weight is there twice",
+    ),
+    (
+        lambda: optim.SGD([{"params": leaf(), "momentun": 0.9}]),
+        ValueError,
+        "no option 'momentun': it has lr, momentum",
+    ),
+    (
+        lambda: optim.SGD([{"params": leaf(), "lr": -1}]),
+        ValueError,
+        "lr must be a finite number of at least 0",
+    ),
+    (
+        lambda: optim.SGD([leaf()], momentum=-0.9),
+        ValueError,
+        "momentum must be a finite number of at least 0, got -0.9",
+    ),
     (lambda: optim.SGD([leaf()], weight_decay=-1), ValueError, "weight_decay must be"),
     (lambda: optim.SGD([leaf()], nesterov=True), ValueError, "nesterov needs a momentum"),
-    (lambda: optim.SGD([leaf()], momentum=0.9, dampening=0.1, nesterov=True), ValueError, "nesterov needs .* no dampening"),
+    (
+        lambda: optim.SGD([leaf()], momentum=0.9, dampening=0.1, nesterov=True),
+        ValueError,
+        "nesterov needs .* no dampening",
+    ),
     (lambda: optim.SGD([leaf()], lr=float("nan")), ValueError, "lr must be"),
     (lambda: optim.RMSprop([leaf()], alpha=-0.1), ValueError, "alpha must be"),
     (lambda: optim.RMSprop([leaf()], eps=-1e-8), ValueError, "eps must be"),
-    *((lambda b=b, kind=kind: kind([leaf()], betas=b), ValueError, "betas must be two numbers from 0 to below 1")
-      for b, kind in itertools.product([(1, 0.999), (0.9, 1.0), (-0.1, 0.9), (0.9,)], [optim.Adam, optim.AdamW, optim.NAdam])),
-    (lambda: optim.EMA(nn.Linear(1, 1), nn.Linear(1, 1), 1.5), ValueError, "decay must be from 0 to 1"),
+    *(
+        (
+            lambda b=b, kind=kind: kind([leaf()], betas=b),
+            ValueError,
+            "betas must be two numbers from 0 to below 1",
+        )
+        for b, kind in itertools.product(
+            [(1, 0.999), (0.9, 1.0), (-0.1, 0.9), (0.9,)], [optim.Adam, optim.AdamW, optim.NAdam]
+        )
+    ),
+    (
+        lambda: optim.EMA(nn.Linear(1, 1), nn.Linear(1, 1), 1.5),
+        ValueError,
+        "decay must be from 0 to 1",
+    ),
     (lambda: optim.clip_grad_norm_([np.ones(2)], -1), ValueError, "limit must be at least 0"),
-    (lambda: optim.clip_grad_value_([np.ones(2)], float("nan")), ValueError, "limit must be at least 0"),
+    (
+        lambda: optim.clip_grad_value_([np.ones(2)], float("nan")),
+        ValueError,
+        "limit must be at least 0",
+    ),
     (lambda: optim.clip_grad_norm_([leaf() * 2], 1), TypeError, "needs leaves, or raw arrays"),
-    (lambda: optim.clip_grad_norm_([0.5], 1), TypeError, "needs leaves, or raw arrays of floats, got 0.5"),
+    (
+        lambda: optim.clip_grad_norm_([0.5], 1),
+        TypeError,
+        "needs leaves, or raw arrays of floats, got 0.5",
+    ),
 ]
 
 
@@ -284,12 +372,21 @@ def test_what_makes_no_sense_is_refused(call, error, words):
 @every_variant
 def test_a_gradient_that_does_not_fit_is_named_before_anything_has_moved(kind, options):
     net = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 1))
-    o, good = kind(net.named_parameters(), **options), [np.ones_like(p.data) for p in net.parameters()]
+    o, good = (
+        kind(net.named_parameters(), **options),
+        [np.ones_like(p.data) for p in net.parameters()],
+    )
     o.step(good)
     before = {k: v.copy() for k, v in (o.state | net.state_dict()).items()}
     for bad, words in (
-        (np.ones((2, 1), np.float32), r"1.weight is \(1, 2\) float32 cpu and its gradient \(2, 1\) float32 cpu"),
-        (np.ones((1, 2)), r"1.weight is \(1, 2\) float32 cpu and its gradient \(1, 2\) float64 cpu"),
+        (
+            np.ones((2, 1), np.float32),
+            r"1.weight is \(1, 2\) float32 cpu and its gradient \(2, 1\) float32 cpu",
+        ),
+        (
+            np.ones((1, 2)),
+            r"1.weight is \(1, 2\) float32 cpu and its gradient \(1, 2\) float64 cpu",
+        ),
         (0.5, "gradient 0.5"),
     ):
         with pytest.raises(ValueError, match=words):
@@ -298,9 +395,15 @@ def test_a_gradient_that_does_not_fit_is_named_before_anything_has_moved(kind, o
         o.step(good[:3])
     with pytest.raises(ValueError, match="it has lr"):
         o.add_param_group({"params": [nn.Parameter(P)], "bets": 1})
-    assert all(np.array_equal(before[k], v) for k, v in (o.state | net.state_dict()).items()) and len(o.param_groups) == 1
+    assert (
+        all(np.array_equal(before[k], v) for k, v in (o.state | net.state_dict()).items())
+        and len(o.param_groups) == 1
+    )
     net.double()
-    with pytest.raises(ValueError, match=r"0.weight is \(2, 3\) float64 cpu and its .* float32 when the optimizer was made"):
+    with pytest.raises(
+        ValueError,
+        match=r"0.weight is \(2, 3\) float64 cpu and its .* float32 when the optimizer was made",
+    ):
         o.step()
 
 
@@ -336,7 +439,10 @@ def test_schedules():
         (schedules.steps, [1, 1, 0.1, 0.01, 0.01]),
         (schedules.warmup(share=0.5), [0, 0.5, 1, 1, 1]),
         (schedules.warmup(schedules.linear, 0.5, 0.5), [0.5, 0.75, 1, 0.5, 0]),
-        (lambda progress: schedules.cosine(progress, 0.5), [1, 0.75 + 0.5**2.5, 0.75, 0.75 - 0.5**2.5, 0.5]),
+        (
+            lambda progress: schedules.cosine(progress, 0.5),
+            [1, 0.75 + 0.5**2.5, 0.75, 0.75 - 0.5**2.5, 0.5],
+        ),
     ):
         np.testing.assert_allclose([schedule(p) for p in at.tolist()], values, atol=1e-15)
 
@@ -344,7 +450,9 @@ def test_schedules():
 # On the stand-in for CuPy
 
 
-on_standin = pytest.mark.skipif(not shutil.which("g++"), reason="g++ is missing: it compiles the kernels for the host")
+on_standin = pytest.mark.skipif(
+    not shutil.which("g++"), reason="g++ is missing: it compiles the kernels for the host"
+)
 
 
 @on_standin
@@ -352,7 +460,11 @@ on_standin = pytest.mark.skipif(not shutil.which("g++"), reason="g++ is missing:
 def test_a_copy_keeps_the_layout_of_what_is_remembered():
     p = nn.Parameter(device.to(np.moveaxis(np.ones((2, 3, 4, 5)), 3, 1), "gpu"))
     o = optim.Adam([p])
-    assert copy.deepcopy(o).state["exp_avg.0"].strides == o.state["exp_avg.0"].strides == p.data.strides
+    assert (
+        copy.deepcopy(o).state["exp_avg.0"].strides
+        == o.state["exp_avg.0"].strides
+        == p.data.strides
+    )
 
 
 @on_standin
@@ -360,7 +472,10 @@ def test_a_copy_keeps_the_layout_of_what_is_remembered():
 @every_variant
 def test_a_captured_step_counts_and_is_told_of_new_rates(kind, options):
     rng = np.random.default_rng(0)
-    start, grads = [rng.standard_normal(s) for s in ((3, 2), (), (4,), (5,))], rng.standard_normal((8, 14))
+    start, grads = (
+        [rng.standard_normal(s) for s in ((3, 2), (), (4,), (5,))],
+        rng.standard_normal((8, 14)),
+    )
 
     def run(where, wrap):
         ps = [nn.Parameter(device.to(a.copy(), where)) for a in start]
@@ -375,7 +490,9 @@ def test_a_captured_step_counts_and_is_told_of_new_rates(kind, options):
         for i, g in enumerate(grads):
             o.param_groups[1]["lr"] = 0.05 / (i + 1)
             step(device.to(g, where))
-        return [device.to_host(p.data) for p in ps], {k: device.to_host(a) for k, a in o.state.items()}
+        return [device.to_host(p.data) for p in ps], {
+            k: device.to_host(a) for k, a in o.state.items()
+        }
 
     (cpu, expected), *others = run("cpu", lambda f: f), run("gpu", lambda f: f), run("gpu", capture)
     assert expected["step"].tolist() == [8, 8, 0, 8] and expected["lr"].tolist() == [0.02, 0.05 / 8]
@@ -396,7 +513,9 @@ def test_an_average_follows_its_module_through_copies_and_casts_and_counts_ties_
             before, t = average.weight.data.copy(), int(ema.state_dict()["updates"][0]) + 1
             ema.update()
             weight = 1 - min(0.5, (1 + t) / (10 + t))
-            np.testing.assert_allclose(average.weight.data, before + weight * (net.weight.data - before), rtol=1e-6)
+            np.testing.assert_allclose(
+                average.weight.data, before + weight * (net.weight.data - before), rtol=1e-6
+            )
             assert (average.weight.data != before).all()
 
 
@@ -409,7 +528,9 @@ def test_what_cannot_be_scaled_or_loaded_changes_nothing():
     with pytest.raises(ValueError, match="share must be"):
         optim.schedules.warmup(share=1.0)
     adam = optim.Adam([nn.Parameter(np.ones(3))], lr=0.1)
-    state = {k: v.copy() for k, v in adam.state_dict().items()} | {"exp_avg_sq.0": np.array(list("abc"))}
+    state = {k: v.copy() for k, v in adam.state_dict().items()} | {
+        "exp_avg_sq.0": np.array(list("abc"))
+    }
     state["lr"] = np.array([0.7])
     with pytest.raises(ValueError, match="exp_avg_sq.0"):
         adam.load_state_dict(state)

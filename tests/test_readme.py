@@ -22,5 +22,8 @@ def test_the_readmes_python_runs(tmp_path, monkeypatch):
     assert len(blocks) == 10 and names["batches"].batch(0, 0).shape == (32, 1, 28, 28)
     x = tg.Tensor(np.array([2.0]))
     np.testing.assert_array_equal(tg.grad(names["cube"](x), x), [12.0])
-    assert list(names["Scale"](3).state_dict()) == ["weight"] and Path("runs/mine/samples.gif").stat().st_size
+    assert (
+        list(names["Scale"](3).state_dict()) == ["weight"]
+        and Path("runs/mine/samples.gif").stat().st_size
+    )
     assert str(tg.grad((names["x"] ** 3).sum(), names["x"])) == "[ 3. 12.]"

@@ -1,4 +1,6 @@
-"""The gradient checker finds each wrong gradient of `seeded_bugs.py`, and none in the right ones beside them."""
+"""The gradient checker finds each wrong gradient of `seeded_bugs.py`, and none in the right ones
+beside them.
+"""
 
 import numpy as np
 import pytest
@@ -6,7 +8,8 @@ from seeded_bugs import BUGS, CLEAN
 
 from tinygan.testing import GradientError, check_grads
 
-quiet = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # what divides by zero does so on purpose
+# what divides by zero does so on purpose
+quiet = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
 
 @quiet

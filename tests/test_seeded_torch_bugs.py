@@ -1,4 +1,6 @@
-"""The gradient checker finds each wrong gradient of `seeded_torch_bugs.py`, and none in the right ones beside them."""
+"""The gradient checker finds each wrong gradient of `seeded_torch_bugs.py`, and none in the right
+ones beside them.
+"""
 
 import pytest
 

@@ -1,6 +1,8 @@
-"""tinygan.testing: what it says, at kinks and jumps, of large functions, for each engine; its strategies, plugin and scripts.
+"""tinygan.testing: what it says, at kinks and jumps, of large functions, for each engine; its
+strategies, plugin and scripts.
 
-That it finds wrong gradients: `test_seeded_bugs.py`. That it passes right ones: `test_gradients.py`.
+That it finds wrong gradients: `test_seeded_bugs.py`. That it passes right ones:
+`test_gradients.py`.
 """
 
 import functools
@@ -52,7 +54,9 @@ def test_the_message_names_the_place_and_both_numbers():
     x = np.array([[1.0, 2.0, 3.0]])
     text = message(lambda x: x * 2.0, x, vjp=lambda g, x: g * np.array([[2.0, 2.5, 2.0]]))
     assert text.startswith("d output 0[0, 1] / d input 0: grad[0, 1]: analytic 2.5, numeric 2.0 ± ")
-    assert message(lambda x: (x.sum(), x * 2.0), np.ones(2), vjp=lambda g, x: g[0] + 3 * g[1]).startswith("d output 1[0] /")
+    assert message(
+        lambda x: (x.sum(), x * 2.0), np.ones(2), vjp=lambda g, x: g[0] + 3 * g[1]
+    ).startswith("d output 1[0] /")
 
 
 def scripts():
@@ -61,7 +65,10 @@ def scripts():
         "lambda": ((lambda x: x * k, real(2)), {"vjp": lambda g, x: k * g * 1.01}),
         "primitive": ((cubed(2.9), real(2)), {}),
         "partial": ((functools.partial(lambda x, n: cubed(n)(x), n=2.9), real(2)), {"order": 1}),
-        "closure": ((lambda x: np.tanh(x @ w), real(70, 2)), {"vjp": lambda g, x: g @ w.T, "rtol": 1e-3}),
+        "closure": (
+            (lambda x: np.tanh(x @ w), real(70, 2)),
+            {"vjp": lambda g, x: g @ w.T, "rtol": 1e-3},
+        ),
     }
 
 
@@ -80,7 +87,8 @@ def test_second_and_third_derivatives_are_checked():
     def square(x):
         return x * x
 
-    square.defvjp(lambda g, out, x: g * 2.0 * ops.raw(x))  # right, but a constant to the second derivative
+    # right, but a constant to the second derivative
+    square.defvjp(lambda g, out, x: g * 2.0 * ops.raw(x))
     check_grads(square, real(3), order=1)
     assert "order 2" in message(square, real(3))
 
@@ -107,15 +115,23 @@ def test_an_asymmetric_second_derivative_is_found(monkeypatch):
 
 
 def test_a_cotangent_clipped_far_out_is_found():
-    assert "64 times it gives something else" in message(lambda x: 2 * x, real(3), vjp=lambda g, x: 2 * np.clip(g, -10, 10))
+    assert "64 times it gives something else" in message(
+        lambda x: 2 * x, real(3), vjp=lambda g, x: 2 * np.clip(g, -10, 10)
+    )
 
 
 def test_what_is_changed_in_place_is_named():
-    assert "changed its cotangent in place" in message(np.sin, real(3), vjp=lambda g, x: np.negative(g, out=g) * -np.cos(x))
-    assert "changed an input in place" in message(np.sin, real(3), vjp=lambda g, x: g * np.cos(x) + 0 * np.add(x, 1, out=x))
+    assert "changed its cotangent in place" in message(
+        np.sin, real(3), vjp=lambda g, x: np.negative(g, out=g) * -np.cos(x)
+    )
+    assert "changed an input in place" in message(
+        np.sin, real(3), vjp=lambda g, x: g * np.cos(x) + 0 * np.add(x, 1, out=x)
+    )
 
 
-@pytest.mark.parametrize("x, slope, passes", [(0.0, 0.3, True), (0.0, 1.0, True), (0.0, 1.1, False), (0.0, -0.1, False)])
+@pytest.mark.parametrize(
+    "x, slope, passes", [(0.0, 0.3, True), (0.0, 1.0, True), (0.0, 1.1, False), (0.0, -0.1, False)]
+)
 def test_at_a_kink_any_slope_between_the_two_passes(x, slope, passes):
     relu = lambda x: np.maximum(x, 0)
     vjp = lambda g, x: g * np.where(x > 0, 1.0, np.where(x == 0, slope, 0.0))
@@ -127,14 +143,18 @@ def test_at_a_kink_any_slope_between_the_two_passes(x, slope, passes):
 
 def test_a_kink_where_random_points_find_a_constant():
     check_grads(ops.maximum, np.array(-2.5), np.array(-2.5))
-    assert "numeric" in message(lambda x: np.maximum(x, -9.0), np.array(0.5), vjp=lambda g, x: g * 0.5)
+    assert "numeric" in message(
+        lambda x: np.maximum(x, -9.0), np.array(0.5), vjp=lambda g, x: g * 0.5
+    )
 
 
 @pytest.mark.parametrize("distance", [1e-1, 1e-3, 1e-5])
 def test_near_a_kink_only_the_slope_on_this_side_passes(distance):
     relu = lambda x: np.maximum(x, 0)
     check_grads(relu, np.array([distance, -distance]), vjp=lambda g, x: g * (x > 0))
-    assert "numeric" in message(relu, np.array([distance, -distance]), vjp=lambda g, x: g * (x != 0))
+    assert "numeric" in message(
+        relu, np.array([distance, -distance]), vjp=lambda g, x: g * (x != 0)
+    )
 
 
 def test_a_jump_has_no_derivative_to_check_and_noise_is_refused():
@@ -147,22 +167,30 @@ def test_a_jump_has_no_derivative_to_check_and_noise_is_refused():
 @pytest.mark.parametrize("scale", [1e-30, 1e-7, 1.0, 1e20])
 def test_nothing_is_absolute(scale):
     check_grads(lambda x: np.tanh(x) * scale, real(4), vjp=lambda g, x: g * scale / np.cosh(x) ** 2)
-    assert message(lambda x: np.tanh(x) * scale, real(4), vjp=lambda g, x: g * scale * (1 + 1e-8) / np.cosh(x) ** 2)
+    assert message(
+        lambda x: np.tanh(x) * scale,
+        real(4),
+        vjp=lambda g, x: g * scale * (1 + 1e-8) / np.cosh(x) ** 2,
+    )
 
 
 def test_in_a_large_array_the_wrong_number_is_found_and_named():
     x, wrong = real(300, 400), np.ones((300, 400))
     wrong[123, 45] = 1.001
-    assert " grad[123, 45]: " in message(lambda x: np.sin(x), x, vjp=lambda g, x: g * np.cos(x) * wrong)
+    assert " grad[123, 45]: " in message(
+        lambda x: np.sin(x), x, vjp=lambda g, x: g * np.cos(x) * wrong
+    )
     check_grads(ops.relu, x)
-    check_grads(ops.relu, np.where(x > 1, 0.0, x), order=1)  # many a kink, at which nothing is asked of a sum
+    # many a kink, at which nothing is asked of a sum
+    check_grads(ops.relu, np.where(x > 1, 0.0, x), order=1)
 
 
 def test_float32_is_checked_in_float32():
     x = real(5, 4).astype(np.float32)
     check_grads(ops.tanh, x)
     assert "is (5, 4) float32, but its gradient is (5, 4) float64" in message(
-        lambda x: x * np.float32(2), x, vjp=lambda g, x: g.astype(np.float64))
+        lambda x: x * np.float32(2), x, vjp=lambda g, x: g.astype(np.float64)
+    )
     w = real(4, 4).astype(np.float32)
     assert message(lambda x: x @ w, x, vjp=lambda g, x: g @ w.T * np.float32(1 + 1e-4))
 
@@ -174,17 +202,26 @@ def test_rounding_that_a_rule_may_have_is_no_error():
 def test_integer_inputs_and_outputs_are_constants():
     check_grads(lambda x, i: x[i], real(4, 2), np.array([1, 1, 3]))
     check_grads(lambda x: (x * 2.0, np.arange(3)), real(2))
-    check_grads(lambda x, i: (x[i], i), real(4), np.array([0, 2]), vjp=lambda g, x, i: (np.bincount(i, g[0], 4), None))
+    check_grads(
+        lambda x, i: (x[i], i),
+        real(4),
+        np.array([0, 2]),
+        vjp=lambda g, x, i: (np.bincount(i, g[0], 4), None),
+    )
 
 
 def test_mistakes_of_the_caller():
     with pytest.raises(TypeError, match=r"needs an input of floats, got \(3,\) int64"):
         check_grads(ops.exp, np.arange(3))
-    with pytest.raises(ValueError, match="engine 'tensorflow' is none of tinygan, torch, jax, autograd, mygrad"):
+    with pytest.raises(
+        ValueError, match="engine 'tensorflow' is none of tinygan, torch, jax, autograd, mygrad"
+    ):
         check_grads(ops.exp, real(2), engine="tensorflow")
     with pytest.raises(ValueError, match="vjp gave 1 gradients for 2 inputs"):
         check_grads(np.add, real(2), real(2), vjp=lambda g, x, y: g)
-    assert "f gives no floats to differentiate, but (2,) int64" in message(lambda x: np.argsort(x), real(2), vjp=lambda g, x: x)
+    assert "f gives no floats to differentiate, but (2,) int64" in message(
+        lambda x: np.argsort(x), real(2), vjp=lambda g, x: x
+    )
     assert "not finite here" in message(np.log, np.array([0.0, 1.0]), vjp=lambda g, x: g / x)
 
 
@@ -207,7 +244,9 @@ def test_torch():
     torch = pytest.importorskip("torch")
     check_grads(torch.nn.functional.gelu, torch.tensor(real(3)))
     check_grads(lambda a, b: (a @ b, a.sum()), torch.tensor(real(3, 4)), torch.tensor(real(4, 2)))
-    check_grads(torch.conv2d, torch.tensor(real(1, 2, 4, 4)).float(), torch.tensor(real(2, 2, 2, 2)).float())
+    check_grads(
+        torch.conv2d, torch.tensor(real(1, 2, 4, 4)).float(), torch.tensor(real(2, 2, 2, 2)).float()
+    )
 
     class Cube(torch.autograd.Function):
         @staticmethod
@@ -237,7 +276,9 @@ def test_jax():
 
 def test_autograd():
     anp = pytest.importorskip("autograd.numpy")
-    check_grads(lambda x, y: (anp.tanh(x) @ y, anp.sum(x)), real(2, 3), real(3, 2), engine="autograd")
+    check_grads(
+        lambda x, y: (anp.tanh(x) @ y, anp.sum(x)), real(2, 3), real(3, 2), engine="autograd"
+    )
 
 
 def test_mygrad():
@@ -247,13 +288,24 @@ def test_mygrad():
 
 def slope_of(f):
     F = lambda t: np.atleast_1d(f(t))
-    return numeric.slopes(lambda t, columns: np.array([F(t)] * len(columns)), F(0.0), 1, 2.0**-52, 1e-9)[0]
+    return numeric.slopes(
+        lambda t, columns: np.array([F(t)] * len(columns)), F(0.0), 1, 2.0**-52, 1e-9
+    )[0]
 
 
 def test_slope_of_known_functions():
-    for f, expected in [(np.exp, 1.0), (lambda t: t**5 + 3 * t, 3.0), (lambda t: np.sin(20 * t), 20.0), (lambda t: 1e8 + t, 1.0)]:
+    for f, expected in [
+        (np.exp, 1.0),
+        (lambda t: t**5 + 3 * t, 3.0),
+        (lambda t: np.sin(20 * t), 20.0),
+        (lambda t: 1e8 + t, 1.0),
+    ]:
         s = slope_of(f)
-        assert abs(s.value[0] - expected) <= 2 * s.error[0] <= 1e-5 * expected and s.gap[0] == 0 and s.exists[0]
+        assert (
+            abs(s.value[0] - expected) <= 2 * s.error[0] <= 1e-5 * expected
+            and s.gap[0] == 0
+            and s.exists[0]
+        )
     s = slope_of(lambda t: np.array([abs(t), max(t, 0) + 3 * t, float(t > 0), np.sqrt(abs(t))]))
     np.testing.assert_allclose([*s.low[:2], *s.high[:2]], [-1, 3, 1, 4], atol=1e-9)
     assert s.exists.tolist() == [True, True, False, False]
@@ -274,9 +326,17 @@ def test_complex_step_is_taken_only_where_it_agrees():
 
 
 def test_a_complex_step_is_confirmed_by_two_differences():
-    fs = np.exp, np.sin, np.abs, lambda t: np.real(t) + 1e-8 * t, lambda t: np.maximum(np.real(t), 0)
+    fs = (
+        np.exp,
+        np.sin,
+        np.abs,
+        lambda t: np.real(t) + 1e-8 * t,
+        lambda t: np.maximum(np.real(t), 0),
+    )
     F = lambda t, columns: np.array([[f(t)] for f in fs])[columns]
-    s, sure = numeric.confirmed(F, np.array([0.0]), F(1j * numeric.COMPLEX, range(5))[:2], 2.0**-52, 1e-9)
+    s, sure = numeric.confirmed(
+        F, np.array([0.0]), F(1j * numeric.COMPLEX, range(5))[:2], 2.0**-52, 1e-9
+    )
     np.testing.assert_array_equal(s.value, [[1], [1]])
 
 
@@ -296,7 +356,9 @@ def test_slopes_that_are_sure_earlier_take_no_further_steps():
 
 
 def torch_functions(torch):
-    """name -> (f, inputs, options): each was refused, or ended in an error, although its gradient is right."""
+    """name -> (f, inputs, options): each was refused, or ended in an error, although its gradient
+    is right.
+    """
     x, y, z = (torch.tensor(real(*shape)) for shape in [(3,), (2, 3), (3, 3)])
     functional, f64 = torch.nn.functional, torch.float64
     lstm = torch.nn.LSTM(3, 2).double()
@@ -381,7 +443,9 @@ def test_complex_gradients_by_hand_are_torchs():
     z = real(3) + 1j * real(3)
     check_grads(lambda z: z**2, z, vjp=lambda g, z: g * np.conj(2 * z))
     check_grads(lambda z: np.abs(z), z, vjp=lambda g, z: g * z / np.abs(z))
-    assert "d output 0[0, 1] / d input 0: grad[0, 0]" in message(lambda z: z**2, z, vjp=lambda g, z: g * 2 * z)
+    assert "d output 0[0, 1] / d input 0: grad[0, 0]" in message(
+        lambda z: z**2, z, vjp=lambda g, z: g * 2 * z
+    )
 
 
 def test_containers_by_hand():
@@ -396,7 +460,9 @@ def test_containers_by_hand():
 def test_what_is_named_constant_is_not_differentiated():
     check_grads(lambda x, y: x * ops.raw(y), real(2), real(2), constant=["input 1"])
     assert "d input 1: grad" in message(lambda x, y: x * ops.raw(y), real(2), real(2))
-    check_grads(lambda x: {"y": 2 * x, "mask": ops.raw(x) * 2}, real(2), constant=["output 0['mask']"])
+    check_grads(
+        lambda x: {"y": 2 * x, "mask": ops.raw(x) * 2}, real(2), constant=["output 0['mask']"]
+    )
     check_grads(lambda x, w: x * ops.raw(w), real(2), kwargs={"w": real(2)}, constant=["input w"])
 
 
@@ -404,8 +470,12 @@ def test_what_is_named_constant_is_not_differentiated():
 
 
 def test_a_cotangent_clipped_at_100_or_flushed_below_a_threshold_is_found():
-    assert "not linear" in message(np.sin, real(3), vjp=lambda g, x: np.clip(g, -100, 100) * np.cos(x))
-    assert "not linear" in message(np.sin, real(3), vjp=lambda g, x: np.where(np.abs(g) < 1e-4, 0, g) * np.cos(x))
+    assert "not linear" in message(
+        np.sin, real(3), vjp=lambda g, x: np.clip(g, -100, 100) * np.cos(x)
+    )
+    assert "not linear" in message(
+        np.sin, real(3), vjp=lambda g, x: np.where(np.abs(g) < 1e-4, 0, g) * np.cos(x)
+    )
 
 
 def test_ways_out():
@@ -415,7 +485,9 @@ def test_ways_out():
     assert "asked for twice, differs (nondeterminism=1e-9, say, allows for it" in text
     check_grads(lambda x: 2 * x, real(2), vjp=vjp, nondeterminism=1e-9, skip="linearity")
     by_memory = lambda g, x: (2 * x.ravel() * g.ravel("K")).reshape(x.shape)
-    assert "Fortran-ordered cotangents give another gradient" in message(np.square, real(2, 3), vjp=by_memory)
+    assert "Fortran-ordered cotangents give another gradient" in message(
+        np.square, real(2, 3), vjp=by_memory
+    )
     check_grads(np.square, real(2, 3), vjp=by_memory, layouts=False)
     with pytest.raises(ValueError, match="skip: 'sums' is none of memory, repeats, linearity"):
         check_grads(ops.exp, real(2), skip=["sums"])
@@ -428,13 +500,19 @@ def test_f_may_read_memory_if_its_gradient_does_too():
     order = lambda x: "F" if x.flags.f_contiguous else "C"
     check_grads(block, real(2, 3), vjp=lambda g, x: g.reshape(x.shape, order=order(x)) * 1.0)
     text = message(block, real(2, 3), vjp=lambda g, x: g.reshape(x.shape) * 1.0)
-    assert "Fortran-ordered inputs give another output, whose gradient is wrong: d output 0[" in text
+    assert (
+        "Fortran-ordered inputs give another output, whose gradient is wrong: d output 0[" in text
+    )
 
 
 def test_forward_mode_by_hand():
     f, vjp = (lambda x, y: np.sin(x) * y), lambda g, x, y: (g * np.cos(x) * y, g * np.sin(x))
-    check_grads(f, real(2), real(2), vjp=vjp, jvp=lambda t, x, y: t[0] * np.cos(x) * y + t[1] * np.sin(x))
-    text = message(f, real(2), real(2), vjp=vjp, jvp=lambda t, x, y: t[0] * np.cos(x) * y - t[1] * np.sin(x))
+    check_grads(
+        f, real(2), real(2), vjp=vjp, jvp=lambda t, x, y: t[0] * np.cos(x) * y + t[1] * np.sin(x)
+    )
+    text = message(
+        f, real(2), real(2), vjp=vjp, jvp=lambda t, x, y: t[0] * np.cos(x) * y - t[1] * np.sin(x)
+    )
     assert text.startswith("d output 0[0] / d input 1[0]: forward mode ") and ", backward " in text
 
 
@@ -465,8 +543,13 @@ def test_modules():
     check_module(net, x, order=1, constant=["parameter['0.bias']"])
     for name, a in net.state_dict().items():
         np.testing.assert_array_equal(a, before[name], err_msg=name)
-    assert all(p is q for p, q in zip(net.parameters(), (net[0].weight, net[0].bias, net[1].weight, net[1].bias)))
-    with pytest.raises(TypeError, match="needs a tinygan.nn.Module or a torch.nn.Module, got function"):
+    assert all(
+        p is q
+        for p, q in zip(net.parameters(), (net[0].weight, net[0].bias, net[1].weight, net[1].bias))
+    )
+    with pytest.raises(
+        TypeError, match="needs a tinygan.nn.Module or a torch.nn.Module, got function"
+    ):
         check_module(lambda x: x, x)
 
 
@@ -497,7 +580,8 @@ def test_torch_modules_and_their_script(tmp_path):
             return self.linear(x) * self.scale + self.scale.detach()
 
     net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4)).double()
-    check_module(net, torch.tensor(real(5, 3)), layouts=False)  # PyTorch's batch_norm takes a strided weight for dense
+    # PyTorch's batch_norm takes a strided weight for dense
+    check_module(net, torch.tensor(real(5, 3)), layouts=False)
     with pytest.raises(GradientError) as caught:
         check_module(Wrong().double(), torch.tensor(real(5, 3)), order=1)
     said, script = str(caught.value).split("\n\nTo see it again:\n\n")
@@ -527,7 +611,9 @@ def test_profiles_have_no_deadline_and_leave_what_is_there():
 
     def printed(before):
         run = [sys.executable, "-c", code.format(before)]
-        return subprocess.run(run, capture_output=True, text=True, check=True, cwd=ROOT).stdout.split()
+        return subprocess.run(
+            run, capture_output=True, text=True, check=True, cwd=ROOT
+        ).stdout.split()
 
     assert printed("") == ["None", "25", "25"]
     mine = "settings.register_profile('dev', max_examples=7, deadline=None); settings.load_profile('dev'); "
@@ -536,7 +622,9 @@ def test_profiles_have_no_deadline_and_leave_what_is_there():
     assert printed(own)[1:] == ["9", "25"]
 
 
-@given(strategies.arrays(negative_strides=False), strategies.broadcastable(2, negative_strides=False))
+@given(
+    strategies.arrays(negative_strides=False), strategies.broadcastable(2, negative_strides=False)
+)
 def test_arrays_that_torch_takes(a, several):
     torch = pytest.importorskip("torch")
     for x in (a, *several):
@@ -545,7 +633,9 @@ def test_arrays_that_torch_takes(a, several):
 
 @given(strategies.arrays(), strategies.arrays(ties=False), strategies.broadcastable(3))
 def test_arrays_are_what_they_say(a, b, several):
-    assert a.dtype == np.float64 and np.array_equal(4 * a, np.round(4 * a)) and np.all(np.abs(a) <= 4)
+    assert (
+        a.dtype == np.float64 and np.array_equal(4 * a, np.round(4 * a)) and np.all(np.abs(a) <= 4)
+    )
     assert len(np.unique(b)) == b.size and np.all(np.abs(b) <= 4) and np.all(b != 0)
     np.broadcast(*several)
 
@@ -569,7 +659,11 @@ def test_every_convolution_drawn_is_legal(c, t):
 
 
 def test_convolutions_shrink_to_the_smallest():
-    smallest = find(strategies.convolutions(), lambda c: c.stride[0] > 1, settings=settings(derandomize=True, database=None))
+    smallest = find(
+        strategies.convolutions(),
+        lambda c: c.stride[0] > 1,
+        settings=settings(derandomize=True, database=None),
+    )
     assert smallest == strategies.Convolution(1, 1, 1, 1, ((1, 1, 2, 0, 1, 0), (1, 1, 1, 0, 1, 0)))
 
 
@@ -613,7 +707,9 @@ def test_usable_without_the_rest():
     code = "import sys; from tinygan.testing import check_grads; import numpy as np; "
     code += "check_grads(np.sin, np.ones(3), vjp=lambda g, x: g * np.cos(x)); "
     code += "print([m for m in ('numba', 'hypothesis', 'torch', 'jax', 'tinygan.ops', 'tinygan.nn') if m in sys.modules])"
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    ).stdout
     print(out)
     assert "numba" not in out and "hypothesis" not in out and "torch" not in out
 
@@ -626,7 +722,8 @@ def test_a_reader_of_the_gradient_gets_what_grad_gives():
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("x", [[-2.25, 2.75, -2.75], [-3.25, -3.5, 1.75]])
 def test_numbers_that_cancel_inside_a_function_round_as_large_ones(x, seed):
-    check_grads(lambda x: ops.softmax(x, 0), np.array(x), seed=seed)  # one output is near 1: 1 - it is not exact
+    # one output is near 1: 1 - it is not exact
+    check_grads(lambda x: ops.softmax(x, 0), np.array(x), seed=seed)
 
 
 @pytest.mark.parametrize("rule", [

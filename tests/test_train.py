@@ -1,4 +1,6 @@
-"""Training: the three models step, a run resumes bit by bit, and what goes wrong is said and loses nothing."""
+"""Training: the three models step, a run resumes bit by bit, and what goes wrong is said and loses
+nothing.
+"""
 
 import json
 import os
@@ -30,14 +32,23 @@ def test_every_model_steps_and_samples(name):
     gan = models.MODELS[name]()
     before = weights(gan)
     result = gan.step(DIGITS[:4, None] / np.float32(127.5) - np.float32(1))
-    assert set(result) == {"d_loss", "g_loss"} and all(np.isfinite(v) and v.dtype == np.float32 for v in result.values())
+    assert set(result) == {"d_loss", "g_loss"} and all(
+        np.isfinite(v) and v.dtype == np.float32 for v in result.values()
+    )
     moved = [k for k, v in weights(gan).items() if not np.array_equal(v, before[k])]
-    parameters = [f"{n}/{k}" for n in ("generator", "discriminator") for k, _ in getattr(gan, n).named_parameters()]
+    parameters = [
+        f"{n}/{k}"
+        for n in ("generator", "discriminator")
+        for k, _ in getattr(gan, n).named_parameters()
+    ]
     assert set(parameters) <= set(moved)
     images = gan.sample(3)
-    assert images.shape == (3, 1, 28, 28) and images.dtype == np.float32 and np.abs(images).max() <= 1
+    assert (
+        images.shape == (3, 1, 28, 28) and images.dtype == np.float32 and np.abs(images).max() <= 1
+    )
     z = gan.noise(300)
-    np.testing.assert_allclose(gan.sample(300, z)[270:], gan.sample(30, z[270:]), atol=1e-5)  # one sample, whatever its batch
+    # one sample, whatever its batch
+    np.testing.assert_allclose(gan.sample(300, z)[270:], gan.sample(30, z[270:]), atol=1e-5)
 
 
 def test_dcgan_makes_images_of_other_sides():
@@ -81,7 +92,8 @@ def test_the_critic_of_a_wgan_gp_settles_where_the_penalty_balances_the_gap():
     generator.load_state_dict({"weight": np.zeros((2, 1)), "bias": np.zeros(2)})
     gan = models.WGANGP(generator, critic, latent=1, lr=0)
     gan.d_optimizer = optim.SGD(critic.parameters(), 0.03)
-    for _ in range(200):  # fakes are (0, 0), real samples (3, 4): d_loss is -5s + 10(s - 1)^2 for a slope s towards them
+    # fakes are (0, 0), real samples (3, 4): d_loss is -5s + 10(s - 1)^2 for a slope s towards them
+    for _ in range(200):
         result = gan.step(np.array([[3, 4]] * 4, np.float32))
         random.default.next_step()
     np.testing.assert_allclose(critic.weight.data, [[0.75, 1.0]], rtol=1e-5)
@@ -110,7 +122,9 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path):
     train.train(gan, batches, 3, tmp_path / "cut", resume=True)
     assert same(weights(gan), expected)
     resumed = (tmp_path / "cut/log.jsonl").read_text().splitlines()
-    strip = lambda lines: [{k: v for k, v in json.loads(r).items() if k != "seconds"} for r in lines]
+    strip = lambda lines: [
+        {k: v for k, v in json.loads(r).items() if k != "seconds"} for r in lines
+    ]
     assert strip(resumed) == strip(log) and len(log) == 15
     assert signal.getsignal(signal.SIGINT) is handler
     pictures = [p.name for p in sorted((tmp_path / "cut/samples").iterdir())]
@@ -133,7 +147,9 @@ def test_a_judge_is_asked_and_the_best_weights_are_kept(tmp_path):
     judged = [(r["epoch"], r["fid"], r["coverage"]) for r in log if "fid" in r]
     assert judged == [(2, 7, 0.5), (4, 3, 0.5), (6, 5, 0.5), (7, 4, 0.5)]
     assert all("kid" not in r for r in log)
-    assert checkpoint.load(tmp_path / "best.npz", gan.parts())["epoch"] == 4 and same(weights(gan), seen[1][1])
+    assert checkpoint.load(tmp_path / "best.npz", gan.parts())["epoch"] == 4 and same(
+        weights(gan), seen[1][1]
+    )
     gan, batches = tiny()
     train.train(gan, batches, 7, tmp_path / "alone")
     assert same(weights(gan), ended)  # judging draws nothing that training would
@@ -145,7 +161,8 @@ def test_resume_refuses_another_run_and_changes_nothing(tmp_path):
     path, before = tmp_path / "checkpoint.npz", weights(gan)
     with pytest.raises(CheckpointError, match="seed was 0, is 1"):
         train.train(gan, batches, 2, tmp_path, resume=True, config={"seed": 1})
-    with pytest.raises(CheckpointError, match="another run: precision was float32, is tf32"):  # an old one, which does not say
+    # an old one, which does not say
+    with pytest.raises(CheckpointError, match="another run: precision was float32, is tf32"):
         train.train(gan, batches, 2, tmp_path, resume=True, config={"seed": 0, "precision": "tf32"})
     train.train(gan, batches, 1, tmp_path, resume=True, config={"seed": 0, "precision": "float32"})
     other = models.dcgan(width=3, latent=5)
@@ -204,7 +221,10 @@ def test_learning_rate_falls_over_the_second_half(tmp_path):
 def test_a_schedule_scales_the_learning_rate_of_each_group(tmp_path):
     gan, batches = tiny()
     first, *others = gan.generator.parameters()
-    gan.g_optimizer, rates = optim.Adam([{"params": first, "lr": 0.5}, {"params": others}], 0.25), []
+    gan.g_optimizer, rates = (
+        optim.Adam([{"params": first, "lr": 0.5}, {"params": others}], 0.25),
+        [],
+    )
 
     def step(real):
         rates.append([group["lr"] for group in gan.g_optimizer.param_groups])
@@ -212,7 +232,9 @@ def test_a_schedule_scales_the_learning_rate_of_each_group(tmp_path):
 
     schedule = optim.schedules.warmup(optim.schedules.cosine, 0.2)
     train.train(gan, batches, 2, tmp_path, step, schedule)
-    np.testing.assert_allclose(rates, [[0.5 * f, 0.25 * f] for f in map(schedule, np.arange(10) / 10)])
+    np.testing.assert_allclose(
+        rates, [[0.5 * f, 0.25 * f] for f in map(schedule, np.arange(10) / 10)]
+    )
     assert rates[0] == [0, 0] and rates[2] == [0.5, 0.25]
 
 
@@ -240,7 +262,11 @@ def test_the_example_makes_digits(tmp_path):
     assert done.stdout.splitlines()[-1] == str(out / "samples/epoch-001.png")
     images = np.load(out / "samples.npz")["images"]
     assert images.shape == (64, 28, 28) and images.dtype == np.uint8
-    assert images.max() > 150 and images.mean() < 128 and len(np.unique(images.reshape(64, -1), axis=0)) == 64
+    assert (
+        images.max() > 150
+        and images.mean() < 128
+        and len(np.unique(images.reshape(64, -1), axis=0)) == 64
+    )
     center, edge = images[:, 8:20, 8:20].mean(), images[:, :, [0, 1, 26, 27]].mean()
     assert center > 2 * edge  # ink in the middle, as digits have it
 
@@ -278,6 +304,13 @@ def test_the_examples_step_is_the_models_step():
 def test_a_users_mistake_is_one_line_and_exit_code_2(args, words, tmp_path):
     if args == ["--device", "gpu"] and __import__("importlib").util.find_spec("cupy"):
         pytest.skip("CuPy is installed: the sentence depends on the machine")
-    done = example(*args, "--out", tmp_path / "run", "--device", "cpu" if "gpu" not in args else "gpu")
+    done = example(
+        *args, "--out", tmp_path / "run", "--device", "cpu" if "gpu" not in args else "gpu"
+    )
     lines = done.stderr.strip().splitlines()
-    assert done.returncode == 2 and len(lines) == 1 and words in lines[0] and lines[0].startswith("mnist_gan.py: ")
+    assert (
+        done.returncode == 2
+        and len(lines) == 1
+        and words in lines[0]
+        and lines[0].startswith("mnist_gan.py: ")
+    )

@@ -1,4 +1,6 @@
-"""The VAE: bounds against a likelihood known in closed form, `step` against the example's, the trainer, the pictures."""
+"""The VAE: bounds against a likelihood known in closed form, `step` against the example's, the
+trainer, the pictures.
+"""
 
 import os
 import subprocess
@@ -20,7 +22,9 @@ DIGITS = data.load("bundled").images
 
 def tiny(seed=0, **options):
     random.manual_seed(seed)
-    return models.VAES["mlp"](latent=3, **options), data.Batches(DIGITS[:160], 32, seed, binarised=True)
+    return models.VAES["mlp"](latent=3, **options), data.Batches(
+        DIGITS[:160], 32, seed, binarised=True
+    )
 
 
 @pytest.mark.parametrize("name", models.VAES)
@@ -31,13 +35,21 @@ def test_every_model_steps_and_samples(name):
     losses = vae.step(batch)
     assert all(v.dtype == np.float32 and v.shape == () for v in losses.values())
     assert losses["loss"] == losses["reconstruction"] + losses["kl"]
-    assert 450 < losses["reconstruction"] < 600 and 0 < losses["kl"] < 5  # 784 pixels, about log 2 = 0.69 nats each
+    # 784 pixels, about log 2 = 0.69 nats each
+    assert 450 < losses["reconstruction"] < 600 and 0 < losses["kl"] < 5
     moved = {k for k, v in weights(vae).items() if not np.array_equal(v, before[k])}
-    assert {f"{part}/{k}" for part in ("network", "average") for k, _ in vae.network.named_parameters()} <= moved
+    assert {
+        f"{part}/{k}" for part in ("network", "average") for k, _ in vae.network.named_parameters()
+    } <= moved
     z = vae.noise(300)
     images = vae.sample(300, z)
-    assert images.shape == (300, 1, 28, 28) and images.dtype == np.float32 and np.abs(images).max() <= 1
-    np.testing.assert_allclose(images[270:], vae.sample(30, z[270:]), atol=1e-5)  # one sample, whatever its batch
+    assert (
+        images.shape == (300, 1, 28, 28)
+        and images.dtype == np.float32
+        and np.abs(images).max() <= 1
+    )
+    # one sample, whatever its batch
+    np.testing.assert_allclose(images[270:], vae.sample(30, z[270:]), atol=1e-5)
     np.testing.assert_allclose(images[:30], vae.image(vae.average.decoder(z[:30])).data, atol=1e-5)
     assert vae.sample(3).shape == (3, 1, 28, 28) and vae.iwae(batch, k=3).dtype == np.float64
 
@@ -47,7 +59,11 @@ def test_figures_and_samples_record_no_graph(monkeypatch):
     seen = []
     for name in ("log_likelihood", "image"):
         method = getattr(vae, name)
-        monkeypatch.setattr(vae, name, lambda output, *x, method=method: (seen.append(output.op), method(output, *x))[1])
+        monkeypatch.setattr(
+            vae,
+            name,
+            lambda output, *x, method=method: (seen.append(output.op), method(output, *x))[1],
+        )
     images = data.scale(DIGITS[:2])
     vae.elbo(images), vae.iwae(images, k=2), vae.sample(2)
     assert seen == [None] * 3
@@ -71,17 +87,24 @@ def test_the_examples_step_is_the_models_step(beta):
 
 
 class LinearGaussian(models.VAE):
-    """p(x|z) = N(W z + b, 0.5**2): p(x) is N(b, W W' + 0.25), and with orthogonal columns of W so is p(z|x) of q's form."""
+    """p(x|z) = N(W z + b, 0.5**2): p(x) is N(b, W W' + 0.25), and with orthogonal columns of W so
+    is p(z|x) of q's form.
+    """
 
     def __init__(self, off):
         super().__init__(nn.Linear(6, 4).double(), nn.Linear(2, 6).double(), 2)
-        w, self.b = np.linalg.qr(np.random.default_rng(1).normal(size=(6, 2)))[0] * [2.0, 0.7], np.arange(6) / 5
+        w, self.b = (
+            np.linalg.qr(np.random.default_rng(1).normal(size=(6, 2)))[0] * [2.0, 0.7],
+            np.arange(6) / 5,
+        )
         precision = 1 + (w**2).sum(axis=0) / 0.25
         self.covariance = w @ w.T + 0.25 * np.eye(6)
         to_mean = w.T / 0.25 / precision[:, None]
         self.average.decoder.load_state_dict({"weight": w, "bias": self.b})
         bias = np.concatenate([off - to_mean @ self.b, off - np.log(precision)])
-        self.average.encoder.load_state_dict({"weight": np.concatenate([to_mean, np.zeros((2, 6))]), "bias": bias})
+        self.average.encoder.load_state_dict(
+            {"weight": np.concatenate([to_mean, np.zeros((2, 6))]), "bias": bias}
+        )
 
     def target(self, images):
         return images
@@ -115,14 +138,16 @@ def test_elbo_is_below_iwae_which_rises_to_log_p_of_x():
     before, elbo = random.default.draw, model.elbo(x, rows=700)
     gaps = model.log_p(x).mean() - [elbo["elbo"], model.iwae(x, 1).mean()]
     log_variance = model.average.encoder.bias.data[2:] - 0.4
-    kl = 0.5 * (0.4**2 * np.exp(-log_variance) + np.exp(0.4) - 1 - 0.4).sum()  # KL(q(z|x) || p(z|x)), for every x
+    # KL(q(z|x) || p(z|x)), for every x
+    kl = 0.5 * (0.4**2 * np.exp(-log_variance) + np.exp(0.4) - 1 - 0.4).sum()
     assert elbo["elbo"] == -elbo["reconstruction"] - elbo["kl"]
     np.testing.assert_allclose(gaps, kl, atol=0.05)
     x = x[:200]
     truth, bounds = model.log_p(x).mean(), [model.iwae(x, k).mean() for k in (1, 5, 25, 250, 5000)]
     rising = [truth - kl, *bounds[1:], truth]
     assert rising == sorted(rising) and truth - bounds[-1] < 0.01 < 0.5 < bounds[1] - bounds[0]
-    assert model.elbo(x) == model.elbo(x) and random.default.draw == before  # a run's random numbers are left alone
+    # a run's random numbers are left alone
+    assert model.elbo(x) == model.elbo(x) and random.default.draw == before
 
 
 def test_kl_against_monte_carlo():
@@ -142,7 +167,12 @@ def test_gradients_of_the_bound():
         return ops.sum(reconstruction + 0.5 * kl)
 
     rng = np.random.default_rng(0)
-    check_grads(bound, rng.uniform(0.1, 0.9, (2, 3)), rng.normal(size=(4, 3)), rng.normal(size=(2, 2)).repeat([1, 2], axis=0))
+    check_grads(
+        bound,
+        rng.uniform(0.1, 0.9, (2, 3)),
+        rng.normal(size=(4, 3)),
+        rng.normal(size=(2, 2)).repeat([1, 2], axis=0),
+    )
 
 
 def test_memory_does_not_grow_with_draws_or_images():
@@ -156,7 +186,8 @@ def test_memory_does_not_grow_with_draws_or_images():
         tracemalloc.stop()
         return at_most
 
-    assert max(peak(64, 60), peak(4, 900)) < 4 << 20  # 900 draws for each of 4 at once: 11 MB an array
+    # 900 draws for each of 4 at once: 11 MB an array
+    assert max(peak(64, 60), peak(4, 900)) < 4 << 20
 
 
 def test_an_autoencoder_draws_nothing_and_reconstructs():
@@ -168,7 +199,8 @@ def test_an_autoencoder_draws_nothing_and_reconstructs():
     assert losses[-1]["loss"] == losses[-1]["reconstruction"] < 0.5 * losses[0]["loss"]
     means, _ = vae.encode(vae.target(batch))
     ink = vae.sample(32, means.data)
-    assert np.mean((ink - batch) ** 2) < 0.5 * np.mean((batch.mean(axis=0) - batch) ** 2)  # a digit of its own for each
+    # a digit of its own for each
+    assert np.mean((ink - batch) ** 2) < 0.5 * np.mean((batch.mean(axis=0) - batch) ** 2)
 
 
 def test_a_resumed_run_ends_with_the_same_weights(tmp_path):
@@ -176,7 +208,9 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path):
     train.train(vae, batches, 3, tmp_path / "whole")
     expected = weights(vae)
     assert same(weights(resumed(tiny, 3, 11, tmp_path / "cut")), expected)
-    assert not same(weights(tiny(seed=1)[0]), weights(tiny()[0])) and same(weights(tiny()[0]), weights(tiny()[0]))
+    assert not same(weights(tiny(seed=1)[0]), weights(tiny()[0])) and same(
+        weights(tiny()[0]), weights(tiny()[0])
+    )
     assert (tmp_path / "cut/losses.png").stat().st_size
 
 
@@ -184,20 +218,31 @@ def test_curves_shows_every_loss(tmp_path, monkeypatch):
     from matplotlib.axes import Axes
 
     names, draw = [], Axes.plot
-    monkeypatch.setattr(Axes, "plot", lambda self, *args, label: (names.append(label), draw(self, *args, label=label)))
-    plot.curves([{"step": i, "epoch": 1, "loss": 3.0, "g_loss": 1.0, "seconds": 0.1} for i in range(3)], tmp_path / "c.png")
+    monkeypatch.setattr(
+        Axes,
+        "plot",
+        lambda self, *args, label: (names.append(label), draw(self, *args, label=label)),
+    )
+    plot.curves(
+        [{"step": i, "epoch": 1, "loss": 3.0, "g_loss": 1.0, "seconds": 0.1} for i in range(3)],
+        tmp_path / "c.png",
+    )
     assert names == ["loss", "g loss"]
 
 
 def test_manifold_cuts_the_normal_into_equal_shares():
     grid = plot.manifold(4).reshape(4, 4, 2)
     assert grid.dtype == np.float32 and (grid[0, :, 1] == grid[0, 0, 1]).all()
-    np.testing.assert_allclose(grid[0, :, 0], [-1.15035, -0.31864, 0.31864, 1.15035], atol=1e-5)  # 1/8, 3/8, 5/8, 7/8
+    # 1/8, 3/8, 5/8, 7/8
+    np.testing.assert_allclose(grid[0, :, 0], [-1.15035, -0.31864, 0.31864, 1.15035], atol=1e-5)
     np.testing.assert_allclose(grid[:, 2, 1], grid[0, ::-1, 0], atol=1e-6)  # up is positive
 
 
 def test_errors():
-    with pytest.raises(ValueError, match=r"the encoder must give \(n, 6\), means and log variances; got \(2, 3\) float32"):
+    with pytest.raises(
+        ValueError,
+        match=r"the encoder must give \(n, 6\), means and log variances; got \(2, 3\) float32",
+    ):
         models.VAE(nn.Linear(4, 3), nn.Linear(3, 4), latent=3).step(np.zeros((2, 4), np.float32))
     for k, rows in ((0, 10), (10, 0)):
         with pytest.raises(ValueError, match=f"iwae: .* k={k}, rows={rows}"):
@@ -205,27 +250,62 @@ def test_errors():
 
 
 def example(*args):
-    command = [sys.executable, str(ROOT / "examples/mnist_vae.py"), "--device", "cpu", *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=120)
+    command = [
+        sys.executable,
+        str(ROOT / "examples/mnist_vae.py"),
+        "--device",
+        "cpu",
+        *map(str, args),
+    ]
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        timeout=120,
+    )
 
 
 def test_the_example_makes_its_pictures_and_figures(tmp_path):
-    flags = ["--epochs", 2, "--latent", 2, "--out", tmp_path, "--targets", "static", "--samples", 30, "--iwae", 3]
+    flags = [
+        "--epochs",
+        2,
+        "--latent",
+        2,
+        "--out",
+        tmp_path,
+        "--targets",
+        "static",
+        "--samples",
+        30,
+        "--iwae",
+        3,
+    ]
     done = example(*flags)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    elbo, costs = float(lines[-4].split("elbo ")[1].split(",")[0]), lines[-4].replace(",", "").split()
+    elbo, costs = (
+        float(lines[-4].split("elbo ")[1].split(",")[0]),
+        lines[-4].replace(",", "").split(),
+    )
     assert lines[-4].startswith("1000 held-out digits") and -210 < elbo < -100
     assert abs(elbo + float(costs[-3]) + float(costs[-1])) < 0.02
-    assert elbo < float(lines[-3].split("at least ")[1].split()[0]) < -100 and lines[-3].endswith("(IWAE-3 of 1000 digits)")
+    assert elbo < float(lines[-3].split("at least ")[1].split()[0]) < -100 and lines[-3].endswith(
+        "(IWAE-3 of 1000 digits)"
+    )
     assert lines[-1] == str(tmp_path / "samples/epoch-002.png")
     sizes = {"reconstructions.png": (16, 2), "interpolation.png": (16, 1), "manifold.png": (20, 20)}
     for name, (columns, rows) in (sizes | {"samples/epoch-001.png": (8, 8)}).items():
         assert Image.open(tmp_path / name).size == (56 * columns, 56 * rows)
-    strip = np.asarray(Image.open(tmp_path / "interpolation.png")).reshape(28, 2, 16, 56)[:, 0, :, ::2]
+    strip = np.asarray(Image.open(tmp_path / "interpolation.png")).reshape(28, 2, 16, 56)[
+        :, 0, :, ::2
+    ]
     sheet = np.asarray(Image.open(tmp_path / "reconstructions.png"))
-    assert set(np.unique(sheet[:56])) == {0, 255} and len(np.unique(sheet[56:])) > 50  # binarised digits over grey means
-    assert np.array_equal(strip[:, 0], sheet[56::2, :56:2]) and np.array_equal(strip[:, 15], sheet[56::2, 56:112:2])
+    # binarised digits over grey means
+    assert set(np.unique(sheet[:56])) == {0, 255} and len(np.unique(sheet[56:])) > 50
+    assert np.array_equal(strip[:, 0], sheet[56::2, :56:2]) and np.array_equal(
+        strip[:, 15], sheet[56::2, 56:112:2]
+    )
     gif = Image.open(tmp_path / "interpolation.gif")
     assert gif.size == (112, 112) and gif.n_frames == 16
     assert np.load(tmp_path / "samples.npz")["images"].shape == (30, 28, 28)
@@ -234,7 +314,12 @@ def test_the_example_makes_its_pictures_and_figures(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("args", "words"), [(["--beta", "-1"], "must be"), (["--targets", "black"], "grey"), (["--latent", "0"], "must be from 1")]
+    ("args", "words"),
+    [
+        (["--beta", "-1"], "must be"),
+        (["--targets", "black"], "grey"),
+        (["--latent", "0"], "must be from 1"),
+    ],
 )
 def test_a_users_mistake_is_one_line(args, words, tmp_path):
     done = example(*args, "--out", tmp_path)

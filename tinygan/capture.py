@@ -1,8 +1,10 @@
-"""A training step as a CUDA graph: one launch instead of hundreds, each of which costs the host more than the GPU.
+"""A training step as a CUDA graph: one launch instead of hundreds, each of which costs the host
+more than the GPU.
 
-The first call of a captured step runs as it is, the second is recorded beside, and from then on the recording is replayed. It
-repeats the kernels with the very memory and numbers they had: what changes from step to step must live on the device (as
-Adam's step, the learning rate and the random counter do), and what a step does in Python happens no more.
+The first call of a captured step runs as it is, the second is recorded beside, and from then on the
+recording is replayed. It repeats the kernels with the very memory and numbers they had: what
+changes from step to step must live on the device (as Adam's step, the learning rate and the random
+counter do), and what a step does in Python happens no more.
 """
 
 import functools
@@ -15,11 +17,13 @@ MOST = 8  # recordings of one step; if it is called in more ways than that, they
 
 
 def capture(step):
-    """`step` with the same arguments and results, replayed where an argument, or a part of a tuple, is a GPU array.
+    """`step` with the same arguments and results, replayed where an argument, or a part of a tuple,
+    is a GPU array.
 
-    Its results are arrays that the next call overwrites: copy what is to be kept. Calls follow one another on one stream.
-    There is a recording for each combination of shapes and other arguments. Random numbers come from `random.default`. A step
-    that cannot be captured, since it reads a value on the host, say, runs as it is, with one warning that names the reason.
+    Its results are arrays that the next call overwrites: copy what is to be kept. Calls follow one
+    another on one stream. There is a recording for each combination of shapes and other arguments.
+    Random numbers come from `random.default`. A step that cannot be captured, since it reads a
+    value on the host, say, runs as it is, with one warning that names the reason.
     """
     recordings, refused = {}, []
 
@@ -42,7 +46,10 @@ def capture(step):
             refused.append(reason)
             recordings.clear()
             _Recording.release()
-            warnings.warn(f"tinygan: this step runs without a CUDA graph, which cannot capture it: {reason}", stacklevel=2)
+            warnings.warn(
+                f"tinygan: this step runs without a CUDA graph, which cannot capture it: {reason}",
+                stacklevel=2,
+            )
         return results
 
     return replayed
@@ -60,7 +67,8 @@ def _with(x, leaves):
     return tuple(_with(i, leaves) for i in x) if isinstance(x, tuple) else next(leaves)
 
 
-_stream = functools.cache(lambda cuda: cuda.Stream(non_blocking=True))  # one: cuBLAS has a workspace for each stream
+# one: cuBLAS has a workspace for each stream
+_stream = functools.cache(lambda cuda: cuda.Stream(non_blocking=True))
 
 
 class _Recording:
@@ -106,7 +114,9 @@ def _record(step, args, kwargs):
     there.wait_event(here.record())
     try:
         with there, cuda.using_allocator(pool.malloc):
-            inputs = [a.copy("K") if _on_gpu(a) else a for a in _leaves((args, tuple(kwargs.values())))]
+            inputs = [
+                a.copy("K") if _on_gpu(a) else a for a in _leaves((args, tuple(kwargs.values())))
+            ]
             own_args, own_values = _with((args, tuple(kwargs.values())), iter(inputs))
             own = functools.partial(step, *own_args, **dict(zip(kwargs, own_values)))
             before = source.step, source.draw

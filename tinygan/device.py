@@ -1,8 +1,9 @@
-"""Where an array lives, `cpu` (NumPy) or `gpu` (CuPy): picking a device, moving arrays, saying why a GPU is unusable.
+"""Where an array lives, `cpu` (NumPy) or `gpu` (CuPy): picking a device, moving arrays, saying why
+a GPU is unusable.
 
-Code elsewhere calls plain NumPy functions, which CuPy arrays answer themselves, and takes its raw functions from
-`kernels.of(array)`; so only this file and `kernels/gpu.py` ever say "cupy", and both import it only when it is used.
-It knows neither Tensor nor kernels.
+Code elsewhere calls plain NumPy functions, which CuPy arrays answer themselves, and takes its raw
+functions from `kernels.of(array)`; so only this file and `kernels/gpu.py` ever say "cupy", and both
+import it only when it is used. It knows neither Tensor nor kernels.
 """
 
 import importlib.util
@@ -19,7 +20,9 @@ class DeviceError(RuntimeError):
 
 
 def resolve(name):
-    """'cpu' or 'gpu': 'auto' takes the GPU where one works; 'gpu' raises DeviceError where none does."""
+    """'cpu' or 'gpu': 'auto' takes the GPU where one works; 'gpu' raises DeviceError where none
+    does.
+    """
     if name not in ("auto", "cpu", "gpu"):
         raise ValueError(f"device must be 'auto', 'cpu' or 'gpu', got {name!r}")
     if name == "cpu" or name == "auto" and importlib.util.find_spec("cupy") is None:
@@ -57,23 +60,32 @@ def of(array):
 
 def is_array(x):
     """Whether x is a NumPy or CuPy array."""
-    return isinstance(x, np.ndarray) or "cupy" in sys.modules and isinstance(x, sys.modules["cupy"].ndarray)
+    return (
+        isinstance(x, np.ndarray)
+        or "cupy" in sys.modules
+        and isinstance(x, sys.modules["cupy"].ndarray)
+    )
 
 
 def module(where):
     """The array module, numpy or cupy, of a device name or of an array."""
     device = where if isinstance(where, str) else of(where)
     if device not in ("cpu", "gpu"):
-        raise ValueError(f"device must be 'cpu' or 'gpu' here (resolve() makes one of 'auto'), got {device!r}")
+        raise ValueError(
+            f"device must be 'cpu' or 'gpu' here (resolve() makes one of 'auto'), got {device!r}"
+        )
     return np if device == "cpu" else _cupy()
 
 
 def to(array, device):
-    """The array on that device, with its dtype and the order of its axes in memory; itself if it is there already."""
+    """The array on that device, with its dtype and the order of its axes in memory; itself if it is
+    there already.
+    """
     source, target = of(array), module(device)
     if source == device:
         return array
-    order = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))  # channels-last behind NCHW: n h w c
+    # channels-last behind NCHW: n h w c
+    order = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
     stored = array.transpose(order)  # both libraries copy this as it lies in memory
     moved = stored.get() if device == "cpu" else target.asarray(stored)
     return moved.transpose(sorted(range(array.ndim), key=order.__getitem__))
@@ -94,8 +106,11 @@ def _cupy():
         raise DeviceError(f"the GPU needs CuPy, which is not installed: {_EXTRA}")
     try:
         import cupy
-    except Exception as e:  # a wheel for another Python or CUDA, two wheels side by side, a broken library path
-        raise DeviceError(f"CuPy cannot be imported ({e}): uninstall every cupy package, then {_EXTRA}") from e
+    # a wheel for another Python or CUDA, two wheels side by side, a broken library path
+    except Exception as e:
+        raise DeviceError(
+            f"CuPy cannot be imported ({e}): uninstall every cupy package, then {_EXTRA}"
+        ) from e
     return cupy
 
 
@@ -103,15 +118,21 @@ def _check():
     cupy = _cupy()
     runtime = cupy.cuda.runtime
     if runtime.driverGetVersion() == 0:
-        raise DeviceError("no NVIDIA driver was found: install one (nvidia-smi must list the GPU), or use device='cpu'")
+        raise DeviceError(
+            "no NVIDIA driver was found: install one (nvidia-smi must list the GPU), or use device='cpu'"
+        )
     try:
         count, reason = runtime.getDeviceCount(), "the driver counts 0 devices"
     except runtime.CUDARuntimeError as e:
         count, reason = 0, str(e)
     if count == 0:
-        raise DeviceError(f"the driver shows no GPU ({reason}): check CUDA_VISIBLE_DEVICES and nvidia-smi")
+        raise DeviceError(
+            f"the driver shows no GPU ({reason}): check CUDA_VISIBLE_DEVICES and nvidia-smi"
+        )
     try:
         a = cupy.zeros((2, 2), "float32") + 1  # compiles a kernel: needs NVRTC
         (a @ a).get()  # needs cuBLAS
     except Exception as e:
-        raise DeviceError(f"the GPU failed at a first kernel and product ({e}): for a missing library, {_EXTRA}") from e
+        raise DeviceError(
+            f"the GPU failed at a first kernel and product ({e}): for a missing library, {_EXTRA}"
+        ) from e

@@ -1,7 +1,9 @@
-"""python -m tinygan.evaluate SAMPLES: how good are these digits? One table, and with --report one page.
+"""python -m tinygan.evaluate SAMPLES: how good are these digits? One table, and with --report one
+page.
 
-SAMPLES is the samples.npz that `examples/mnist_gan.py --samples N` writes. Beside the model's figures stand those of digits
-that are real, as good as it gets, and of class means and noise, from as many images. This room knows the judge and no model.
+SAMPLES is the samples.npz that `examples/mnist_gan.py --samples N` writes. Beside the model's
+figures stand those of digits that are real, as good as it gets, and of class means and noise, from
+as many images. This room knows the judge and no model.
 """
 
 import zipfile
@@ -42,7 +44,12 @@ def main():
     samples, held_out = samples[:n], held_out[:n]
     means = {c: training[labels == c].mean(0) for c in np.unique(labels)}
     noise = 2 * random.Generator(0).uniform(samples.shape) - 1
-    sets = {"model": samples, "real digits": held_out, "class means": np.stack([means[c] for c in labels[:n]]), "noise": noise}
+    sets = {
+        "model": samples,
+        "real digits": held_out,
+        "class means": np.stack([means[c] for c in labels[:n]]),
+        "noise": noise,
+    }
     title = f"{n} samples against {n} digits of {args.data}"
     place = device.describe() if where == "gpu" else "the CPU"
     print(f"{title}; nearest neighbours among {len(training)}; on {place}", flush=True)
@@ -53,14 +60,26 @@ def main():
     _, unseen = distances.nearest(*(a.reshape(len(a), -1) for a in (held_out, training)))
     for name, d in ("model", distance), ("real digits", unseen):
         figures[name]["distance"], figures[name]["copies"] = distances.copies(d, unseen)
-    table = [["", *sets], *([words, *(_words(figures[name].get(key, "")) for name in sets)] for key, words in ROWS.items())]
+    table = [
+        ["", *sets],
+        *(
+            [words, *(_words(figures[name].get(key, "")) for name in sets)]
+            for key, words in ROWS.items()
+        ),
+    ]
     for first, *rest in table:
         print(f"{first:40}" + "".join(f"{cell:>13}" for cell in rest))
     if args.report:
         closest = np.argsort(distance)[:12]
         pairs = {
-            "above: the samples nearest to a training digit, over it": (samples[closest], training[neighbour[closest]]),
-            "below: the first samples, over the nearest training digit": (samples[:12], training[neighbour[:12]]),
+            "above: the samples nearest to a training digit, over it": (
+                samples[closest],
+                training[neighbour[closest]],
+            ),
+            "below: the first samples, over the nearest training digit": (
+                samples[:12],
+                training[neighbour[:12]],
+            ),
         }
         pairs = {words: [plot.to_uint8(images) for images in pair] for words, pair in pairs.items()}
         classes = {"samples": histogram(judge.look(samples)[1]), "real digits": judge.classes}
@@ -78,19 +97,29 @@ def read(path):
         with np.load(path, allow_pickle=False) as file:
             images = file["images"]
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as e:
-        raise DataError(f"{path}: not an .npz with `images` ({e}); examples/mnist_gan.py --samples N writes one") from None
+        raise DataError(
+            f"{path}: not an .npz with `images` ({e}); examples/mnist_gan.py --samples N writes one"
+        ) from None
     if images.shape[1:] != (28, 28) or images.dtype != np.uint8 or len(images) < 20:
-        raise DataError(f"{path}: `images` must be (n, 28, 28) uint8 with n of 20 or more, got {images.shape} {images.dtype}")
+        raise DataError(
+            f"{path}: `images` must be (n, 28, 28) uint8 with n of 20 or more, got {images.shape} {images.dtype}"
+        )
     return data.scale(images)
 
 
 def split(source):
-    """Training digits, their labels, and held-out digits, shuffled; of the bundled set, which is small, one half each."""
+    """Training digits, their labels, and held-out digits, shuffled; of the bundled set, which is
+    small, one half each.
+    """
     training, held_out = (data.load(source),) * 2 if source == "bundled" else data.split(source)
     order, other = (random.permutation(len(digits.images), 0, 0) for digits in (training, held_out))
     if source == "bundled":
         order, other = np.array_split(order, 2)
-    return data.scale(training.images[order]), training.labels[order], data.scale(held_out.images[other])
+    return (
+        data.scale(training.images[order]),
+        training.labels[order],
+        data.scale(held_out.images[other]),
+    )
 
 
 def arguments():
@@ -98,10 +127,30 @@ def arguments():
     parser = Parser("Judge samples of digits.")
     add = parser.add_argument
     add("samples", type=Path, metavar="SAMPLES", help="an .npz with `images` (n, 28, 28) uint8")
-    add("--data", default="bundled", metavar="SET", help="what the model was trained on: bundled, full or a folder")
-    add("--n", type=number(int, 20), default=10_000, help="samples to judge; fewer where there are not so many digits")
-    add("--device", choices=["auto", "cpu", "gpu"], default="auto", help="where the classifier looks at them")
-    add("--report", type=Path, metavar="PNG", help="write one page with figures, samples, nearest neighbours and classes")
+    add(
+        "--data",
+        default="bundled",
+        metavar="SET",
+        help="what the model was trained on: bundled, full or a folder",
+    )
+    add(
+        "--n",
+        type=number(int, 20),
+        default=10_000,
+        help="samples to judge; fewer where there are not so many digits",
+    )
+    add(
+        "--device",
+        choices=["auto", "cpu", "gpu"],
+        default="auto",
+        help="where the classifier looks at them",
+    )
+    add(
+        "--report",
+        type=Path,
+        metavar="PNG",
+        help="write one page with figures, samples, nearest neighbours and classes",
+    )
     return parser.parse_args()
 
 

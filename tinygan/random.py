@@ -1,8 +1,9 @@
 """Randomness as a counter, not a state: Philox4x32-10 on (seed, stream) at (element, draw, step).
 
-A draw is a pure function of five integers, the same under NumPy, Numba and CuPy; nothing is stored but `step` and `draw`.
-A trainer calls `next_step` after each step: so a run resumes from two integers, the seed and the step. `step` lives on the
-device, in an array of one integer, so that a captured GPU step can count. This room knows arrays and no Tensors.
+A draw is a pure function of five integers, the same under NumPy, Numba and CuPy; nothing is stored
+but `step` and `draw`. A trainer calls `next_step` after each step: so a run resumes from two
+integers, the seed and the step. `step` lives on the device, in an array of one integer, so that a
+captured GPU step can count. This room knows arrays and no Tensors.
 """
 
 import numpy as np
@@ -14,7 +15,9 @@ SHUFFLE = 1  # the stream of `permutation`; generators use stream 0 unless told 
 
 
 class Generator:
-    """A source of random arrays. seed: 0 <= seed < 2**32; stream: an independent sequence of the same seed."""
+    """A source of random arrays. seed: 0 <= seed < 2**32; stream: an independent sequence of the
+    same seed.
+    """
 
     def __init__(self, seed=0, stream=0):
         self.stream, self._steps = stream, {}

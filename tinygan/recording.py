@@ -23,7 +23,9 @@ mode = Mode()
 
 
 class no_grad(contextlib.ContextDecorator):
-    """Inside it, operations record nothing: their results are leaves. Also a decorator, of generators as well."""
+    """Inside it, operations record nothing: their results are leaves. Also a decorator, of
+    generators as well.
+    """
 
     recording = False
 
@@ -45,7 +47,9 @@ class enable_grad(no_grad):
 
 
 def _resumed_in(block, f):
-    """The generator function f, inside the block while its own code runs, and not while its caller's does."""
+    """The generator function f, inside the block while its own code runs, and not while its
+    caller's does.
+    """
 
     @functools.wraps(f)
     def generator(*args, **kwargs):

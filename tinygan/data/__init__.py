@@ -1,7 +1,9 @@
-"""Where training images come from: IDX files, the MNIST digits that ship with the package, a checked download, batches.
+"""Where training images come from: IDX files, the MNIST digits that ship with the package, a
+checked download, batches.
 
-`load` finds digits and `split` holds some out, `Batches` feeds them to a training loop, `read_idx` reads any other file in
-MNIST's format. This room works on raw arrays and knows no Tensor, no layer and no model.
+`load` finds digits and `split` holds some out, `Batches` feeds them to a training loop, `read_idx`
+reads any other file in MNIST's format. This room works on raw arrays and knows no Tensor, no layer
+and no model.
 """
 
 from .batches import Batches, binarise, scale

@@ -1,8 +1,10 @@
-"""The MNIST digits: the 10,000 test digits that ship here, the 60,000 training digits, or a folder of the user's own.
+"""The MNIST digits: the 10,000 test digits that ship here, the 60,000 training digits, or a folder
+of the user's own.
 
-Whatever the source, `load` returns digits that have been checked: shapes, types, counts and label range. The download
-is verified by checksum before it gets its final name, and never happens unless "full" is asked for. This file knows
-where digits come from and nothing about how they are batched or used.
+Whatever the source, `load` returns digits that have been checked: shapes, types, counts and label
+range. The download is verified by checksum before it gets its final name, and never happens unless
+"full" is asked for. This file knows where digits come from and nothing about how they are batched
+or used.
 """
 
 import hashlib
@@ -40,26 +42,32 @@ class Digits(NamedTuple):
 
 
 def load(source: str | os.PathLike = "bundled") -> Digits:
-    """The digits of "bundled" (10,000), "full" (60,000, downloaded once) or a folder of IDX files; else DataError."""
+    """The digits of "bundled" (10,000), "full" (60,000, downloaded once) or a folder of IDX files;
+    else DataError.
+    """
     if source == "bundled":
         return _read(BUNDLED)
     if source == "full":
         return _checked(*(fetch(name, sha256, cache_folder()) for name, sha256 in FULL.items()))
     if not os.path.isdir(source):
-        raise DataError(f'{source}: no such data; choose "bundled", "full" or an existing folder that holds IDX files')
+        raise DataError(
+            f'{source}: no such data; choose "bundled", "full" or an existing folder that holds IDX files'
+        )
     return _read(Path(source))
 
 
 def split(source: str | os.PathLike = "bundled") -> tuple[Digits, Digits]:
     """(Digits to learn from, digits held out) of a source that `load` knows.
 
-    "full" is judged by the bundled digits, MNIST's test set; a folder by its t10k files, if it has train files too; of
-    everything else each tenth digit is held out.
+    "full" is judged by the bundled digits, MNIST's test set; a folder by its t10k files, if it has
+    train files too; of everything else each tenth digit is held out.
     """
     digits = load(source)
     if source == "full":
         return digits, load("bundled")
-    if source != "bundled" and all(_find(Path(source), f"{part}-images", "idx3-ubyte") for part in ("train", "t10k")):
+    if source != "bundled" and all(
+        _find(Path(source), f"{part}-images", "idx3-ubyte") for part in ("train", "t10k")
+    ):
         return digits, _read(Path(source), ["t10k"])
     held = np.arange(len(digits.images)) % 10 == 0
     return Digits(*(part[~held] for part in digits)), Digits(*(part[held] for part in digits))
@@ -70,12 +78,18 @@ def _read(folder: Path, parts=("train", "t10k")) -> Digits:
         if images := _find(folder, f"{part}-images", "idx3-ubyte"):
             if labels := _find(folder, f"{part}-labels", "idx1-ubyte"):
                 return _checked(images, labels)
-            raise DataError(f"{images}: its labels are missing; put {part}-labels-idx1-ubyte[.gz] beside it")
-    raise DataError(f"{folder}: holds no digits; put train- or t10k-images-idx3-ubyte[.gz] and its labels file there")
+            raise DataError(
+                f"{images}: its labels are missing; put {part}-labels-idx1-ubyte[.gz] beside it"
+            )
+    raise DataError(
+        f"{folder}: holds no digits; put train- or t10k-images-idx3-ubyte[.gz] and its labels file there"
+    )
 
 
 def _find(folder: Path, stem: str, ending: str) -> Path | None:
-    spellings = (folder / f"{stem}{joint}{ending}{packed}" for packed in ("", ".gz") for joint in "-.")
+    spellings = (
+        folder / f"{stem}{joint}{ending}{packed}" for packed in ("", ".gz") for joint in "-."
+    )
     return next((path for path in spellings if os.path.isfile(path)), None)
 
 
@@ -87,13 +101,19 @@ def _checked(images_path: Path, labels_path: Path) -> Digits:
     ):
         if array.dtype != np.uint8 or array.shape[1:] != shape:
             found = f"{array.shape} {array.dtype}"
-            raise DataError(f"{path}: should hold {wanted}, but holds {found}; is it another file under that name?")
+            raise DataError(
+                f"{path}: should hold {wanted}, but holds {found}; is it another file under that name?"
+            )
     if len(images) != len(labels):
-        raise DataError(f"{labels_path}: {len(labels)} labels for {len(images)} images; use the two files of one set")
+        raise DataError(
+            f"{labels_path}: {len(labels)} labels for {len(images)} images; use the two files of one set"
+        )
     if len(images) == 0:
         raise DataError(f"{images_path}: holds no images; use a file with at least one")
     if labels.max() > 9:
-        raise DataError(f"{labels_path}: holds the label {labels.max()}, digits are 0 to 9; use the MNIST labels")
+        raise DataError(
+            f"{labels_path}: holds the label {labels.max()}, digits are 0 to 9; use the MNIST labels"
+        )
     return Digits(images, labels)
 
 
@@ -109,10 +129,11 @@ def cache_folder() -> Path:
 
 
 def fetch(name: str, sha256: str, folder: Path, mirrors=MIRRORS, opener=None) -> Path:
-    """The path of a verified gzip file in folder, downloaded from the first mirror that has it unless already there.
+    """The path of a verified gzip file in folder, downloaded from the first mirror that has it
+    unless already there.
 
-    sha256 is of the inflated content. opener(url, timeout=...) gives a context with `read(n)` and `length`, as urlopen does.
-    DataError when every mirror fails or the folder cannot be written.
+    sha256 is of the inflated content. opener(url, timeout=...) gives a context with `read(n)` and
+    `length`, as urlopen does. DataError when every mirror fails or the folder cannot be written.
     """
     from http.client import HTTPException
     from urllib.request import urlopen
@@ -142,7 +163,9 @@ def _download(opener, url: str, sha256: str, target: Path):
         with (
             os.fdopen(descriptor, "wb") as file,
             opener(url, timeout=TIMEOUT) as reply,
-            tqdm(desc=target.name, total=reply.length, unit="B", unit_scale=True, disable=None) as bar,
+            tqdm(
+                desc=target.name, total=reply.length, unit="B", unit_scale=True, disable=None
+            ) as bar,
         ):
             while piece := reply.read(PIECE >> 4):
                 if file.tell() + len(piece) > MAX_DOWNLOAD:

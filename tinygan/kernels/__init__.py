@@ -1,4 +1,5 @@
-"""The raw functions, three times by device and once by name: `reference` (NumPy), `cpu` (Numba), `gpu` (CuPy).
+"""The raw functions, three times by device and once by name: `reference` (NumPy), `cpu` (Numba),
+`gpu` (CuPy).
 
 This room knows devices and no gradients; nothing else in the package knows Numba or CuPy.
 """
@@ -14,7 +15,9 @@ from . import reference
 
 
 def of(x):
-    """The module of raw functions for the array x, by its type; Numba and CuPy are loaded when first needed."""
+    """The module of raw functions for the array x, by its type; Numba and CuPy are loaded when
+    first needed.
+    """
     return _cpu() if device.of(x) == "cpu" else importlib.import_module(".gpu", __package__)
 
 
@@ -23,24 +26,33 @@ def _cpu():
     try:
         return importlib.import_module(".cpu", __package__)
     except Exception as e:  # missing, or broken by a NumPy it does not know
-        warnings.warn(f"tinygan: Numba cannot be used ({e}); plain NumPy does its work, several times slower", stacklevel=3)
+        warnings.warn(
+            f"tinygan: Numba cannot be used ({e}); plain NumPy does its work, several times slower",
+            stacklevel=3,
+        )
         return reference
 
 
 def precision(name, where):
-    """What float32 matrix products round to, from now on: 'float32', or on a GPU 'tf32', faster, 10 bits of fraction."""
+    """What float32 matrix products round to, from now on: 'float32', or on a GPU 'tf32', faster, 10
+    bits of fraction.
+    """
     if where == "gpu":
         gpu = importlib.import_module(".gpu", __package__)
         gpu.TYPES["f"] = gpu.SINGLE[name]
     elif name != "float32":
-        raise device.DeviceError(f"precision {name} is for a GPU, and this runs on the CPU: use --precision float32")
+        raise device.DeviceError(
+            f"precision {name} is for a GPU, and this runs on the CPU: use --precision float32"
+        )
 
 
 LARGE = 1 << 16  # elements: below, a NumPy expression is as fast as it gets
 
 
 def elementwise(f):
-    """f, a function of one or two arrays or numbers, left to the device's own `elementwise` where they are large."""
+    """f, a function of one or two arrays or numbers, left to the device's own `elementwise` where
+    they are large.
+    """
 
     @functools.wraps(f)
     def either(x, *y):

@@ -1,8 +1,10 @@
-"""The raw functions for NumPy arrays, their loops compiled by Numba. `reference` says what each one means.
+"""The raw functions for NumPy arrays, their loops compiled by Numba. `reference` says what each one
+means.
 
-Each loop is a plain function of (start, stop, ...), compiled on the line below it and kept on disk (`jit`), above the
-raw function that hands each core a part of it. Parts write to separate places and sums are made in fixed blocks: a result
-does not depend on the number of cores. Matrix products and convolutions have files of their own: `product`, `direct`, `spectral`.
+Each loop is a plain function of (start, stop, ...), compiled on the line below it and kept on disk
+(`jit`), above the raw function that hands each core a part of it. Parts write to separate places
+and sums are made in fixed blocks: a result does not depend on the number of cores. Matrix products
+and convolutions have files of their own: `product`, `direct`, `spectral`.
 """
 
 import math
@@ -19,7 +21,8 @@ from .threads import split
 
 SMALL = 1 << 12  # below so many elements a NumPy expression is as fast
 
-word = np.uintp  # an index that cannot be negative: Numba need not wrap it around, and the loop becomes vector code
+# an index that cannot be negative: Numba need not wrap it around, and the loop becomes vector code
+word = np.uintp
 
 
 def conv(x, w, size, stride, padding, dilation, bias=None):
@@ -40,13 +43,16 @@ def conv_filter(x, y, size, stride, padding, dilation):
 
 
 def _route(a, b, image, filters, size, stride, padding, dilation):
-    """The module whose conv, conv_transpose and conv_filter serve arrays a and b best: with the fewest multiplications."""
+    """The module whose conv, conv_transpose and conv_filter serve arrays a and b best: with the
+    fewest multiplications.
+    """
     (n, h, w, c), (kh, kw, _, o), positions = image, filters, size[0] * size[1]
     if not a.size * b.size or a.dtype != b.dtype or a.dtype not in TYPES:
         return reference
     if a.dtype.char == "d" or stride != (1, 1) or dilation != (1, 1):
         return direct
-    numbers = 1.5 * math.prod(spectral.periods((h, w), padding))  # three for a frequency and its conjugate
+    # three for a frequency and its conjugate
+    numbers = 1.5 * math.prod(spectral.periods((h, w), padding))
     through = numbers * (n * h * w * c + n * positions * o + kh * kw * c * o + n * c * o)
     return spectral if 2 * through < n * positions * kh * kw * c * o else direct
 
@@ -115,7 +121,8 @@ def column_sums(x):
     if _plain(x):
         return reference.column_sums(x)
     rows, c = x.shape
-    fold = math.gcd(rows, 64) if c < 16 else 1  # so many rows side by side: the inner loop should be long
+    # so many rows side by side: the inner loop should be long
+    fold = math.gcd(rows, 64) if c < 16 else 1
     total = np.zeros((BLOCKS, fold * c), x.dtype)
     split(_column_sums, BLOCKS, x.size, contiguous(x).reshape(rows // fold, fold * c), total)
     return total.reshape(BLOCKS * fold, c).sum(0)
@@ -170,10 +177,21 @@ _norm_grad = jit(_norm_grad)
 def norm_grad(g, x, mean, inv, weight, sum_g, sum_gx):
     if _plain(x):
         return reference.norm_grad(g, x, mean, inv, weight, sum_g, sum_gx)
-    scale = weight * inv  # scale * (g - sum_g/rows - (x - mean) * inv * sum_gx/rows), gathered by power of x
+    # scale * (g - sum_g/rows - (x - mean) * inv * sum_gx/rows), gathered by power of x
+    scale = weight * inv
     slope = -scale * inv * sum_gx / len(x)
     out = empty(x.shape, x.dtype)
-    split(_norm_grad, len(x), x.size, contiguous(g), contiguous(x), scale, slope, -scale * sum_g / len(x) - slope * mean, out)
+    split(
+        _norm_grad,
+        len(x),
+        x.size,
+        contiguous(g),
+        contiguous(x),
+        scale,
+        slope,
+        -scale * sum_g / len(x) - slope * mean,
+        out,
+    )
     return out
 
 
@@ -198,10 +216,14 @@ def adam(params, grads, ms, vs, lr, steps, beta1, beta2, eps, peaks=None):
         peak = peaks[i] if peaks else None
         laid_out_alike = all(a is None or a.strides == p.strides for a in (m, v, peak))
         if p.dtype not in TYPES or not dense(p) or not laid_out_alike:
-            reference.adam([p], [g], [m], [v], lr, steps[i : i + 1], beta1, beta2, eps, peaks and [peak])
+            reference.adam(
+                [p], [g], [m], [v], lr, steps[i : i + 1], beta1, beta2, eps, peaks and [peak]
+            )
             continue
         peak = flat(peak) if peaks else None
-        numbers = map(p.dtype.type, (rate / (1 - beta1**t), beta1, beta2, (1 - beta2**t) ** -0.5, eps))
+        numbers = map(
+            p.dtype.type, (rate / (1 - beta1**t), beta1, beta2, (1 - beta2**t) ** -0.5, eps)
+        )
         split(_adam, p.size, p.size, flat(p), flat(like(g, p)), flat(m), flat(v), peak, *numbers)
 
 
@@ -223,7 +245,8 @@ def lerp(averages, values, weight):
 
 
 def _bits(start, stop, out, draw, low, high, k0, k1):
-    lanes = np.empty((4, 64), np.uint32)  # so many counters side by side: each inner loop is vector code
+    # so many counters side by side: each inner loop is vector code
+    lanes = np.empty((4, 64), np.uint32)
     c0, c1, c2, c3 = lanes[0], lanes[1], lanes[2], lanes[3]
     for first in range(start, stop, 64):
         n, x, y = min(64, stop - first), k0, k1
@@ -231,13 +254,21 @@ def _bits(start, stop, out, draw, low, high, k0, k1):
             c0[i], c1[i], c2[i], c3[i] = np.uint32(first + i), draw, low, high
         for _ in range(10):
             for i in range(n):
-                p, q = np.uint64(c0[i]) * np.uint64(0xD2511F53), np.uint64(c2[i]) * np.uint64(0xCD9E8D57)
+                p, q = (
+                    np.uint64(c0[i]) * np.uint64(0xD2511F53),
+                    np.uint64(c2[i]) * np.uint64(0xCD9E8D57),
+                )
                 c0[i], c1[i] = np.uint32(q >> np.uint64(32)) ^ c1[i] ^ x, np.uint32(q)
                 c2[i], c3[i] = np.uint32(p >> np.uint64(32)) ^ c3[i] ^ y, np.uint32(p)
             x, y = np.uint32(x + np.uint32(0x9E3779B9)), np.uint32(y + np.uint32(0xBB67AE85))
         for i in range(n):
             a = word(4 * (first + i))
-            out[a], out[a + word(1)], out[a + word(2)], out[a + word(3)] = c0[i], c1[i], c2[i], c3[i]
+            out[a], out[a + word(1)], out[a + word(2)], out[a + word(3)] = (
+                c0[i],
+                c1[i],
+                c2[i],
+                c3[i],
+            )
 
 
 _bits = jit(_bits)
@@ -245,7 +276,13 @@ _bits = jit(_bits)
 
 def bits(n, key, draw, step):
     out, t = empty(((n + 3) // 4 * 4,), np.uint32), int(step[0])
-    split(_bits, len(out) // 4, 4 * len(out), out, *(np.uint32(i) for i in (draw, t & 0xFFFFFFFF, t >> 32, *key)))
+    split(
+        _bits,
+        len(out) // 4,
+        4 * len(out),
+        out,
+        *(np.uint32(i) for i in (draw, t & 0xFFFFFFFF, t >> 32, *key)),
+    )
     return out[:n]
 
 
@@ -269,4 +306,12 @@ _bernoulli = jit(_bernoulli)
 def bernoulli(out, p, scale, key, draw, step):
     if not out.flags.c_contiguous or out.dtype not in TYPES:
         return reference.bernoulli(out, p, scale, key, draw, step)
-    split(_bernoulli, out.size, out.size, bits(out.size, key, draw, step), out.reshape(-1), np.float32(p), out.dtype.type(scale))
+    split(
+        _bernoulli,
+        out.size,
+        out.size,
+        bits(out.size, key, draw, step),
+        out.reshape(-1),
+        np.float32(p),
+        out.dtype.type(scale),
+    )

@@ -5,7 +5,9 @@ Text and nothing else: this file knows no CuPy, and the tests compile it without
 
 WALK = 4  # rows that a thread of im2col takes: to find its place costs three divisions
 
-IMAGES = f"#define WALK {WALK}" + r"""
+IMAGES = (
+    f"#define WALK {WALK}"
+    + r"""
 // A thread takes the columns q = threadIdx.x, threadIdx.x + blockDim.x, ... of a row, or of WALK.
 // Images are (n, h, w, c).
 __device__ int row() { return blockIdx.x * blockDim.y + threadIdx.y; }
@@ -78,6 +80,7 @@ COLUMN_SUMS(moments, 2, real d = x[e] - x[q]; s[0] += d; s[1] += d * d, const re
 COLUMN_SUMS(norm_sums, 2, s[0] += g[e]; s[1] += g[e] * ((x[e] - mean[q]) * inv[q]),
             const real* g, const real* x, const real* mean, const real* inv)
 """
+)
 
 MANY = r"""
 // Up to 64 tensors at a time. Of each, t: the addresses of its arrays, or numbers; how many elements they have; and which

@@ -1,7 +1,9 @@
-"""The raw functions for CuPy arrays: `reference` says what each one means, and this file loads when the first arrives.
+"""The raw functions for CuPy arrays: `reference` says what each one means, and this file loads when
+the first arrives.
 
-Nothing here waits for the device, and the kernels read what changes from step to step (`lr`, `step`) through pointers:
-a training step can be captured as a CUDA graph. No kernel adds with atomics: a sum is made in one order every time.
+Nothing here waits for the device, and the kernels read what changes from step to step (`lr`,
+`step`) through pointers: a training step can be captured as a CUDA graph. No kernel adds with
+atomics: a sum is made in one order every time.
 """
 
 import ctypes
@@ -16,23 +18,36 @@ from .host import dense
 from .reference import convolutions
 
 empty, contiguous, Kernel = cupy.empty, cupy.ascontiguousarray, cupy.ElementwiseKernel
-WORKSPACE, ALLOC_FAILED = 32 << 20, 3  # bytes that cuBLAS asks for on Hopper; its status where it gets none of its own
-SINGLE = {"float32": (0, 68), "tf32": (0, 77)}  # cudaDataType_t and cublasComputeType_t of float32, by precision
+# bytes that cuBLAS asks for on Hopper; its status where it gets none of its own
+WORKSPACE, ALLOC_FAILED = 32 << 20, 3
+# cudaDataType_t and cublasComputeType_t of float32, by precision
+SINGLE = {"float32": (0, 68), "tf32": (0, 77)}
 TYPES = {"f": SINGLE["float32"], "d": (1, 70)}  # ... and by dtype
 
 
 def gemm(a, b, out=None):
-    """`reference.gemm` through cuBLAS itself: CuPy's own products refuse to be captured (cupy/cupy#6290)."""
-    if min(a.ndim, b.ndim) < 2 or a.shape[-1] != b.shape[-2] or a.dtype != b.dtype or a.dtype.char not in TYPES:
+    """`reference.gemm` through cuBLAS itself: CuPy's own products refuse to be captured
+    (cupy/cupy#6290).
+    """
+    if (
+        min(a.ndim, b.ndim) < 2
+        or a.shape[-1] != b.shape[-2]
+        or a.dtype != b.dtype
+        or a.dtype.char not in TYPES
+    ):
         raise ValueError(f"gemm: cannot multiply {a.shape} {a.dtype} with {b.shape} {b.dtype}")
     batch, (m, k), n = np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2:], b.shape[-1]
     out = empty((*batch, m, n), a.dtype) if out is None else out
     if out.shape != (*batch, m, n) or out.dtype != a.dtype:
-        raise ValueError(f"gemm: out is {out.shape} {out.dtype}, but the product is {(*batch, m, n)} {a.dtype}")
+        raise ValueError(
+            f"gemm: out is {out.shape} {out.dtype}, but the product is {(*batch, m, n)} {a.dtype}"
+        )
     if k == 0:
         out[...] = 0
     elif out.size and _layout(out)[0] == "rows" and (out.ndim < 4 or out.flags.c_contiguous):
-        a, b = (cupy.broadcast_to(x, batch + x.shape[-2:]).reshape(-1, *x.shape[-2:]) for x in (a, b))
+        a, b = (
+            cupy.broadcast_to(x, batch + x.shape[-2:]).reshape(-1, *x.shape[-2:]) for x in (a, b)
+        )
         _multiply(a, b, out.reshape(-1, m, n))
     elif out.size:
         out[...] = gemm(a, b)
@@ -40,17 +55,34 @@ def gemm(a, b, out=None):
 
 
 def _multiply(a, b, c):
-    """c = a @ b, all three (batch, rows, columns). cuBLAS counts by columns, so it is told c.T = b.T @ a.T."""
+    """c = a @ b, all three (batch, rows, columns). cuBLAS counts by columns, so it is told c.T =
+    b.T @ a.T.
+    """
     a, b = (x if _layout(x)[0] else contiguous(x) for x in (a, b))
     (count, m, n), k, (kind, compute) = c.shape, a.shape[2], TYPES[a.dtype.char]
     (turn_b, ldb), (turn_a, lda), (_, ldc) = map(_layout, (b, a, c))
     if max(m, n, k, lda, ldb, ldc) >= 1 << 31:
-        raise ValueError(f"gemm: {a.shape} @ {b.shape} is beyond the 32-bit sizes of cuBLAS; use smaller batches")
+        raise ValueError(
+            f"gemm: {a.shape} @ {b.shape} is beyond the 32-bit sizes of cuBLAS; use smaller batches"
+        )
     one, zero = (ctypes.byref((ctypes.c_float, ctypes.c_double)[kind](x)) for x in (1, 0))
     handle, _ = _handle(cupy.cuda.runtime.getDevice(), cupy.cuda.get_current_stream().ptr)
     args = [handle, turn_b == "columns", turn_a == "columns", n, m, k, one]
     if count == 1:
-        args += [b.data.ptr, kind, ldb, a.data.ptr, kind, lda, zero, c.data.ptr, kind, ldc, compute, -1]
+        args += [
+            b.data.ptr,
+            kind,
+            ldb,
+            a.data.ptr,
+            kind,
+            lda,
+            zero,
+            c.data.ptr,
+            kind,
+            ldc,
+            compute,
+            -1,
+        ]
         return _cublas("GemmEx", *args)
     for x, ld, scale in (b, ldb, []), (a, lda, [zero]), (c, ldc, [count]):
         args += [x.data.ptr, kind, ld, x.strides[0] // x.itemsize, *scale]
@@ -58,7 +90,9 @@ def _multiply(a, b, c):
 
 
 def _layout(x):
-    """How the matrices x[..., :, :] lie in memory: ("rows" or "columns", elements from each to the next)."""
+    """How the matrices x[..., :, :] lie in memory: ("rows" or "columns", elements from each to the
+    next).
+    """
     for lines, across, down in ("rows", -1, -2), ("columns", -2, -1):
         length, step = x.shape[across], x.strides[down] // x.itemsize
         step = step if x.shape[down] > 1 else length
@@ -69,8 +103,14 @@ def _layout(x):
 
 @functools.cache
 def _handle(device, stream):
-    """A cuBLAS handle for the stream, and its workspace: not of a graph's pool, and kept, for graphs know its address."""
-    handle, pointer, workspace = ctypes.c_void_p(), ctypes.c_void_p, cupy.get_default_memory_pool().malloc(WORKSPACE)
+    """A cuBLAS handle for the stream, and its workspace: not of a graph's pool, and kept, for
+    graphs know its address.
+    """
+    handle, pointer, workspace = (
+        ctypes.c_void_p(),
+        ctypes.c_void_p,
+        cupy.get_default_memory_pool().malloc(WORKSPACE),
+    )
     _cublas("Create_v2", ctypes.byref(handle))
     _cublas("SetStream_v2", handle, pointer(stream))  # it resets the workspace
     _cublas("SetWorkspace_v2", handle, pointer(workspace.ptr), ctypes.c_size_t(WORKSPACE))
@@ -79,17 +119,33 @@ def _handle(device, stream):
 
 def _cublas(name, *args):
     if status := getattr(_library(), "cublas" + name)(*args):
-        raise (MemoryError if status == ALLOC_FAILED else RuntimeError)(f"cublas{name} failed with status {status}")
+        raise (MemoryError if status == ALLOC_FAILED else RuntimeError)(
+            f"cublas{name} failed with status {status}"
+        )
 
 
 @functools.cache
 def _library():
-    from cuda.pathfinder import load_nvidia_dynamic_lib  # comes with CuPy and finds the library that CuPy finds
+    # comes with CuPy and finds the library that CuPy finds
+    from cuda.pathfinder import load_nvidia_dynamic_lib
 
     library = ctypes.CDLL(load_nvidia_dynamic_lib("cublas").abs_path)
     p, i, n = ctypes.c_void_p, ctypes.c_int, ctypes.c_longlong
     library.cublasGemmEx.argtypes = [p, *[i] * 5, p, *[p, i, i] * 2, p, p, i, i, i, i]
-    library.cublasGemmStridedBatchedEx.argtypes = [p, *[i] * 5, p, *[p, i, i, n] * 2, p, p, i, i, n, i, i, i]
+    library.cublasGemmStridedBatchedEx.argtypes = [
+        p,
+        *[i] * 5,
+        p,
+        *[p, i, i, n] * 2,
+        p,
+        p,
+        i,
+        i,
+        n,
+        i,
+        i,
+        i,
+    ]
     return library
 
 
@@ -108,7 +164,8 @@ def col2im(cols, x, size, kernel, stride, padding, dilation):
     _launch(IMAGES, "col2im", rows, x.shape[3], contiguous(cols), x, *map(np.int32, geometry))
 
 
-conv, conv_transpose, conv_filter = convolutions(im2col, col2im, gemm, empty, numbers=1 << 28)  # 1 GB of float32 at a time
+# 1 GB of float32 at a time
+conv, conv_transpose, conv_filter = convolutions(im2col, col2im, gemm, empty, numbers=1 << 28)
 
 
 def _launch(source, name, rows, width, *args):
@@ -133,7 +190,9 @@ def _no_hosts(name, args):
 
 @functools.cache
 def _kernel(source, name, char):
-    return cupy.RawModule(code=f"typedef {'double' if char == 'd' else 'float'} real;\n{source}").get_function(name)
+    return cupy.RawModule(
+        code=f"typedef {'double' if char == 'd' else 'float'} real;\n{source}"
+    ).get_function(name)
 
 
 def elementwise(f, *args):
@@ -194,7 +253,9 @@ _norm_grad = Kernel(
     "out = weight * inv * (g - sum_g / rows - (x - mean) * (inv * sum_gx / rows))",
     "norm_grad",
 )
-_leaky = Kernel("T x, T at, T slope", "T y", "y = !(at <= 0) ? x : slope == 0 ? (T)0 : slope * x", "leaky")
+_leaky = Kernel(
+    "T x, T at, T slope", "T y", "y = !(at <= 0) ? x : slope == 0 ? (T)0 : slope * x", "leaky"
+)
 
 
 def norm_grad(g, x, mean, inv, weight, sum_g, sum_gx):
@@ -217,15 +278,16 @@ def adam(params, grads, ms, vs, lr, steps, beta1, beta2, eps, peaks=None):
 
 
 MOST, CHUNK = 64, 2048  # tensors in a launch, elements in a block
-Tensors = np.dtype([("at", "u8", (6, MOST)), ("size", "i8", MOST), ("first", "u4", MOST)])  # as in MANY
+# as in MANY
+Tensors = np.dtype([("at", "u8", (6, MOST)), ("size", "i8", MOST), ("first", "u4", MOST)])
 
 
 def _together(name, rows, *args):
     """The kernel `name` of MANY on tensors of any number, 64 of one dtype to a launch.
 
-    A row has what belongs to one tensor: arrays of one shape, numbers, None; the last is only read. args: arrays, and
-    numbers that the kernel gets in the tensors' dtype. What lies in memory otherwise than the row's first array is copied
-    there and back.
+    A row has what belongs to one tensor: arrays of one shape, numbers, None; the last is only read.
+    args: arrays, and numbers that the kernel gets in the tensors' dtype. What lies in memory
+    otherwise than the row's first array is copied there and back.
     """
     tables, back = {}, []
     for row in rows:
@@ -242,7 +304,9 @@ def _together(name, rows, *args):
             table, blocks = np.zeros((), Tensors), 0
             table["first"] = 0xFFFFFFFF
             for i, row in enumerate(rows[start : start + MOST]):
-                table["at"][: len(row), i] = [a.data.ptr if hasattr(a, "data") else a or 0 for a in row]
+                table["at"][: len(row), i] = [
+                    a.data.ptr if hasattr(a, "data") else a or 0 for a in row
+                ]
                 table["size"][i], table["first"][i] = row[0].size, blocks
                 blocks += -(-row[0].size // CHUNK)
             if blocks:
@@ -253,7 +317,9 @@ def _together(name, rows, *args):
 
 
 def _like(a, model):
-    """a, or a copy that lies in memory as the dense `model` does; where an axis is 1 long its stride does not matter."""
+    """a, or a copy that lies in memory as the dense `model` does; where an axis is 1 long its
+    stride does not matter.
+    """
     if all(n == 1 or s == t for n, s, t in zip(a.shape, a.strides, model.strides)):
         return a
     out = cupy.empty_like(model)
@@ -262,9 +328,13 @@ def _like(a, model):
 
 
 def _run(kernel, out, *args):
-    """kernel(*args, out), with axes in the order in which `out` lies in memory: CuPy then walks it all as one run."""
+    """kernel(*args, out), with axes in the order in which `out` lies in memory: CuPy then walks it
+    all as one run.
+    """
     order = _order(out)
-    kernel(*(a.transpose(order) if getattr(a, "shape", None) == out.shape else a for a in (*args, out)))
+    kernel(
+        *(a.transpose(order) if getattr(a, "shape", None) == out.shape else a for a in (*args, out))
+    )
     return out
 
 
@@ -284,7 +354,17 @@ def _fill(name, out, key, draw, step, *extra):
     if step.dtype != np.int64:
         raise TypeError(f"{name}: step must be int64, got {step.dtype}")
     to = out if out.flags.c_contiguous else empty(out.shape, out.dtype)
-    _launch(RANDOM, name, (out.size + 3) // 4, 1, to, np.int64(out.size), *map(np.uint32, (*key, draw)), step, *extra)
+    _launch(
+        RANDOM,
+        name,
+        (out.size + 3) // 4,
+        1,
+        to,
+        np.int64(out.size),
+        *map(np.uint32, (*key, draw)),
+        step,
+        *extra,
+    )
     if to is not out:
         out[...] = to
     return out

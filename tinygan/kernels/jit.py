@@ -1,4 +1,5 @@
-"""How a loop becomes machine code: compiled by Numba when it is first called, kept on disk if it can.
+"""How a loop becomes machine code: compiled by Numba when it is first called, kept on disk if it
+can.
 
 Numba's cache raises what goes wrong with its files in the middle of whatever called the loop, or
 when this package is imported. Here a cache that fails costs time alone: the bits stay the same.

@@ -1,9 +1,11 @@
-"""The raw functions in plain NumPy: the specification that `cpu` (Numba) and `gpu` (CuPy) are tested against.
+"""The raw functions in plain NumPy: the specification that `cpu` (Numba) and `gpu` (CuPy) are
+tested against.
 
-Raw functions take and give arrays, never Tensors, and know nothing of gradients. The same names with the same arguments
-stand in all three modules; `kernels.of(array)` picks one. Images are channels-last here, (n, h, w, c): the columns of
-`im2col` are then runs of memory, and a convolution is one matrix product. Learning rates, counts of steps and the
-random `step` are arrays on the device, so that a captured GPU step can change them.
+Raw functions take and give arrays, never Tensors, and know nothing of gradients. The same names
+with the same arguments stand in all three modules; `kernels.of(array)` picks one. Images are
+channels-last here, (n, h, w, c): the columns of `im2col` are then runs of memory, and a convolution
+is one matrix product. Learning rates, counts of steps and the random `step` are arrays on the
+device, so that a captured GPU step can change them.
 """
 
 import math
@@ -29,9 +31,11 @@ def gemm(a, b, out=None):
 
 
 def im2col(x, size, kernel, stride, padding, dilation):
-    """The patch under each output position, as rows: (n, h, w, c) -> (n*oh*ow, kh*kw*c), zero outside the image.
+    """The patch under each output position, as rows: (n, h, w, c) -> (n*oh*ow, kh*kw*c), zero
+    outside the image.
 
-    Row (i, j), tap (u, v) reads x[i*stride - padding + u*dilation, j*stride - padding + v*dilation]; size is (oh, ow).
+    Row (i, j), tap (u, v) reads x[i*stride - padding + u*dilation, j*stride - padding +
+    v*dilation]; size is (oh, ow).
     """
     (n, h, w, c), (oh, ow), (kh, kw) = x.shape, size, kernel
     cols = np.zeros((n, oh, ow, kh, kw, c), x.dtype)
@@ -41,7 +45,9 @@ def im2col(x, size, kernel, stride, padding, dilation):
 
 
 def col2im(cols, x, size, kernel, stride, padding, dilation):
-    """The adjoint of `im2col`, into a contiguous x (n, h, w, c): a pixel sums what was read from it."""
+    """The adjoint of `im2col`, into a contiguous x (n, h, w, c): a pixel sums what was read from
+    it.
+    """
     (n, h, w, c), (oh, ow), (kh, kw) = x.shape, size, kernel
     cols = cols.reshape(n, oh, ow, kh, kw, c)
     x[...] = 0
@@ -50,13 +56,19 @@ def col2im(cols, x, size, kernel, stride, padding, dilation):
 
 
 def _taps(h, w, size, kernel, stride, padding, dilation):
-    """For each tap (u, v): the slices of the image it reads, and the slices of the output positions that read there."""
+    """For each tap (u, v): the slices of the image it reads, and the slices of the output positions
+    that read there.
+    """
 
     def axis(extent, outputs, tap, stride, padding, dilation):
         start = tap * dilation - padding  # output i reads pixel start + i*stride
         first = max(0, -(start // stride))
         last = min(outputs, (extent - 1 - start) // stride + 1)
-        pixels = slice(start + first * stride, start + (last - 1) * stride + 1, stride) if last > first else slice(0, 0)
+        pixels = (
+            slice(start + first * stride, start + (last - 1) * stride + 1, stride)
+            if last > first
+            else slice(0, 0)
+        )
         return pixels, slice(first, max(first, last))
 
     for u in range(kernel[0]):
@@ -67,10 +79,11 @@ def _taps(h, w, size, kernel, stride, padding, dilation):
 
 
 def convolutions(im2col, col2im, gemm, empty, numbers):
-    """The three faces of `ops.conv` from a device's im2col, col2im and gemm, with so many numbers in columns at a time.
+    """The three faces of `ops.conv` from a device's im2col, col2im and gemm, with so many numbers
+    in columns at a time.
 
-    Images are (n, h, w, c) and (n, oh, ow, o), filters (kh, kw, c, o); `size` is the (height, width) of the result, and a bias
-    is as long as it has channels.
+    Images are (n, h, w, c) and (n, oh, ow, o), filters (kh, kw, c, o); `size` is the (height,
+    width) of the result, and a bias is as long as it has channels.
     """
 
     def conv(x, w, size, stride, padding, dilation, bias=None):
@@ -131,23 +144,31 @@ def affine(x, scale, shift):
 
 
 def norm_sums(g, x, mean, inv):
-    """Column sums of g, and of g times the normalised x: (rows, c) -> (c,), (c,). inv is 1 / standard deviation."""
+    """Column sums of g, and of g times the normalised x: (rows, c) -> (c,), (c,). inv is 1 /
+    standard deviation.
+    """
     return g.sum(axis=0), (g * ((x - mean) * inv)).sum(axis=0)
 
 
 def norm_grad(g, x, mean, inv, weight, sum_g, sum_gx):
-    """The gradient of weight * (x - mean) * inv through mean and inv as well (Ioffe & Szegedy 2015, section 3)."""
+    """The gradient of weight * (x - mean) * inv through mean and inv as well (Ioffe & Szegedy 2015,
+    section 3).
+    """
     rows = max(len(x), 1)
     return (weight * inv) * (g - sum_g / rows - (x - mean) * (inv * sum_gx / rows))
 
 
 def adam(params, grads, ms, vs, lr, steps, beta1, beta2, eps, peaks=None):
-    """One step of Adam in place on the parameters p, m and v, lists of arrays (Kingma & Ba 2015, algorithm 1).
+    """One step of Adam in place on the parameters p, m and v, lists of arrays (Kingma & Ba 2015,
+    algorithm 1).
 
-    lr is an array () of float64, `steps` (n,) of int64: how many each of the n parameters has taken, with this one. peaks:
-    arrays for the largest v so far, which then stands for v (amsgrad: Reddi 2018).
+    lr is an array () of float64, `steps` (n,) of int64: how many each of the n parameters has
+    taken, with this one. peaks: arrays for the largest v so far, which then stands for v (amsgrad:
+    Reddi 2018).
     """
-    for p, g, m, v, peak, t in zip(params, grads, ms, vs, peaks or [None] * len(vs), steps.tolist()):
+    for p, g, m, v, peak, t in zip(
+        params, grads, ms, vs, peaks or [None] * len(vs), steps.tolist()
+    ):
         m += (1 - beta1) * (g - m)
         v += (1 - beta2) * (g * g - v)
         top = v if peak is None else np.maximum(peak, v, out=peak)
@@ -155,7 +176,9 @@ def adam(params, grads, ms, vs, lr, steps, beta1, beta2, eps, peaks=None):
 
 
 def lerp(averages, values, weight):
-    """p += weight * (q - p), in place, for lists of arrays p and q; `weight` is an array () of float64."""
+    """p += weight * (q - p), in place, for lists of arrays p and q; `weight` is an array () of
+    float64.
+    """
     for p, q in zip(averages, values):
         p += p.dtype.type(weight) * (q - p)
 
@@ -166,20 +189,34 @@ def index_add(x, index, g):
 
 
 def philox(counter, key):
-    """Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): four and two uint32 arrays."""
+    """Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): four and
+    two uint32 arrays.
+    """
     (c0, c1, c2, c3), (k0, k1) = (np.asarray(c, np.uint64) for c in counter), (int(k) for k in key)
     low = np.uint64(0xFFFFFFFF)
     for _ in range(10):
         p, q = c0 * np.uint64(0xD2511F53), c2 * np.uint64(0xCD9E8D57)
-        c0, c1, c2, c3 = q >> np.uint64(32) ^ c1 ^ np.uint64(k0), q & low, p >> np.uint64(32) ^ c3 ^ np.uint64(k1), p & low
+        c0, c1, c2, c3 = (
+            q >> np.uint64(32) ^ c1 ^ np.uint64(k0),
+            q & low,
+            p >> np.uint64(32) ^ c3 ^ np.uint64(k1),
+            p & low,
+        )
         k0, k1 = k0 + 0x9E3779B9 & 0xFFFFFFFF, k1 + 0xBB67AE85 & 0xFFFFFFFF
     return tuple(c.astype(np.uint32) for c in (c0, c1, c2, c3))
 
 
 def bits(n, key, draw, step):
-    """n uint32: element i is word i % 4 of counter (i // 4, draw, step's low and high word) under key (seed, stream)."""
+    """n uint32: element i is word i % 4 of counter (i // 4, draw, step's low and high word) under
+    key (seed, stream).
+    """
     blocks = np.arange((n + 3) // 4)
-    counter = blocks, np.full_like(blocks, draw), blocks * 0 + (int(step[0]) & 0xFFFFFFFF), blocks * 0 + (int(step[0]) >> 32)
+    counter = (
+        blocks,
+        np.full_like(blocks, draw),
+        blocks * 0 + (int(step[0]) & 0xFFFFFFFF),
+        blocks * 0 + (int(step[0]) >> 32),
+    )
     return np.stack(philox(counter, key), axis=1).reshape(-1)[:n]
 
 
@@ -200,12 +237,20 @@ def normal(out, key, draw, step):
 def fill_normal(out, words):
     u = _unit(words).reshape(-1, 2).T.astype(out.dtype)
     radius, angle = np.sqrt(-2 * np.log(1 - u[0])), 2 * np.pi * u[1]
-    out[...] = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).reshape(-1)[: out.size].reshape(out.shape)
+    out[...] = (
+        np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+        .reshape(-1)[: out.size]
+        .reshape(out.shape)
+    )
 
 
 def bernoulli(out, p, scale, key, draw, step):
     """Fill `out` with `scale` with probability p, else 0: a dropout mask."""
-    out[...] = np.where(_unit(bits(out.size, key, draw, step)).reshape(out.shape) < np.float32(p), out.dtype.type(scale), 0)
+    out[...] = np.where(
+        _unit(bits(out.size, key, draw, step)).reshape(out.shape) < np.float32(p),
+        out.dtype.type(scale),
+        0,
+    )
 
 
 def _unit(words):

@@ -1,9 +1,11 @@
 """Convolutions at stride 1 through the Fourier transform, for small images with many channels.
 
-A convolution multiplies every tap with every position, for each pair of channels. In the frequencies it is one product for
-each (Mathieu, Henaff & LeCun 2014, "Fast training of convolutional networks through FFTs"): 121 numbers stand for a 7x7
-image padded for a 5x5 filter, against 25 * 49 pairs. The transforms of such an image are products with small matrices; so
-is the one back, and three products of real numbers serve for a complex one. With B, G, A for images, filters and results,
+A convolution multiplies every tap with every position, for each pair of channels. In the
+frequencies it is one product for each (Mathieu, Henaff & LeCun 2014, "Fast training of
+convolutional networks through FFTs"): 121 numbers stand for a 7x7 image padded for a 5x5 filter,
+against 25 * 49 pairs. The transforms of such an image are products with small matrices; so is the
+one back, and three products of real numbers serve for a complex one. With B, G, A for images,
+filters and results,
 
     <conv(x, w), y>  =  sum over r of  trace((B x)[r] (G w)[r] (A y)[r].T)
 
@@ -17,7 +19,9 @@ from .product import gemm
 
 
 def periods(image, padding):
-    """After so many pixels a transform begins again: with one side's padding, which then serves for both."""
+    """After so many pixels a transform begins again: with one side's padding, which then serves for
+    both.
+    """
     return [h + p for h, p in zip(image, padding)]
 
 
@@ -31,13 +35,23 @@ def _matrices(image, kernel, size, padding):
         if opposite < f:
             continue
         turn = [2 * np.pi * i / n for i, n in zip(f, lengths)]
-        angle = lambda extent, back=(0, 0): np.add.outer(*(t * (np.arange(m) - s) for t, m, s in zip(turn, extent, back))).ravel()  # noqa: E731
-        (cx, sx), (cw, sw), (cy, sy) = ((np.cos(t), np.sin(t)) for t in (angle(image), angle(kernel), angle(size, padding)))
+        angle = lambda extent, back=(0, 0): np.add.outer(
+            *(t * (np.arange(m) - s) for t, m, s in zip(turn, extent, back))
+        ).ravel()  # noqa: E731
+        (cx, sx), (cw, sw), (cy, sy) = (
+            (np.cos(t), np.sin(t)) for t in (angle(image), angle(kernel), angle(size, padding))
+        )
         if opposite == f:
             b, g, a = [*b, cx], [*g, cw], [*a, cy]
         else:  # (cx - i sx) (cw + i sw), the imaginary part from the product of the sums of both
-            b, g, a = [*b, cx, -sx, cx - sx], [*g, cw, sw, cw + sw], [*a, 2 * (cy + sy), 2 * (sy - cy), -2 * sy]
-    return tuple(np.array(m, np.float32) / s for m, s in ((b, 1), (g, 1), (a, lengths[0] * lengths[1])))
+            b, g, a = (
+                [*b, cx, -sx, cx - sx],
+                [*g, cw, sw, cw + sw],
+                [*a, 2 * (cy + sy), 2 * (sy - cy), -2 * sy],
+            )
+    return tuple(
+        np.array(m, np.float32) / s for m, s in ((b, 1), (g, 1), (a, lengths[0] * lengths[1]))
+    )
 
 
 def _to(matrix, images):  # (r, h*w), (n, h, w, c) -> (r, n, c)

@@ -1,4 +1,5 @@
-"""How good are the digits? `Judge` holds real digits against samples; `distances` has its measures, which know no image.
+"""How good are the digits? `Judge` holds real digits against samples; `distances` has its measures,
+which know no image.
 
 This room knows no model: it looks at images.
 """

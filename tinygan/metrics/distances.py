@@ -1,6 +1,8 @@
-"""How far apart two sets of points are: every measure here takes arrays of one point a row, and knows no image and no network.
+"""How far apart two sets of points are: every measure here takes arrays of one point a row, and
+knows no image and no network.
 
-All of it runs on the host. Pairwise distances are made and used up in blocks of rows, so they never need much memory.
+All of it runs on the host. Pairwise distances are made and used up in blocks of rows, so they never
+need much memory.
 """
 
 import numpy as np
@@ -35,9 +37,11 @@ def gaussian(x):
 
 
 def frechet(mean, cov, other_mean, other_cov):
-    """|m - m'|^2 + tr(C + C' - 2 (C C')^(1/2)), the squared 2-Wasserstein distance of two Gaussians (Heusel 2017, equation 6).
+    """|m - m'|^2 + tr(C + C' - 2 (C C')^(1/2)), the squared 2-Wasserstein distance of two Gaussians
+    (Heusel 2017, equation 6).
 
-    The trace of (C C')^(1/2) is the sum of the singular values of C^(1/2) C'^(1/2). Estimates fall with the number of points.
+    The trace of (C C')^(1/2) is the sum of the singular values of C^(1/2) C'^(1/2). Estimates fall
+    with the number of points.
     """
     given = {"mean": mean[None], "cov": cov, "other_mean": other_mean[None], "other_cov": other_cov}
     check("frechet", **given)
@@ -53,14 +57,20 @@ def _sqrt(cov):
 def kid(x, y, subsets=10, size=1000, seed=0):
     """The kernel distance KID (Binkowski 2018) of points (n, d) and (m, d), and its standard error.
 
-    The mean over disjoint random subsets of at most `size` points of the squared MMD, unbiased (Gretton 2012, equation 3), with
-    the kernel (x.y / d + 1)^3. It is 0 on average for equal distributions, and so may be negative.
+    The mean over disjoint random subsets of at most `size` points of the squared MMD, unbiased
+    (Gretton 2012, equation 3), with the kernel (x.y / d + 1)^3. It is 0 on average for equal
+    distributions, and so may be negative.
     """
     check("kid", x=x, y=y)
     size = min(size, len(x) // subsets, len(y) // subsets)
     if size < 2:
-        raise ValueError(f"kid: {subsets} subsets need {2 * subsets} points or more, got {len(x)} and {len(y)}")
-    x, y = (a[random.permutation(len(a), seed, epoch)].astype(np.float64) for epoch, a in enumerate((x, y)))
+        raise ValueError(
+            f"kid: {subsets} subsets need {2 * subsets} points or more, got {len(x)} and {len(y)}"
+        )
+    x, y = (
+        a[random.permutation(len(a), seed, epoch)].astype(np.float64)
+        for epoch, a in enumerate((x, y))
+    )
     parts = [slice(i * size, (i + 1) * size) for i in range(subsets)]
     values = [_mmd2(x[p], y[p]) for p in parts]
     return float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(subsets))
@@ -73,7 +83,9 @@ def _mmd2(x, y):
 
 
 def _blocks(x, y):
-    """(rows, squared distances of x[rows] to all of y), rows a slice, in the precision of x: one product a block."""
+    """(rows, squared distances of x[rows] to all of y), rows a slice, in the precision of x: one
+    product a block.
+    """
     x2, y2 = (np.einsum("ij,ij->i", a, a) for a in (x, y))
     for start in range(0, len(x), BLOCK):
         rows = slice(start, min(start + BLOCK, len(x)))
@@ -85,7 +97,9 @@ def _blocks(x, y):
 
 
 def radii(x, k):
-    """The squared distance of each of the points (n, d) to its k-th nearest neighbour among the others, (n,)."""
+    """The squared distance of each of the points (n, d) to its k-th nearest neighbour among the
+    others, (n,).
+    """
     check("radii", x=x)
     if k < 1:
         raise ValueError(f"radii: k must be 1 or more, got {k}")
@@ -93,17 +107,20 @@ def radii(x, k):
         raise ValueError(f"radii: {k} neighbours need more than {k} points, got {len(x)}")
     out = np.empty(len(x))
     for rows, squared in _blocks(x.astype(np.float64), x.astype(np.float64)):
-        squared[np.arange(len(squared)), np.arange(rows.start, rows.stop)] = np.inf  # no point is its own neighbour
+        # no point is its own neighbour
+        squared[np.arange(len(squared)), np.arange(rows.start, rows.stop)] = np.inf
         out[rows] = np.partition(squared, k - 1)[:, k - 1]
     return out
 
 
 def membership(points, centres, squared_radii):
-    """In how many balls each of the points (n, d) lies, (n,), and how many points lie in each ball, (m,).
+    """In how many balls each of the points (n, d) lies, (n,), and how many points lie in each ball,
+    (m,).
 
-    All kNN measures follow. With the balls of real digits around their k-th neighbours: precision is the share of samples in
-    a ball, and recall is precision with the roles exchanged (Kynkäänniemi 2019, equations 1 and 2, k = 3); density is the number
-    of balls a sample lies in, over k, coverage the share of balls with a sample in them (Naeem 2020, section 3.2, k = 5).
+    All kNN measures follow. With the balls of real digits around their k-th neighbours: precision
+    is the share of samples in a ball, and recall is precision with the roles exchanged
+    (Kynkäänniemi 2019, equations 1 and 2, k = 3); density is the number of balls a sample lies in,
+    over k, coverage the share of balls with a sample in them (Naeem 2020, section 3.2, k = 5).
     """
     check("membership", points=points, centres=centres)
     if squared_radii.shape != (len(centres),):
@@ -118,7 +135,9 @@ def membership(points, centres, squared_radii):
 
 
 def nearest(x, y):
-    """For each row of x (n, d) the index of the nearest row of y (m, d), and their distance, exact: 0 for a copy."""
+    """For each row of x (n, d) the index of the nearest row of y (m, d), and their distance, exact:
+    0 for a copy.
+    """
     check("nearest", x=x, y=y)
     x, y = x.astype(np.float32, copy=False), y.astype(np.float32, copy=False)
     index = np.concatenate([squared.argmin(1) for _, squared in _blocks(x, y)])
@@ -126,10 +145,12 @@ def nearest(x, y):
 
 
 def copies(samples, held_out):
-    """Whether a model memorised, from the distances (n,) of samples and of held-out points to their `nearest` training points.
+    """Whether a model memorised, from the distances (n,) of samples and of held-out points to their
+    `nearest` training points.
 
-    The ratio of their medians (near 1: as far as what is unseen; near 0: copies), and the share of samples nearer than all but
-    1 % of the held-out points: 0.01 where nothing was copied. To compare these three sets is Meehan 2020's idea.
+    The ratio of their medians (near 1: as far as what is unseen; near 0: copies), and the share of
+    samples nearer than all but 1 % of the held-out points: 0.01 where nothing was copied. To
+    compare these three sets is Meehan 2020's idea.
     """
     check("copies", samples=samples[:, None], held_out=held_out[:, None])
     ratio = np.median(samples) / np.median(held_out)
@@ -137,7 +158,8 @@ def copies(samples, held_out):
 
 
 def sliced_wasserstein(x, y, projections=256, seed=0):
-    """The 2-Wasserstein distance along random directions, root mean square (Bonneel 2015), of points (n, d) and (m, d).
+    """The 2-Wasserstein distance along random directions, root mean square (Bonneel 2015), of
+    points (n, d) and (m, d).
 
     Of sets that differ in size only as many points are used as the smaller one has.
     """
@@ -145,12 +167,16 @@ def sliced_wasserstein(x, y, projections=256, seed=0):
     n = min(len(x), len(y))
     directions = random.Generator(seed).normal((x.shape[1], projections))
     directions /= np.linalg.norm(directions, axis=0)
-    x, y = (np.sort(kernels.of(a).gemm(a[:n].astype(np.float32), directions), axis=0) for a in (x, y))
+    x, y = (
+        np.sort(kernels.of(a).gemm(a[:n].astype(np.float32), directions), axis=0) for a in (x, y)
+    )
     return float(np.sqrt(((x - y) ** 2).mean()))
 
 
 def score(probabilities):
-    """exp(mean KL(p(y|x) || p(y))), from 1 to the number of classes (Salimans 2016, section 4), of (n, classes)."""
+    """exp(mean KL(p(y|x) || p(y))), from 1 to the number of classes (Salimans 2016, section 4), of
+    (n, classes).
+    """
     check("score", probabilities=probabilities)
     p = probabilities.astype(np.float64)
     return float(np.exp(kl(p, p.mean(0)).mean()))

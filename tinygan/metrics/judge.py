@@ -1,7 +1,8 @@
 """The judge: a frozen classifier of digits, and how samples compare with real digits in its eyes.
 
-The classifier was trained by tinygan on MNIST's 60,000 training digits (bench/train_judge.py) and is right on 99.48 % of the
-10,000 test digits. This file knows images (n, 1, 28, 28) in [-1, 1], on any device, and no model.
+The classifier was trained by tinygan on MNIST's 60,000 training digits (bench/train_judge.py) and
+is right on 99.48 % of the 10,000 test digits. This file knows images (n, 1, 28, 28) in [-1, 1], on
+any device, and no model.
 """
 
 import hashlib
@@ -38,10 +39,14 @@ class Classifier(nn.Module):
 
 
 def frozen(path=WEIGHTS):
-    """The Classifier with the weights that ship here, in evaluation mode; DataError if they are not those."""
+    """The Classifier with the weights that ship here, in evaluation mode; DataError if they are not
+    those.
+    """
     content = Path(path).read_bytes()
     if hashlib.sha256(content).hexdigest() != SHA256:
-        raise DataError(f"{path}: is not the judge's file, its SHA-256 differs; install tinygan again")
+        raise DataError(
+            f"{path}: is not the judge's file, its SHA-256 differs; install tinygan again"
+        )
     drawn = random.default.draw
     net = Classifier()
     random.default.draw = drawn  # judging must not change what a training run draws
@@ -51,10 +56,12 @@ def frozen(path=WEIGHTS):
 
 
 class Judge:
-    """Calling it with samples gives their figures against the `real` images it was made with, by name.
+    """Calling it with samples gives their figures against the `real` images it was made with, by
+    name.
 
-    Both are arrays (n, 1, 28, 28) in [-1, 1], 20 images or more; the classifier looks at them on `device`, the rest runs on
-    the host. Figures depend on the number of images: compare those of equal numbers. The same images give the same figures.
+    Both are arrays (n, 1, 28, 28) in [-1, 1], 20 images or more; the classifier looks at them on
+    `device`, the rest runs on the host. Figures depend on the number of images: compare those of
+    equal numbers. The same images give the same figures.
     """
 
     def __init__(self, real, device="cpu"):
@@ -64,22 +71,35 @@ class Judge:
         self.radii = {k: distances.radii(self.features, k) for k in (3, 5)}
 
     def look(self, images):
-        """The classifier's features (n, 64) and class probabilities (n, 10) of the images, on the host."""
+        """The classifier's features (n, 64) and class probabilities (n, 10) of the images, on the
+        host.
+        """
         if images.shape[1:] != (1, 28, 28) or images.dtype.kind != "f":
-            raise ValueError(f"Judge: needs images (n, 1, 28, 28) of floats in [-1, 1], got {describe(images)}")
+            raise ValueError(
+                f"Judge: needs images (n, 1, 28, 28) of floats in [-1, 1], got {describe(images)}"
+            )
         distances.check("Judge", images=_rows(images))
         seen = []
         with no_grad():
             for i in range(0, len(images), 500):
-                features = self.net.features(devices.to(images[i : i + 500].astype("float32"), self.device))
-                seen.append([devices.to_host(x.data) for x in (features, ops.softmax(self.net.logits(features), 1))])
+                features = self.net.features(
+                    devices.to(images[i : i + 500].astype("float32"), self.device)
+                )
+                seen.append(
+                    [
+                        devices.to_host(x.data)
+                        for x in (features, ops.softmax(self.net.logits(features), 1))
+                    ]
+                )
         return [np.concatenate(part) for part in zip(*seen)]
 
     def __call__(self, images):
-        """{"fid": ..., "kid": ..., ...}: what each figure is, its paper and its range say the functions of `distances`.
+        """{"fid": ..., "kid": ..., ...}: what each figure is, its paper and its range say the
+        functions of `distances`.
 
-        class_kl: nats, of the samples' classes from the real ones; missing: how many classes have less than a tenth of their
-        real share; sliced: the sliced Wasserstein distance of pixels. All others are measured on features.
+        class_kl: nats, of the samples' classes from the real ones; missing: how many classes have
+        less than a tenth of their real share; sliced: the sliced Wasserstein distance of pixels.
+        All others are measured on features.
         """
         x, p = self.look(images)
         kid, kid_error = distances.kid(x, self.features)
@@ -105,7 +125,9 @@ class Judge:
 def histogram(probabilities):
     """The share of images (n, classes) whose most probable class is each of them, (classes,)."""
     distances.check("histogram", probabilities=probabilities)
-    return np.bincount(probabilities.argmax(1), minlength=probabilities.shape[1]) / len(probabilities)
+    return np.bincount(probabilities.argmax(1), minlength=probabilities.shape[1]) / len(
+        probabilities
+    )
 
 
 def _rows(images):

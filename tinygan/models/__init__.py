@@ -1,4 +1,6 @@
-"""One algorithm to a file: its networks, objective, `step(batch)` and `sample(n)`. MODELS names the GANs, VAES the VAEs."""
+"""One algorithm to a file: its networks, objective, `step(batch)` and `sample(n)`. MODELS names the
+GANs, VAES the VAEs.
+"""
 
 from . import vae
 from .dcgan import dcgan, dcgan5x5

@@ -1,11 +1,14 @@
-"""Convolutional GANs for 28x28 images: DCGAN (Radford, Metz & Chintala 2016) and the 5x5 variant of the Keras tutorial."""
+"""Convolutional GANs for 28x28 images: DCGAN (Radford, Metz & Chintala 2016) and the 5x5 variant of
+the Keras tutorial.
+"""
 
 from .. import nn
 from .gan import GAN
 
 
 def dcgan(width=16, latent=64, lr=2e-3, side=28, classes=0, **options):
-    """DCGAN with its 4x4 kernels and initial weights, scaled to 28x28: 7 -> 14 -> 28 and back, width to 4*width channels.
+    """DCGAN with its 4x4 kernels and initial weights, scaled to 28x28: 7 -> 14 -> 28 and back,
+    width to 4*width channels.
 
     side: of other images, a multiple of 4.
     """
@@ -31,11 +34,20 @@ def dcgan(width=16, latent=64, lr=2e-3, side=28, classes=0, **options):
         nn.Flatten(),
         nn.Linear(2 * w * s * s, classes or 1),
     )
-    return GAN(nn.init.dcgan(generator), nn.init.dcgan(discriminator), latent, lr, classes=classes, **options)
+    return GAN(
+        nn.init.dcgan(generator),
+        nn.init.dcgan(discriminator),
+        latent,
+        lr,
+        classes=classes,
+        **options,
+    )
 
 
 def dcgan5x5(latent=100, lr=2e-4, classes=0, **options):
-    """The architecture of the TensorFlow tutorial "Deep Convolutional Generative Adversarial Network"."""
+    """The architecture of the TensorFlow tutorial "Deep Convolutional Generative Adversarial
+    Network".
+    """
     generator = nn.Sequential(
         nn.Linear(latent + classes, 7 * 7 * 256, bias=False),
         nn.BatchNorm1d(7 * 7 * 256),

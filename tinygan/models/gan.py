@@ -1,6 +1,8 @@
-"""The generative adversarial network (Goodfellow et al. 2014): two networks, an objective, `step` and `sample`.
+"""The generative adversarial network (Goodfellow et al. 2014): two networks, an objective, `step`
+and `sample`.
 
-This room knows layers, losses and optimizers; it knows nothing of files, progress bars or data sets.
+This room knows layers, losses and optimizers; it knows nothing of files, progress bars or data
+sets.
 """
 
 import copy
@@ -15,12 +17,15 @@ from .labels import chosen, joined, one_hot, unpack
 
 
 class GAN:
-    """A generator G that turns noise into samples, and a discriminator D that tries to tell them from real ones.
+    """A generator G that turns noise into samples, and a discriminator D that tries to tell them
+    from real ones.
 
-    generator: (n, latent) -> samples; discriminator: samples -> logits (n, 1); objective: see `nn.losses`. Both learn by
-    Adam with the same lr and betas. Samples are drawn from `average`, a moving average of G's weights (Yazici 2019).
-    With classes: G takes (n, latent + classes), D gives (n, classes), one logit for each, and the one that the label names
-    counts (Mescheder 2018): a linear projection discriminator (Miyato & Koyama 2018) that needs no input for the label.
+    generator: (n, latent) -> samples; discriminator: samples -> logits (n, 1); objective: see
+    `nn.losses`. Both learn by Adam with the same lr and betas. Samples are drawn from `average`, a
+    moving average of G's weights (Yazici 2019). With classes: G takes (n, latent + classes), D
+    gives (n, classes), one logit for each, and the one that the label names counts (Mescheder
+    2018): a linear projection discriminator (Miyato & Koyama 2018) that needs no input for the
+    label.
     """
 
     def __init__(
@@ -39,16 +44,24 @@ class GAN:
         return (source or random.default).normal((n, self.latent), device=self.device)
 
     def players(self, batch):
-        """The real samples of a batch, samples or (samples, labels), and G and D as functions that have heard the labels."""
+        """The real samples of a batch, samples or (samples, labels), and G and D as functions that
+        have heard the labels.
+        """
         real, rows = unpack(batch, self.classes)
-        return real, lambda z: self.generator(joined(z, rows)), lambda x: chosen(self.discriminator(x), rows)
+        return (
+            real,
+            lambda z: self.generator(joined(z, rows)),
+            lambda x: chosen(self.discriminator(x), rows),
+        )
 
     def d_loss(self, D, fake, real):
         """What D is to lower, on raw samples of both kinds, (n, ...) each."""
         return self.objective(D(fake), D(real))
 
     def step(self, batch):
-        """One update of D on a batch (n, ...) and as many fakes, then one of G; the two losses as raw scalars."""
+        """One update of D on a batch (n, ...) and as many fakes, then one of G; the two losses as
+        raw scalars.
+        """
         real, G, D = self.players(batch)
         fake = G(self.noise(len(real)))
         d_loss = self.d_loss(D, fake.data, real)  # fake.data: a constant, G stays
@@ -59,11 +72,15 @@ class GAN:
         return {"d_loss": d_loss.data, "g_loss": g_loss.data}
 
     def sample(self, n, noise=None, labels=None):
-        """n samples as a raw array, from fresh noise or the `noise` (n, latent) given; labels (n,), None: each class in turn."""
+        """n samples as a raw array, from fresh noise or the `noise` (n, latent) given; labels (n,),
+        None: each class in turn.
+        """
         noise = self.noise(n) if noise is None else noise
         points = joined(noise, one_hot(labels, self.classes, noise))
         with no_grad():
-            return np.concatenate([self.average(points[i : i + 250]).data for i in range(0, n, 250)])
+            return np.concatenate(
+                [self.average(points[i : i + 250]).data for i in range(0, n, 250)]
+            )
 
     def parts(self):
         """Everything that training changes, by name: what a checkpoint holds."""
@@ -79,7 +96,8 @@ class GAN:
 class WGANGP(GAN):
     """The Wasserstein GAN whose critic D is kept at slopes near 1 (Gulrajani 2017, equation 3).
 
-    A step updates D once (the paper: five times, at lr 1e-4 and betas 0, 0.9). D may not normalise its batch.
+    A step updates D once (the paper: five times, at lr 1e-4 and betas 0, 0.9). D may not normalise
+    its batch.
     """
 
     def __init__(self, *networks_and_latent, penalty=10.0, objective=wasserstein, **options):

@@ -1,6 +1,8 @@
-"""What makes a model class-conditional (Mirza & Osindero 2014): labels, as rows that are 1 at the class and 0 elsewhere.
+"""What makes a model class-conditional (Mirza & Osindero 2014): labels, as rows that are 1 at the
+class and 0 elsewhere.
 
-A model of 0 classes asks for no labels: its rows are empty and change nothing. This room knows arrays, and no network.
+A model of 0 classes asks for no labels: its rows are empty and change nothing. This room knows
+arrays, and no network.
 """
 
 import numpy as np
@@ -9,15 +11,20 @@ from .. import ops
 
 
 def unpack(batch, classes):
-    """The images of a batch, which is those or (images, labels), and their `one_hot` rows; ValueError if labels are missing."""
+    """The images of a batch, which is those or (images, labels), and their `one_hot` rows;
+    ValueError if labels are missing.
+    """
     images, labels = batch if isinstance(batch, tuple) else (batch, None)
     if classes and labels is None:
-        raise ValueError(f"a model of {classes} classes learns from (images, labels): make them with data.Batches(labels=...)")
+        raise ValueError(
+            f"a model of {classes} classes learns from (images, labels): make them with data.Batches(labels=...)"
+        )
     return images, one_hot(labels, classes, images)
 
 
 def one_hot(labels, classes, like):
-    """Rows (n, classes) of labels, integers (n,), None for each class in turn, where and of the dtype that `like` (n, ...) is.
+    """Rows (n, classes) of labels, integers (n,), None for each class in turn, where and of the
+    dtype that `like` (n, ...) is.
 
     IndexError for a label that is no class; on a GPU, where looking would wait, its row is zero.
     """
@@ -32,10 +39,18 @@ def one_hot(labels, classes, like):
 
 
 def chosen(out, rows):
-    """Of what a network gave for each class, (n, classes * k), the part for the label, (n, k); without rows `out` itself."""
-    return out if rows is None or not rows.shape[1] else ops.sum(ops.reshape(out, (*rows.shape, -1)) * rows[:, :, None], axis=1)
+    """Of what a network gave for each class, (n, classes * k), the part for the label, (n, k);
+    without rows `out` itself.
+    """
+    return (
+        out
+        if rows is None or not rows.shape[1]
+        else ops.sum(ops.reshape(out, (*rows.shape, -1)) * rows[:, :, None], axis=1)
+    )
 
 
 def joined(points, rows):
-    """(n, latent + classes): points beside rows, these with the points' mean square, 1; a VAE heeds plain ones too late."""
+    """(n, latent + classes): points beside rows, these with the points' mean square, 1; a VAE heeds
+    plain ones too late.
+    """
     return ops.concatenate([points, rows * rows.shape[1] ** 0.5], 1) if rows.shape[1] else points

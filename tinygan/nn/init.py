@@ -9,7 +9,9 @@ from .module import Parameter
 
 
 def uniform(shape, bound, order=None):
-    """A float32 Parameter uniform in [-bound, bound). order: that of its axes in memory, if another."""
+    """A float32 Parameter uniform in [-bound, bound). order: that of its axes in memory, if
+    another.
+    """
     a = (2 * random.default.uniform(shape) - 1) * bound
     return Parameter(
         a
@@ -19,13 +21,17 @@ def uniform(shape, bound, order=None):
 
 
 def bound(shape):
-    """1 / sqrt(fan_in), PyTorch's bound for weight (out, in, ...) and bias (He 2015, gain sqrt(1/3))."""
+    """1 / sqrt(fan_in), PyTorch's bound for weight (out, in, ...) and bias (He 2015, gain
+    sqrt(1/3)).
+    """
     fan_in = math.prod(shape[1:])
     return 1 / math.sqrt(fan_in) if fan_in else 0.0
 
 
 def dcgan(module):
-    """Weights from N(0, 0.02), of batch normalisation N(1, 0.02), biases 0 (Radford 2016, section 3)."""
+    """Weights from N(0, 0.02), of batch normalisation N(1, 0.02), biases 0 (Radford 2016, section
+    3).
+    """
     for name, p in module.named_parameters():
         norm = p.ndim == 1 and name.endswith("weight")
         p.data[...] = (

@@ -28,7 +28,8 @@ class Linear(Module):
 
 
 class Dropout(Module):
-    """In training, zero each element with probability p, divide the rest by 1 - p (Srivastava 2014).
+    """In training, zero each element with probability p, divide the rest by 1 - p (Srivastava
+    2014).
 
     inplace is taken and ignored: nothing here is computed in place.
     """

@@ -1,8 +1,9 @@
 """Module: a tree of layers that knows its parameters by name. It knows no layer, and no training.
 
-What an attribute is, its type decides: a `Parameter` is trained, a raw array is a buffer (saved, not
-trained), a `Module` is a child; lists, tuples and dicts of parameters and modules are looked into
-(`blocks.0.weight`); anything else is configuration. Names and order are those of the attributes.
+What an attribute is, its type decides: a `Parameter` is trained, a raw array is a buffer (saved,
+not trained), a `Module` is a child; lists, tuples and dicts of parameters and modules are looked
+into (`blocks.0.weight`); anything else is configuration. Names and order are those of the
+attributes.
 """
 
 import copy
@@ -50,7 +51,9 @@ class Module:
         old = vars(self).get(name)
         if isinstance(old, Parameter) and value is not None and not isinstance(value, Parameter):
             ways = f"nn.Parameter(a) replaces it, {name}.data[...] = a changes it"
-            raise TypeError(f"{type(self).__name__}.{name} is a Parameter, and would be none: {ways}")
+            raise TypeError(
+                f"{type(self).__name__}.{name} is a Parameter, and would be none: {ways}"
+            )
         super().__setattr__(name, value)
 
     def __call__(self, *args, **kwargs):
@@ -125,7 +128,9 @@ class Module:
         return self
 
     def zero_grad(self, set_to_none=True):
-        """Forget what `backward` has added up: set every `grad` to None, as PyTorch does by default."""
+        """Forget what `backward` has added up: set every `grad` to None, as PyTorch does by
+        default.
+        """
         for p in self.parameters():
             p.grad = None
 
@@ -183,7 +188,8 @@ class Module:
     def load_state_dict(self, state_dict, strict=True):
         """Copy arrays, PyTorch tensors or Tensors in by name.
 
-        On any mismatch all are listed and nothing is changed. strict: names missing on either side are mismatches too.
+        On any mismatch all are listed and nothing is changed. strict: names missing on either side
+        are mismatches too.
         """
         own, wrong = self.state_dict(), []
         new = {

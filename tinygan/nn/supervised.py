@@ -51,7 +51,9 @@ def binary_cross_entropy_with_logits(input, target, weight=None, reduction="mean
     if getattr(target, "dtype", np.dtype(float)).kind in "iub":
         target = target.astype(input.dtype)
     if isinstance(pos_weight, Tensor):
-        raise TypeError("binary_cross_entropy_with_logits: pos_weight must be a raw array or a number")
+        raise TypeError(
+            "binary_cross_entropy_with_logits: pos_weight must be a raw array or a number"
+        )
     if pos_weight is not None:
         loss = loss + (pos_weight - 1) * target * ops.softplus(-input)
     return reduced(loss, reduction, weight)

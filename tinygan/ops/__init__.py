@@ -1,4 +1,5 @@
-"""The differentiable operations, under their NumPy and PyTorch names; `methods` makes Tensor's operators of them.
+"""The differentiable operations, under their NumPy and PyTorch names; `methods` makes Tensor's
+operators of them.
 
 On raw arrays every operation computes and records nothing. This room knows gradients and no layers.
 """

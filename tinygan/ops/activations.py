@@ -19,7 +19,9 @@ _leaky.defvjp(lambda g, out, x, at, slope: _leaky(g, at, slope))
 def leaky_relu(x, negative_slope=0.01):
     """x where x > 0, negative_slope * x elsewhere (Maas, Hannun & Ng 2013)."""
     if isinstance(negative_slope, Tensor) or np.ndim(negative_slope):
-        raise TypeError(f"leaky_relu: negative_slope must be a number, got {describe(negative_slope)}; see nn.PReLU")
+        raise TypeError(
+            f"leaky_relu: negative_slope must be a number, got {describe(negative_slope)}; see nn.PReLU"
+        )
     return _leaky(x, raw(x), negative_slope)
 
 

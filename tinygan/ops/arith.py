@@ -1,11 +1,12 @@
 """Arithmetic, element by element, with NumPy's broadcasting; read this room first.
 
-An operation is a function on raw arrays, and above it one rule per argument: g is the incoming gradient, out the result.
-An argument that was broadcast gets its gradient summed back to its own shape. NumPy's functions answer for CuPy arrays
-too, and `kernels.elementwise` shares large arrays out among the cores. This room knows no layers.
+An operation is a function on raw arrays, and above it one rule per argument: g is the incoming
+gradient, out the result. An argument that was broadcast gets its gradient summed back to its own
+shape. NumPy's functions answer for CuPy arrays too, and `kernels.elementwise` shares large arrays
+out among the cores. This room knows no layers.
 
-Where a derivative does not exist: `abs` has 0 at 0, `sqrt` has inf at 0, ties of `maximum` and `minimum` give each side
-half, `clip` passes the gradient at its bounds.
+Where a derivative does not exist: `abs` has 0 at 0, `sqrt` has inf at 0, ties of `maximum` and
+`minimum` give each side half, `clip` passes the gradient at its bounds.
 """
 
 import numpy as np
@@ -21,7 +22,9 @@ def broadcast_to(x, shape):
 
 
 def total(x, axis, keepdims=False):
-    """x.sum(axis), raw. Along outer axes alone NumPy adds one number after another: many of float32 are added in float64."""
+    """x.sum(axis), raw. Along outer axes alone NumPy adds one number after another: many of float32
+    are added in float64.
+    """
     if x.size >= kernels.LARGE and x.dtype == np.float32:
         axes = axis if isinstance(axis, tuple) else (axis,)
         if not {None, -1, x.ndim - 1} & {*axes}:
@@ -46,7 +49,9 @@ _sum_to.defvjp(lambda g, out, x, shape: broadcast_to(g, x.shape))
 
 
 def elementwise(*rules):
-    """Make a primitive of a function of one or two arrays that broadcast against each other; one rule for each."""
+    """Make a primitive of a function of one or two arrays that broadcast against each other; one
+    rule for each.
+    """
 
     def decorate(f):
         op = primitive(kernels.elementwise(f))
@@ -54,8 +59,10 @@ def elementwise(*rules):
         op.defvjp(*rules)
         if len(rules) == 2:
             to_x, to_y = rules
-            op.defvjp(lambda g, out, x, y: sum_to(to_x(g, out, x, y), x.shape),
-                      lambda g, out, x, y: sum_to(to_y(g, out, x, y), y.shape))
+            op.defvjp(
+                lambda g, out, x, y: sum_to(to_x(g, out, x, y), x.shape),
+                lambda g, out, x, y: sum_to(to_y(g, out, x, y), y.shape),
+            )
         return op
 
     return decorate
@@ -70,10 +77,14 @@ _astype.defvjp(lambda g, out, x, dtype: _astype(g, x.dtype))
 
 
 def astype(x, dtype):
-    """x in float32 or float64; its gradient comes back in x's own dtype. TypeError for any other dtype."""
+    """x in float32 or float64; its gradient comes back in x's own dtype. TypeError for any other
+    dtype.
+    """
     dtype = np.dtype(dtype)
     if dtype not in (np.float32, np.float64):
-        raise TypeError(f"astype: a Tensor is of float32 or float64; x.data.astype({str(dtype)!r}) is a raw array")
+        raise TypeError(
+            f"astype: a Tensor is of float32 or float64; x.data.astype({str(dtype)!r}) is a raw array"
+        )
     return _astype(x, dtype)
 
 
@@ -110,13 +121,15 @@ def negative(x):
 def _power_x(g, out, x, y):
     if isinstance(y, (int, float)):
         return g * y * x ** (y - 1) if y else g * 0.0
-    flat = (raw(y) == 0) & ~(np.abs(raw(x)) > 0)  # x**0 is 1 everywhere: slope 0, where x is 0 or NaN too
+    # x**0 is 1 everywhere: slope 0, where x is 0 or NaN too
+    flat = (raw(y) == 0) & ~(np.abs(raw(x)) > 0)
     return g * y * where(flat, 1.0, x) ** (y - 1)
 
 
 def _power_y(g, out, x, y):
     x = x if isinstance(x, Tensor) or np.ndim(x) else np.full_like(raw(y), x)
-    return g * out * log(where((raw(x) == 0) & (raw(y) >= 0), 1.0, x))  # 0**y is 0 for y > 0: slope 0; inf below
+    # 0**y is 0 for y > 0: slope 0; inf below
+    return g * out * log(where((raw(x) == 0) & (raw(y) >= 0), 1.0, x))
 
 
 @elementwise(_power_x, _power_y)
@@ -163,7 +176,9 @@ def abs(x):
 
 @primitive
 def where(condition, x, y):
-    """x where `condition` (a raw array of booleans), else y. The branch not taken gets exactly 0, even where it is NaN."""
+    """x where `condition` (a raw array of booleans), else y. The branch not taken gets exactly 0,
+    even where it is NaN.
+    """
     return np.where(condition, x, y)
 
 
@@ -175,7 +190,9 @@ where.defvjp(
 
 
 def _share(g, x, y):  # where either is NaN, and so is the result, both get all of g
-    return g * (1 - 0.5 * (raw(x) < raw(y)).astype(g.dtype) - 0.5 * (raw(x) <= raw(y)).astype(g.dtype))
+    return g * (
+        1 - 0.5 * (raw(x) < raw(y)).astype(g.dtype) - 0.5 * (raw(x) <= raw(y)).astype(g.dtype)
+    )
 
 
 @elementwise(lambda g, out, x, y: _share(g, x, y), lambda g, out, x, y: _share(g, y, x))
@@ -196,7 +213,10 @@ def _clip(x, min, max):
 
 
 def _inside(g, out, x, min, max):
-    below, above = raw(x) < (-np.inf if min is None else min), raw(x) > (np.inf if max is None else max)
+    below, above = (
+        raw(x) < (-np.inf if min is None else min),
+        raw(x) > (np.inf if max is None else max),
+    )
     return where(below | above, 0.0, g)
 
 
@@ -206,9 +226,13 @@ _clip.defvjp(_inside)
 def clip(x, min=None, max=None):
     """x limited to [min, max], numbers or raw arrays that broadcast to x's shape; None is no limit."""
     if isinstance(min, Tensor) or isinstance(max, Tensor):
-        raise TypeError("clip: min and max have no gradient, and cannot be Tensors: ops.maximum and ops.minimum have one")
+        raise TypeError(
+            "clip: min and max have no gradient, and cannot be Tensors: ops.maximum and ops.minimum have one"
+        )
     if np.broadcast_shapes(x.shape, np.shape(min), np.shape(max)) != x.shape:
-        raise ValueError(f"clip: bounds of shapes {np.shape(min)} and {np.shape(max)} do not broadcast to x: {describe(x)}")
+        raise ValueError(
+            f"clip: bounds of shapes {np.shape(min)} and {np.shape(max)} do not broadcast to x: {describe(x)}"
+        )
     return _clip(x, min, max)
 
 

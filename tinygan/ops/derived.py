@@ -13,7 +13,9 @@ from .shape import getitem
 
 def flip(x, axis):
     """x in reverse order along `axis`: a view."""
-    return getitem(x, (slice(None),) * normalize_axis_index(axis, x.ndim, "flip") + (slice(None, None, -1),))
+    return getitem(
+        x, (slice(None),) * normalize_axis_index(axis, x.ndim, "flip") + (slice(None, None, -1),)
+    )
 
 
 @primitive

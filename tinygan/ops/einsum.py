@@ -13,10 +13,12 @@ from .shape import reshape, transpose
 
 
 def einsum(subscripts, *arrays):
-    """The sums that `subscripts` writes down, as np.einsum: einsum("bij,bjk->bik", x, y) is a batched matrix product.
+    """The sums that `subscripts` writes down, as np.einsum: einsum("bij,bjk->bik", x, y) is a
+    batched matrix product.
 
-    "..." stands for leading axes; without "->" the result has the letters that occur once, in order. Arrays are multiplied
-    from left to right, as matrices. ValueError unless each axis has a letter, once in its array, and each letter one size.
+    "..." stands for leading axes; without "->" the result has the letters that occur once, in
+    order. Arrays are multiplied from left to right, as matrices. ValueError unless each axis has a
+    letter, once in its array, and each letter one size.
     """
     inputs, arrow, result = subscripts.replace(" ", "").partition("->")
     names, sizes = inputs.split(","), {}
@@ -44,7 +46,9 @@ def einsum(subscripts, *arrays):
 
 
 def _contract(x, a, y, b, kept, sizes):
-    """x times y, whose axes have the letters a and b, summed over those that are not kept; and the letters of the result."""
+    """x times y, whose axes have the letters a and b, summed over those that are not kept; and the
+    letters of the result.
+    """
     (x, a), (y, b) = _summed(x, a, {*b} | kept), _summed(y, b, {*a} | kept)
     batch, inner = ([c for c in a if c in b and (c in kept) == keep] for keep in (True, False))
     rows, columns = [c for c in a if c not in b], [c for c in b if c not in a]

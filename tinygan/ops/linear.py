@@ -1,4 +1,6 @@
-"""Matrix products. Their rules are matrix products of the transposed; `kernels.gemm` is their one door."""
+"""Matrix products. Their rules are matrix products of the transposed; `kernels.gemm` is their one
+door.
+"""
 
 import numpy as np
 
@@ -21,9 +23,17 @@ _matmul.defvjp(
 
 
 def matmul(x, y):
-    """x @ y with NumPy's rules: (..., m, k) @ (..., k, n) -> (..., m, n), batches broadcast, 1-D is a row or a column."""
-    if not getattr(x, "ndim", 0) or not getattr(y, "ndim", 0) or x.shape[-1] != y.shape[-2 if y.ndim > 1 else 0]:
-        raise ValueError(f"matmul: x's last size must be y's last but one (x: {describe(x)}, y: {describe(y)})")
+    """x @ y with NumPy's rules: (..., m, k) @ (..., k, n) -> (..., m, n), batches broadcast, 1-D is
+    a row or a column.
+    """
+    if (
+        not getattr(x, "ndim", 0)
+        or not getattr(y, "ndim", 0)
+        or x.shape[-1] != y.shape[-2 if y.ndim > 1 else 0]
+    ):
+        raise ValueError(
+            f"matmul: x's last size must be y's last but one (x: {describe(x)}, y: {describe(y)})"
+        )
     row = reshape(x, (1, -1)) if x.ndim == 1 else x
     column = reshape(y, (-1, 1)) if y.ndim == 1 else y
     out = _matmul(row, column)
@@ -41,7 +51,8 @@ def _linear(x, w, b=None):
 
 _linear.defvjp(
     lambda g, out, x, w, b=None: _matmul(g, w),
-    lambda g, out, x, w, b=None: _matmul(swapaxes(g, 0, 1), x),  # in w's own layout: no copy on the way to the optimizer
+    # in w's own layout: no copy on the way to the optimizer
+    lambda g, out, x, w, b=None: _matmul(swapaxes(g, 0, 1), x),
     lambda g, out, x, w, b: sum_channels(g),
 )
 
@@ -49,8 +60,12 @@ _linear.defvjp(
 def linear(x, weight, bias=None):
     """x @ weight.T + bias: (..., in), (out, in), (out,) -> (..., out)."""
     if x.ndim < 1 or x.shape[-1] != weight.shape[-1]:
-        raise ValueError(f"linear: x's last size must be {weight.shape[-1]} (x: {describe(x)}, weight: {describe(weight)})")
+        raise ValueError(
+            f"linear: x's last size must be {weight.shape[-1]} (x: {describe(x)}, weight: {describe(weight)})"
+        )
     if bias is not None and bias.shape != weight.shape[:1]:
-        raise ValueError(f"linear: bias must have shape ({len(weight)},), got {describe(bias)} (weight: {describe(weight)})")
+        raise ValueError(
+            f"linear: bias must have shape ({len(weight)},), got {describe(bias)} (weight: {describe(weight)})"
+        )
     out = _linear(x if x.ndim == 2 else reshape(x, (-1, x.shape[-1])), weight, bias)
     return out if x.ndim == 2 else reshape(out, x.shape[:-1] + weight.shape[:1])

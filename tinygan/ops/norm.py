@@ -1,6 +1,8 @@
-"""Normalisation: batch_norm with its own kernels for training, layer_norm composed of smaller operations.
+"""Normalisation: batch_norm with its own kernels for training, layer_norm composed of smaller
+operations.
 
-A rule that has a kernel uses it when nothing is to be differentiated further, and the same formula in primitives otherwise.
+A rule that has a kernel uses it when nothing is to be differentiated further, and the same formula
+in primitives otherwise.
 """
 
 import functools
@@ -15,7 +17,8 @@ from .shape import reshape
 
 
 @primitive
-def _batch_norm(x, weight, bias, *, center, inv, eps):  # center, inv (c,): x's own mean and 1 / standard deviation
+# center, inv (c,): x's own mean and 1 / standard deviation
+def _batch_norm(x, weight, bias, *, center, inv, eps):
     scale = weight * inv
     return _image(kernels.of(x).affine(rows(x), scale, bias - center * scale), x.shape)
 
@@ -38,10 +41,16 @@ class _Rules:
 def _to_x(sums, g, out, x, weight, bias, *, center, inv, eps):
     if not isinstance(g, Tensor):
         found = sums(g, x, center, inv)
-        return _image(kernels.of(x).norm_grad(rows(g), rows(x), center, inv, weight, *found), x.shape)
+        return _image(
+            kernels.of(x).norm_grad(rows(g), rows(x), center, inv, weight, *found), x.shape
+        )
     axes = (0, *range(2, x.ndim))
     normal, inv = normalised(x, axes, eps)
-    return reshape(weight, inv.shape[1:]) * inv * (g - mean(g, axes, True) - normal * mean(g * normal, axes, True))
+    return (
+        reshape(weight, inv.shape[1:])
+        * inv
+        * (g - mean(g, axes, True) - normal * mean(g * normal, axes, True))
+    )
 
 
 def _to_weight(sums, g, out, x, weight, bias, *, center, inv, eps):
@@ -68,20 +77,30 @@ _batch_norm.rules = _Rules()
 def _image(rows, shape):
     """The inverse of `rows`."""
     n, c, *rest = shape
-    return rows if not rest else rows.reshape(n, *rest, c).transpose(0, len(shape) - 1, *range(1, len(shape) - 1))
+    return (
+        rows
+        if not rest
+        else rows.reshape(n, *rest, c).transpose(0, len(shape) - 1, *range(1, len(shape) - 1))
+    )
 
 
-def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
-    """weight * (x - mean) / sqrt(var + eps) + bias for each channel of x (n, c, ...) (Ioffe & Szegedy 2015).
+def batch_norm(
+    x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
+):
+    """weight * (x - mean) / sqrt(var + eps) + bias for each channel of x (n, c, ...) (Ioffe &
+    Szegedy 2015).
 
-    training: mean and biased variance are x's own, and the running ones, raw arrays (c,) or None, move towards them by
-    `momentum` (the unbiased variance, as in PyTorch). Otherwise the running ones are used.
+    training: mean and biased variance are x's own, and the running ones, raw arrays (c,) or None,
+    move towards them by `momentum` (the unbiased variance, as in PyTorch). Otherwise the running
+    ones are used.
     """
     if x.ndim < 2 or (running_mean is not None and running_mean.shape != x.shape[1:2]):
         channels = "c" if running_mean is None else len(running_mean)
         raise ValueError(f"batch_norm: x must be (n, {channels}, ...), got {describe(x)}")
     if isinstance(running_mean, Tensor) or isinstance(running_var, Tensor):
-        raise TypeError("batch_norm: running_mean and running_var must be raw arrays, changed in place")
+        raise TypeError(
+            "batch_norm: running_mean and running_var must be raw arrays, changed in place"
+        )
     data, c = raw(x), x.shape[1]
     check("batch_norm", (c,), weight, bias)
     weight = np.ones_like(data, shape=(c,)) if weight is None else weight
@@ -96,7 +115,9 @@ def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=Fa
         return x * reshape(scale, columns) + reshape(bias - running_mean * scale, columns)
     count = x.size // c
     if count < 2:
-        raise ValueError(f"batch_norm: needs more than one value per channel to train on, got {describe(x)}; use eval()")
+        raise ValueError(
+            f"batch_norm: needs more than one value per channel to train on, got {describe(x)}; use eval()"
+        )
     center, variance = kernels.of(data).moments(rows(data))
     out = _batch_norm(x, weight, bias, center=center, inv=1 / np.sqrt(variance + eps), eps=eps)
     if running_mean is not None:
@@ -106,7 +127,9 @@ def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=Fa
 
 
 def layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5):
-    """weight * (x - mean) / sqrt(var + eps) + bias over the last axes of x, whose sizes are `normalized_shape` (Ba 2016)."""
+    """weight * (x - mean) / sqrt(var + eps) + bias over the last axes of x, whose sizes are
+    `normalized_shape` (Ba 2016).
+    """
     shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
     if not shape or x.shape[-len(shape) :] != shape:
         raise ValueError(f"layer_norm: x must end in {shape}, got {describe(x)}")
@@ -117,7 +140,9 @@ def layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5):
 
 
 def check(name, shape, weight, bias):
-    """ValueError unless weight and bias, where given, have that shape: they would broadcast to another result."""
+    """ValueError unless weight and bias, where given, have that shape: they would broadcast to
+    another result.
+    """
     for what, a in (("weight", weight), ("bias", bias)):
         if a is not None and a.shape != shape:
             raise ValueError(f"{name}: {what} must have shape {shape}, got {describe(a)}")

@@ -1,4 +1,5 @@
-"""Sums and other reductions over axes, with NumPy's `axis` (None, a number or a tuple) and `keepdims`.
+"""Sums and other reductions over axes, with NumPy's `axis` (None, a number or a tuple) and
+`keepdims`.
 
 Ties of `max` and `min` share the gradient equally. This room knows no layers.
 """
@@ -32,7 +33,11 @@ def sum(x, axis=None, keepdims=False):
     return total(x, axis, keepdims)
 
 
-sum.defvjp(lambda g, out, x, axis=None, keepdims=False: broadcast_to(g.reshape(_kept(x.shape, axis)), x.shape))
+sum.defvjp(
+    lambda g, out, x, axis=None, keepdims=False: broadcast_to(
+        g.reshape(_kept(x.shape, axis)), x.shape
+    )
+)
 
 
 def rows(x):
@@ -55,7 +60,9 @@ def mean(x, axis=None, keepdims=False):
 
 
 def var(x, axis=None, correction=0, keepdims=False):
-    """The variance over `axis`, divided by the count less `correction`: 0 as in NumPy (PyTorch's default is 1)."""
+    """The variance over `axis`, divided by the count less `correction`: 0 as in NumPy (PyTorch's
+    default is 1).
+    """
     d = x - mean(x, axis, True)
     return sum(d * d, axis, keepdims) / builtins.max(count(x.shape, axis) - correction, 0)
 
@@ -82,7 +89,8 @@ def prod(x, axis=None, keepdims=False):
 
 def _prod(g, out, x, axis=None, keepdims=False):
     shape = _kept(x.shape, axis)
-    order = sorted(range(x.ndim), key=lambda i: shape[i] != x.shape[i])  # the axes multiplied over come last ...
+    # the axes multiplied over come last ...
+    order = sorted(range(x.ndim), key=lambda i: shape[i] != x.shape[i])
     kept = [n for n, k in zip(x.shape, shape) if n == k]
     rows = transpose(x, order).reshape((*kept, count(x.shape, axis)))  # ... as one
     n = rows.shape[-1]
@@ -123,8 +131,12 @@ min.defvjp(_max)
 
 @primitive
 def logsumexp(x, axis=None, keepdims=False):
-    """log(sum(exp(x))) over `axis`, without overflow; of nothing, or nothing but -inf, it is -inf, with gradient 0."""
-    top = x.max(axis=axis, keepdims=True) if count(x.shape, axis) else x.sum(axis=axis, keepdims=True)
+    """log(sum(exp(x))) over `axis`, without overflow; of nothing, or nothing but -inf, it is -inf,
+    with gradient 0.
+    """
+    top = (
+        x.max(axis=axis, keepdims=True) if count(x.shape, axis) else x.sum(axis=axis, keepdims=True)
+    )
     top = np.where(np.isfinite(top), top, top.dtype.type(0))
     with np.errstate(divide="ignore"):
         out = np.log(np.exp(x - top).sum(axis=axis, keepdims=True)) + top

@@ -18,7 +18,9 @@ from ..autograd import describe, primitive
 @primitive
 def reshape(x, shape):
     """x with another shape of as many elements; one size may be -1."""
-    return x.reshape(shape) if x.size < kernels.LARGE else kernels.of(x).contiguous(x).reshape(shape)
+    return (
+        x.reshape(shape) if x.size < kernels.LARGE else kernels.of(x).contiguous(x).reshape(shape)
+    )
 
 
 reshape.defvjp(lambda g, out, x, shape: reshape(g, x.shape))
@@ -31,7 +33,9 @@ def transpose(x, axes=None):
 
 
 def _order_back(g, out, x, axes=None):
-    return transpose(g, None if axes is None else tuple(np.argsort([a % x.ndim for a in axes]).tolist()))
+    return transpose(
+        g, None if axes is None else tuple(np.argsort([a % x.ndim for a in axes]).tolist())
+    )
 
 
 transpose.defvjp(_order_back)
@@ -54,7 +58,10 @@ def getitem(x, index):
 @primitive
 def _put(g, index, shape):
     x = np.zeros_like(g, shape=(1, *shape)).reshape(shape)  # CuPy takes an empty shape for none
-    if all(i is None or i is Ellipsis or isinstance(i, (int, slice)) for i in (index if isinstance(index, tuple) else (index,))):
+    if all(
+        i is None or i is Ellipsis or isinstance(i, (int, slice))
+        for i in (index if isinstance(index, tuple) else (index,))
+    ):
         x[index] = g
     else:
         kernels.of(g).index_add(x, index, g)
@@ -68,13 +75,19 @@ _put.defvjp(lambda g, out, x, index, shape: getitem(g, index))
 def pad(x, pad_width):
     """x with zeros around it: `pad_width` is a (before, after) pair for each axis."""
     if len(pad_width) != x.ndim or any(n < 0 for pair in pad_width for n in pair):
-        raise ValueError(f"pad: needs {x.ndim} pairs (before, after) of numbers >= 0, got {pad_width}")
+        raise ValueError(
+            f"pad: needs {x.ndim} pairs (before, after) of numbers >= 0, got {pad_width}"
+        )
     inside = tuple(slice(before, before + n) for n, (before, _) in zip(x.shape, pad_width))
-    return _put(x, inside, tuple(before + n + after for n, (before, after) in zip(x.shape, pad_width)))
+    return _put(
+        x, inside, tuple(before + n + after for n, (before, after) in zip(x.shape, pad_width))
+    )
 
 
 class _Each:
-    """The rules of an operation with any number of arguments: `rule(i, g, out, ...)` for argument i."""
+    """The rules of an operation with any number of arguments: `rule(i, g, out, ...)` for argument
+    i.
+    """
 
     def __init__(self, rule):
         self.rule = rule
@@ -100,7 +113,9 @@ def concatenate(xs, axis=0):
     """The arrays one after another along an axis that they have."""
     xs = list(xs)
     if not xs or not all(hasattr(x, "shape") for x in xs):
-        raise TypeError(f"concatenate: needs one array or more, got [{', '.join(map(describe, xs))}]")
+        raise TypeError(
+            f"concatenate: needs one array or more, got [{', '.join(map(describe, xs))}]"
+        )
     return _concatenate(*xs, axis=normalize_axis_index(axis, xs[0].ndim, "concatenate"))
 
 
@@ -120,7 +135,9 @@ def unsqueeze(x, axis):
 
 
 def squeeze(x, axis=None):
-    """x without its axes of size 1, or without `axis`, a number or several, where that has size 1 (as in PyTorch)."""
+    """x without its axes of size 1, or without `axis`, a number or several, where that has size 1
+    (as in PyTorch).
+    """
     axes = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     axes = {normalize_axis_index(a, x.ndim, "squeeze") for a in axes}
     return reshape(x, tuple(n for i, n in enumerate(x.shape) if n != 1 or i not in axes))
@@ -130,5 +147,7 @@ def flatten(x, start_dim=0, end_dim=-1):
     """Axes `start_dim` to `end_dim` made one, all of them by default."""
     start, end = (normalize_axis_index(a, x.ndim or 1, "flatten") for a in (start_dim, end_dim))
     if start > end:
-        raise ValueError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim} in x: {describe(x)}")
+        raise ValueError(
+            f"flatten: start_dim {start_dim} comes after end_dim {end_dim} in x: {describe(x)}"
+        )
     return reshape(x, x.shape[:start] + (math.prod(x.shape[start : end + 1]),) + x.shape[end + 1 :])
