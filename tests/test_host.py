@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numba.core.caching import IndexDataCacheFile
 
-from tinygan.kernels import direct, jit, memory, product, spectral, threads
+from tinygan.kernels.cpu import compiler, conv_direct, conv_fft, matmul, memory, threads
 
 
 @pytest.fixture
@@ -149,16 +149,16 @@ def test_tables_are_kept_by_their_bytes(monkeypatch):
 
 def test_no_table_of_the_kernels_outlives_its_bound(monkeypatch):
     monkeypatch.setattr(memory, "TABLES", 1 << 16)
-    for f in (product.line, direct.patches, direct.phases, spectral._matrices):
+    for f in (matmul.line, conv_direct.patches, conv_direct.phases, conv_fft._matrices):
         results = next(c.cell_contents for c in f.__closure__ if isinstance(c.cell_contents, dict))
         results.clear()
         for n in range(20, 40):
             geometry = (1, 1), (0, 0), (1, 1)
             args = {
-                product.line: (100 * n, 1),
-                direct.patches: ((2, n, n, 3), (n - 2, n - 2), (3, 3), *geometry, 4),
-                direct.phases: ((2, n, n, 3), (2, n + 2, n + 2, 3), (3, 3), *geometry, 4, 6),
-                spectral._matrices: ((n // 4, 5), (3, 3), (n // 4 - 2, 3), (0, 0)),
+                matmul.line: (100 * n, 1),
+                conv_direct.patches: ((2, n, n, 3), (n - 2, n - 2), (3, 3), *geometry, 4),
+                conv_direct.phases: ((2, n, n, 3), (2, n + 2, n + 2, 3), (3, 3), *geometry, 4, 6),
+                conv_fft._matrices: ((n // 4, 5), (3, 3), (n // 4 - 2, 3), (0, 0)),
             }[f]
             latest = f(*args)
             assert f(*args) is latest
@@ -223,15 +223,15 @@ def compiled(tmp_path, monkeypatch):
         (tmp_path / "looping.py").write_text(LOOP.format(factor=factor))
         importlib.invalidate_caches()
         sys.modules.pop("looping", None)
-        jit._warned.clear()
+        compiler._warned.clear()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            f = jit.jit(importlib.import_module("looping").loop)
+            f = compiler.jit(importlib.import_module("looping").loop)
             results = [f(np.arange(9, dtype=t), 9) for t in ("f4", "f8")]
         return f, results, [str(w.message) for w in caught]
 
     yield compile
-    jit._warned.clear()
+    compiler._warned.clear()
 
 
 def test_compiled_loops_are_kept_on_disk(compiled, tmp_path, monkeypatch):
@@ -240,7 +240,7 @@ def test_compiled_loops_are_kept_on_disk(compiled, tmp_path, monkeypatch):
         assert sum(f.stats.cache_hits.values()) == hits and not said
         assert results == [pytest.approx(3.6, rel=1e-6), pytest.approx(3.6, rel=1e-15)]
     with monkeypatch.context() as patch:  # what is inlined into a loop is compiled anew with it
-        patch.setattr(jit.pkgutil, "get_data", lambda *where: b"other vectors")
+        patch.setattr(compiler.pkgutil, "get_data", lambda *where: b"another microkernel")
         f, _, said = compiled()
         assert not f.stats.cache_hits and not said
     assert compiled(factor=0.2)[1] == [pytest.approx(7.2, rel=1e-6), pytest.approx(7.2)]
@@ -309,7 +309,7 @@ with warnings.catch_warnings(record=True) as caught:
     import numpy as np, tinygan
     from tinygan import kernels, nn
     from tinygan.kernels import reference
-    own = "cpu", "direct", "gpu", "jit", "product", "spectral", "vectors"
+    own = "cpu", "gpu"
     for m in pkgutil.walk_packages(tinygan.__path__, "tinygan."):
         if m.name.split(".")[-1] not in own:
             for name in getattr(importlib.import_module(m.name), "__all__", ()):

@@ -19,7 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygan import Tensor, grad, kernels, ops, random
-from tinygan.kernels import cpu, direct, host, memory, product, reference, spectral, threads
+from tinygan.kernels import cpu, reference
+from tinygan.kernels.cpu import conv_direct, conv_fft, host, matmul, memory, threads
 
 rng = np.random.default_rng(1)
 real = lambda *shape: rng.standard_normal(shape)
@@ -176,7 +177,7 @@ def test_spectral_convolutions_are_as_exact_as_direct_ones(image, kernel, paddin
     ):
         exact = getattr(reference, face)(*args)
         args = [a.astype(np.float32) if isinstance(a, np.ndarray) else a for a in args]
-        ours, plain = (getattr(k, face)(*args) for k in (spectral, reference))
+        ours, plain = (getattr(k, face)(*args) for k in (conv_fft, reference))
         assert (
             ours.dtype == np.float32
             and np.abs(ours - exact).max() < 5e-7 * np.sqrt(x.size) * np.abs(exact).std()
@@ -191,18 +192,18 @@ def test_each_convolution_takes_the_route_with_the_fewest_multiplications():
         geometry = (size, size), (stride, stride), (padding, padding), (dilation, dilation)
         return cpu._route(x, w, x.shape, w.shape, *geometry)
 
-    assert route(7, 128, 256, 5, 1, 2) is spectral
+    assert route(7, 128, 256, 5, 1, 2) is conv_fft
     assert (
         route(7, 128, 256, 5, 1, 2, "d")
         is route(14, 64, 128, 5, 2, 2)
         is route(7, 128, 256, 3, 1, 2, "f", 2)
-        is direct
+        is conv_direct
     )
     assert (
         route(7, 128, 256, 1, 1, 0)
         is route(28, 64, 64, 3, 1, 1)
         is route(7, 1, 64, 5, 1, 2)
-        is direct
+        is conv_direct
     )
     assert route(7, 128, 256, 5, 1, 2, np.int64) is reference
 
@@ -235,10 +236,10 @@ def test_products_into_arrays_of_any_layout(dtype):
     a, b = whole(70, 300).astype(dtype), whole(300, 90).astype(dtype)
     empty = lambda *shape: np.empty(shape, dtype)
     for out in (empty(70, 90), empty(90, 70).T, empty(70, 180)[:, ::2], empty(70, 3, 90)[:, 1]):
-        assert product.gemm(a, b, out=out) is out
+        assert matmul.gemm(a, b, out=out) is out
         np.testing.assert_array_equal(out, a @ b)
     stack, out = np.stack([a, -a, 2 * a]), empty(70, 3, 90).swapaxes(0, 1)
-    assert product.gemm(stack, b, out=out) is out
+    assert matmul.gemm(stack, b, out=out) is out
     np.testing.assert_array_equal(out, stack @ b)
 
 

@@ -5,29 +5,14 @@ This file compiles nothing. The memory itself comes from `memory`, the cores fro
 
 import numpy as np
 
+from ..layout import dense, flat, memory_order
 from .memory import empty
 from .threads import split
 
 
-def _memory_order(x):
-    if x.flags.c_contiguous:
-        return range(x.ndim)
-    return sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
-
-
-def dense(x):
-    """Whether x fills its memory forwards and without gaps, in some order of its axes."""
-    return x.transpose(_memory_order(x)).flags.c_contiguous
-
-
-def flat(x):
-    """A dense x as one axis, in the order of its memory: a view."""
-    return x.transpose(_memory_order(x)).reshape(-1)
-
-
 def empty_like(x, dtype=None):
     """`empty` with x's shape, and its axes in x's order in memory."""
-    order = _memory_order(x)
+    order = memory_order(x)
     return empty(tuple(x.shape[i] for i in order), dtype or x.dtype).transpose(
         sorted(range(x.ndim), key=order.__getitem__)
     )
@@ -66,7 +51,7 @@ def elementwise(f, *args):
     if all(a.shape == shape and a.strides == model.strides for a in args if np.ndim(a)):
         laid = [flat(a) if np.ndim(a) else a for a in args]
     else:
-        order = _memory_order(model)
+        order = memory_order(model)
         laid = [np.broadcast_to(a, shape).transpose(order) if np.ndim(a) else a for a in args]
     like = next(a for a in laid if np.ndim(a))
     nothing = f(*(a[:0] if np.ndim(a) else a for a in laid))

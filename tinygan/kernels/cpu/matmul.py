@@ -12,11 +12,11 @@ matrix is never written down.
 
 import numpy as np
 
-from .host import dense, flat
-from .jit import TYPES, jit
+from ..layout import dense, flat
+from .compiler import TYPES, jit
 from .memory import empty, kept
 from .threads import CORES, split
-from .vectors import BYTES, ROWS, tile, turn
+from .microkernel import BYTES, ROWS, tile, turn
 
 DEPTH = 256  # so many k at a time: a packed block of B stays in the cache
 SMALL = 1 << 18  # multiplications: below, NumPy's own product is as fast, and stays on one thread

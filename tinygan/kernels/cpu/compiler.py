@@ -32,12 +32,12 @@ def jit(f):
 
 
 class _Cache(FunctionCache):
-    """Numba's folder of compiled functions, which may fail, for loops with `vectors` inside."""
+    """Numba's folder of compiled functions, which may fail, for loops with `microkernel` inside."""
 
     def __init__(self, f):
         super().__init__(f)
         # Numba compiles anew when f's own file has changed, and looks at no other
-        other = hashlib.sha256(pkgutil.get_data(__package__, "vectors.py")).digest()
+        other = hashlib.sha256(pkgutil.get_data(__package__, "microkernel.py")).digest()
         self._cache_file._source_stamp = self._cache_file._source_stamp, other
 
     def load_overload(self, sig, target_context):

@@ -2,21 +2,23 @@
 means.
 
 Each loop is a plain function of (start, stop, ...), compiled on the line below it and kept on disk
-(`jit`), above the raw function that hands each core a part of it. Parts write to separate places
+(`compiler`), above the raw function that hands each core a part of it. Parts write to separate places
 and sums are made in fixed blocks: a result does not depend on the number of cores. Matrix products
-and convolutions have files of their own: `product`, `direct`, `spectral`.
+and convolutions have files of their own: `matmul`, `conv_direct`, `conv_fft`.
 """
 
 import math
 
 import numpy as np
 
-from . import direct, reference, spectral
-from .host import contiguous, dense, elementwise, empty_like, flat, like  # noqa: F401
-from .jit import TYPES, jit
+from .. import reference
+from ..layout import dense, flat
+from ..reference import col2im, im2col, index_add  # noqa: F401  (the first two for whoever asks)
+from . import conv_direct, conv_fft
+from .host import contiguous, elementwise, empty_like, like  # noqa: F401
+from .compiler import TYPES, jit
+from .matmul import gemm  # noqa: F401
 from .memory import empty
-from .product import gemm  # noqa: F401
-from .reference import col2im, im2col, index_add  # noqa: F401  (the first two for whoever asks; index_add is as good as a loop)
 from .threads import split
 
 SMALL = 1 << 12  # below so many elements a NumPy expression is as fast
@@ -50,11 +52,11 @@ def _route(a, b, image, filters, size, stride, padding, dilation):
     if not a.size * b.size or a.dtype != b.dtype or a.dtype not in TYPES:
         return reference
     if a.dtype.char == "d" or stride != (1, 1) or dilation != (1, 1):
-        return direct
+        return conv_direct
     # three for a frequency and its conjugate
-    numbers = 1.5 * math.prod(spectral.periods((h, w), padding))
+    numbers = 1.5 * math.prod(conv_fft.periods((h, w), padding))
     through = numbers * (n * h * w * c + n * positions * o + kh * kw * c * o + n * c * o)
-    return spectral if 2 * through < n * positions * kh * kw * c * o else direct
+    return conv_fft if 2 * through < n * positions * kh * kw * c * o else conv_direct
 
 
 def _plain(x):

@@ -13,9 +13,9 @@ import math
 import cupy
 import numpy as np
 
+from ..layout import dense
+from ..reference import convolutions
 from .cuda import IMAGES, MANY, RANDOM, WALK
-from .host import dense
-from .reference import convolutions
 
 empty, contiguous, Kernel = cupy.empty, cupy.ascontiguousarray, cupy.ElementwiseKernel
 # bytes that cuBLAS asks for on Hopper; its status where it gets none of its own

@@ -12,7 +12,7 @@ import numpy as np
 
 from .host import contiguous
 from .memory import empty, kept
-from .product import ROWS, correlate, gather, lanes_of, line, packed, scatter, whole
+from .matmul import ROWS, correlate, gather, lanes_of, line, packed, scatter, whole
 from .threads import split
 
 GROUP = 1 << 18  # bytes of padded images at a time: they stay in the cache

@@ -15,7 +15,7 @@ is the trilinear form of `ops.conv`, and each of its three faces leaves one of x
 import numpy as np
 
 from .memory import empty, kept
-from .product import gemm
+from .matmul import gemm
 
 
 def periods(image, padding):

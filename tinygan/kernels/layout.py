@@ -1,0 +1,17 @@
+"""How an array lies in memory: the order of its axes there, NumPy's or CuPy's. It loads neither."""
+
+
+def memory_order(x):
+    if x.flags.c_contiguous:
+        return range(x.ndim)
+    return sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
+
+
+def dense(x):
+    """Whether x fills its memory forwards and without gaps, in some order of its axes."""
+    return x.transpose(memory_order(x)).flags.c_contiguous
+
+
+def flat(x):
+    """A dense x as one axis, in the order of its memory: a view."""
+    return x.transpose(memory_order(x)).reshape(-1)
