@@ -56,9 +56,7 @@ def main():
         options["width"] = args.width
     gan = MODELS[args.model](classes=10 if args.conditional else 0, device=where, **options)
     batch_size = args.batch_size or (32 if args.model == "dcgan" else 128)
-    batches = data.Batches(
-        device.to(digits.images, where), batch_size, args.seed, labels=digits.labels
-    )
+    batches = data.Batches((device.to(digits.images, where), digits.labels), batch_size, args.seed)
 
     names = ("model", "conditional", "precision", "data", "batch_size", "lr", "width", "seed")
     config = {name: getattr(args, name) for name in names}

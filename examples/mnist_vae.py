@@ -67,11 +67,10 @@ def main():
     if args.targets == "static":
         digits = data.binarise(digits, fixed)
     batches = data.Batches(
-        device.to(digits, where),
+        (device.to(digits, where), labels),
         args.batch_size or 128,
         args.seed,
-        args.targets == "dynamic",
-        labels,
+        data.binarised if args.targets == "dynamic" else data.scale,
     )
     options = {} if args.lr is None else {"lr": args.lr}
     vae = VAES[args.model](

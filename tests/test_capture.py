@@ -298,8 +298,9 @@ def run(out, where="gpu", epochs=3, binarised=False, classes=0, batches=None, **
         models.dcgan(width=2, latent=3, classes=classes, device=where),
         data.load(),
     )
-    labels = labels[:40] if classes else None
-    batches = batches or data.Batches(device.to(images[:40], where), 8, 0, binarised, labels)
+    images, transform = device.to(images[:40], where), data.binarised if binarised else data.scale
+    arrays = (images, labels[:40]) if classes else images
+    batches = batches or data.Batches(arrays, 8, 0, transform)
     train(gan, batches, epochs, out, **options)
     return gan, [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
 
@@ -314,9 +315,9 @@ def timeless(log):
 def test_the_trainer_captures_batch_and_step_and_its_run_is_the_eager_run(
     tmp_path, launches, monkeypatch, how
 ):
-    made, plain = [], data.scale
+    made, plain = [], data.Scale.apply
     monkeypatch.setattr(
-        "tinygan.data.batches.scale", lambda images: (made.append(1), plain(images))[1]
+        data.Scale, "apply", lambda self, images: (made.append(1), plain(self, images))[1]
     )
     eager, expected = run(tmp_path / "eager", graph=False, **how)
     assert not launches and len(made) == 15

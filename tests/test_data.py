@@ -8,6 +8,7 @@ import contextlib
 import gzip
 import hashlib
 import io
+import json
 import tracemalloc
 from itertools import product
 from unittest.mock import Mock
@@ -18,8 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tinygan import random
-from tinygan.data import Batches, DataError, binarise, load, mnist, read_idx, split
+from tinygan import data, random
+from tinygan.data import Batches, DataError, Scale, binarise, load, mnist, read_idx, scale, split
 
 
 def header(code, *sizes):
@@ -282,7 +283,7 @@ def test_batches_cover_an_epoch_repeat_it_and_refuse_what_does_not_exist():
     # the range of tanh
     assert Batches(np.array([[[0, 255]]], np.uint8), 1).batch(0, 0).tolist() == [[[[-1, 1]]]]
     for size in (0, -1, 4):
-        with pytest.raises(ValueError, match=rf"batch_size is {size} .* 3 images"):
+        with pytest.raises(ValueError, match=rf"batch_size is {size} .* 3 rows"):
             Batches(IMAGES, size)
     for i in (-1, 1):
         with pytest.raises(IndexError, match=f"batch {i} "):
@@ -299,7 +300,7 @@ def test_binarised_batches_draw_anew_and_a_seed_gives_one_fixed_set():
         and set(np.unique(fixed)) == {0, 255}
     )
     random.manual_seed(0)
-    static, dynamic = Batches(fixed, 40), Batches(images, 40, binarised=True)
+    static, dynamic = Batches(fixed, 40), Batches(images, 40, transform=data.binarised)
     one, two = dynamic.batch(0, 0), dynamic.batch(0, 0)
     assert not np.array_equal(one, two) and np.array_equal(static.batch(0, 0), static.batch(0, 0))
     for x in (one, two, static.batch(0, 0)):
@@ -308,3 +309,211 @@ def test_binarised_batches_draw_anew_and_a_seed_gives_one_fixed_set():
     for u in (0.0, 1 - 2.0**-24):  # the least and the greatest that `uniform` gives
         source = Mock(uniform=lambda shape, device: np.full(shape, u, np.float32))
         assert binarise(np.array([0, 255], np.uint8), source).tolist() == [0, 255]
+
+
+RNG = np.random.default_rng(0)
+COLOURS = RNG.integers(0, 256, (10, 4, 5, 3), np.uint8)
+TOKENS = RNG.integers(0, 99, (10, 7))
+
+
+def test_batches_hold_any_arrays_of_one_length_and_keep_or_drop_the_rest():
+    """Order and remainder are the same for all; each array keeps its rank and dtype."""
+    arrays = (COLOURS, np.arange(10), TOKENS.astype(np.uint16), TOKENS / 3 + 1j, TOKENS > 50)
+    for drop_last, sizes in ((True, [4, 4]), (False, [4, 4, 2])):
+        batches = Batches(arrays, 4, 3, drop_last=drop_last)
+        assert len(batches) == len(sizes)
+        for i, size in enumerate(sizes):
+            rows = batches.rows(1, i)
+            images, *others = batches.batch(1, i)
+            assert rows.shape == (size,) and images.dtype == np.float32
+            assert np.array_equal(images, scale(COLOURS[rows]))
+            for part, array in zip(others, arrays[1:], strict=True):
+                np.testing.assert_array_equal(part, array[rows], strict=True)
+    drawn = np.concatenate([batches.rows(1, i) for i in range(3)])
+    assert sorted(drawn) == list(range(10))
+    batch = Batches(TOKENS, 4, transform=None).batch(0, 0)
+    assert isinstance(batch, np.ndarray) and batch.dtype == np.int64  # one array: no tuple
+    assert isinstance(Batches((TOKENS,), 4, transform=None).batch(0, 0), tuple)
+    digits = Batches(data.Digits(IMAGES, LABELS), 3)
+    assert [part.shape for part in digits.batch(0, 0)] == [(3, 1, 28, 28), (3,)]
+    longer = Batches(TOKENS, 5, transform=lambda rows: rows[:, :3])
+    assert longer.batch(0, 0).shape == (5, 3)
+
+
+def test_batches_are_iterated_as_one_epoch():
+    batches = Batches((IMAGES, LABELS), 2, drop_last=False)
+    for epoch, walk in ((0, batches), (0, batches), (2, batches.epoch(2))):
+        found = list(walk)
+        assert len(found) == 2
+        for i, batch in enumerate(found):
+            for ours, theirs in zip(batch, batches.batch(epoch, i), strict=True):
+                assert np.array_equal(ours, theirs)
+
+
+def test_scale_gives_what_models_see():
+    every = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
+    before = (every.astype("float32") / 127.5 - 1)[:, None]
+    np.testing.assert_array_equal(scale(every), before, strict=True)
+    for low, high in ((0, 1), (-1, 1), (0, 255), (-3, 5)):
+        for dtype in (np.float16, np.float32, np.float64, ">f4"):
+            floats = (every / 255 * (high - low) + low).astype(dtype)
+            scaled = Scale(low, high)(floats)
+            assert scaled.dtype == np.float32 and scaled.dtype.isnative
+            np.testing.assert_allclose(scaled, before, atol=2e-3 if dtype == np.float16 else 1e-6)
+    np.testing.assert_array_equal(scale(before[:, 0]), before, strict=True)  # not a bit is lost
+    colours = scale(COLOURS)
+    assert colours.shape == (10, 3, 4, 5)
+    np.testing.assert_array_equal(colours[:, 1], scale(COLOURS[..., 1])[:, 0])
+    np.testing.assert_array_equal(scale(COLOURS[..., :1]), scale(COLOURS[..., 0]))
+    assert Batches(COLOURS, 4).batch(0, 0).shape == (4, 3, 4, 5)
+    scale(before[:, 0] * np.float32(1.0001))  # what rounding adds is no other range
+    assert scale(every[:0]).shape == (0, 1, 16, 16)
+
+
+GREY = RNG.uniform(-1, 1, (6, 4, 5)).astype(np.float32)
+HOLED = np.where(GREY == GREY[2, 2, 2], np.nan, GREY)
+NO_PICTURES = [
+    (TOKENS, "pictures are (n, h, w)", "(10, 7) int64", "transform=None"),
+    (COLOURS[None], "(1, 10, 4, 5, 3) uint8", "transform=None"),
+    (COLOURS[..., :2], "c of 1 or 3", "(10, 4, 5, 2)"),
+    (np.concatenate([COLOURS, COLOURS], 3)[..., :4], "images[..., :3]", "(10, 4, 5, 4)"),
+    (scale(COLOURS), "(10, 3, 4, 5) float32", "transpose(0, 2, 3, 1)", "transform=None"),
+    (COLOURS[:, :0], "empty", "(10, 0, 5, 3)"),
+    (GREY > 0, "(6, 4, 5) bool", "images * np.uint8(255)"),
+    (IMAGES.astype(np.int64), "(3, 28, 28) int64", "astype('uint8')"),
+    (GREY.astype(np.complex64), "complex64"),
+    (HOLED, "NaN or infinity", "(6, 4, 5) float32"),
+    (np.where(np.isnan(HOLED), np.inf, HOLED), "NaN or infinity"),
+    (GREY * 127.5 + 127.5, "from -1 to 1", "data.Scale(low, high)", "images / 127.5 - 1"),
+    (GREY * 2, "from -1 to 1"),
+    ((GREY + 1) / 2, "nothing here is below 0", "data.Scale(0, 1)"),
+    (IMAGES % 2, "0 to 255", "images * 255"),
+]
+
+
+@pytest.mark.parametrize(("images", "words"), [(images, words) for images, *words in NO_PICTURES])
+def test_what_is_no_picture_is_refused_before_training(images, words):
+    refused(lambda: Batches((images, np.arange(len(images))), 1), "scale:", *words)
+    refused(lambda: scale(images), *words)
+    assert Batches(images, 1, transform=None).batch(0, 0).dtype == images.dtype
+
+
+def test_a_stated_range_is_kept():
+    half = (GREY + 1) / 2
+    np.testing.assert_allclose(
+        Batches(half, 6, transform=Scale(0, 1)).at(np.arange(6))[:, 0], GREY, atol=1e-6
+    )
+    Batches(half, 6, transform=Scale(-1, 1))  # it is said to be that
+    refused(lambda: Batches(GREY, 6, transform=Scale(0, 1)), "from 0 to 1", "from -0.9")
+    for limits in ((1, 0), (0, 0), (0, np.inf), (np.nan, 1)):
+        refused(lambda: Scale(*limits), "low must be less than high")
+
+
+def test_a_batch_is_made_without_a_look_at_its_values(monkeypatch):
+    """A look waits for a GPU, which a captured step may not: rows are looked at once, before."""
+    for images, transform in ((GREY, scale), (GREY, Scale(-1, 1)), (IMAGES, data.binarised)):
+        batches = Batches(images, 2, transform=transform)
+        with monkeypatch.context() as patch:
+            for kind in (Scale, type(data.binarised)):
+                patch.setattr(kind, "check", Mock(side_effect=AssertionError))
+            batches.batch(0, 0)
+
+
+def test_binarised_wants_bytes():
+    for call in (
+        lambda: Batches(GREY, 2, transform=data.binarised),
+        lambda: data.binarised(GREY),
+        lambda: binarise(GREY, random.default),
+    ):
+        refused(call, "binarise: pixels are uint8", "(6, 4, 5) float32", "127.5")
+    refused(lambda: Batches(TOKENS.astype(np.uint8), 2, transform=data.binarised), "(n, h, w)")
+
+
+WORDS = np.array(["a", "b", "c"])
+ODD = [
+    ([IMAGES, LABELS], "list", "a tuple"),
+    ({"images": IMAGES}, "dict"),
+    ((), "empty"),
+    (7, "array 0 is int", "np.asarray"),
+    ("images", "array 0 is str"),
+    ((IMAGES, None), "array 1 is NoneType"),
+    ((IMAGES, LABELS[:2]), "one length", "(3, 28, 28) and (2,)"),
+    ((IMAGES, WORDS), "array 1, (3,) <U1, holds no numbers"),
+    ((IMAGES, [[1], [2, 3], [4]]), "array 1", "one shape"),
+    (IMAGES.astype(object), "holds no numbers"),
+    (np.float32(3), "has no rows"),
+    (GREY.astype(">f4"), "byte order", "newbyteorder"),
+    (np.ma.masked_equal(IMAGES, 3), "masked", "filled"),
+    (IMAGES[:0], "0 rows"),
+]
+
+
+@pytest.mark.parametrize(("arrays", "words"), [(arrays, words) for arrays, *words in ODD])
+def test_what_is_no_array_is_refused(arrays, words):
+    refused(lambda: Batches(arrays, 1), "Batches: ", *words)
+
+
+def test_wrong_options_are_refused():
+    for size in (2.0, "2", None):
+        refused(lambda: Batches(IMAGES, size), f"batch_size is {size!r}", "whole number, 1 to 3")
+    refused(lambda: Batches(IMAGES, 2, 0, True), "transform is True")
+    with pytest.raises(ValueError, match="seed must be a whole number"):
+        Batches(IMAGES, 2, seed=-1)
+
+
+def test_what_becomes_an_array_is_taken(tmp_path):
+    class Series:
+        __array__ = staticmethod(lambda dtype=None, copy=None: LABELS)
+
+    for labels in ([9, 0, 5], Series(), LABELS):
+        batches = Batches((IMAGES, labels), 3)
+        assert batches.batch(0, 0)[1].tolist() == LABELS[batches.rows(0, 0)].tolist()
+    np.save(tmp_path / "images.npy", IMAGES)
+    mapped = Batches(np.load(tmp_path / "images.npy", mmap_mode="r"), 2)
+    assert isinstance(mapped.arrays[0], np.memmap) and not isinstance(mapped.batch(0, 0), np.memmap)
+    assert np.array_equal(mapped.batch(0, 0), Batches(IMAGES, 2).batch(0, 0))
+
+
+def test_identity_is_of_the_content(tmp_path, monkeypatch):
+    def data_of(*arrays, **options):
+        return Batches(arrays, 2, transform=None, **options).identity()["data"]
+
+    identity = Batches((COLOURS, TOKENS), 2, 5, drop_last=False).identity()
+    assert json.loads(json.dumps(identity)) == identity
+    assert {k: identity[k] for k in ("batch_size", "order", "drop_last", "transform")} == {
+        "batch_size": 2, "order": 5, "drop_last": False, "transform": "Scale(-1, 1)"
+    }  # fmt: skip
+    same = identity["data"]
+    np.save(tmp_path / "a.npy", COLOURS)
+    turned = np.ascontiguousarray(COLOURS.T).T
+    for other in (COLOURS.copy(), turned, np.load(tmp_path / "a.npy", mmap_mode="r")):
+        assert data_of(other, TOKENS, seed=3) == same
+    monkeypatch.setattr(data.batches, "PIECE", 100)
+    assert data_of(turned, TOKENS) == same  # however it is cut
+    changed = COLOURS.copy()
+    changed[-1, -1, -1, -1] ^= 1
+    others = [
+        data_of(changed, TOKENS),
+        data_of(COLOURS),
+        data_of(TOKENS, COLOURS),
+        data_of(COLOURS.reshape(10, 5, 4, 3), TOKENS),
+        data_of(COLOURS.view(np.int8), TOKENS),
+        data_of(COLOURS[::-1], TOKENS),
+        data_of(TOKENS > 50, TOKENS.astype(np.float16), TOKENS * 1j),
+    ]
+    assert len({same, *others}) == 1 + len(others)
+    batches, drawn = Batches((COLOURS, TOKENS), 2), []
+    monkeypatch.setattr(data.batches.hashlib, "blake2b", Mock(side_effect=drawn.append))
+    batches.batch(0, 0)
+    assert not drawn  # asked for only
+
+
+def test_a_transforms_name_is_part_of_the_identity():
+    def flipped(images):
+        return scale(images[:, ::-1])
+
+    names = [
+        Batches(IMAGES, 2, transform=transform).identity()["transform"]
+        for transform in (flipped, data.binarised, None, Scale(0, 1))
+    ]
+    assert names == ["flipped", "binarised", None, "Scale(0, 1)"]

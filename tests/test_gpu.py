@@ -153,7 +153,7 @@ def test_a_captured_run_of_the_trainer_resumes_to_the_bit(tmp_path):
         model = MODELS["vae conv"](device="gpu")
         train(
             model,
-            data.Batches(device.to(data.load().images[:640], "gpu"), 64, 0, True),
+            data.Batches(device.to(data.load().images[:640], "gpu"), 64, 0, data.binarised),
             out=tmp_path / out,
             **options,
         )
@@ -173,7 +173,7 @@ def test_a_captured_run_of_the_trainer_resumes_to_the_bit(tmp_path):
 def test_noise_masks_and_batches_are_the_cpus():
     def drawn(where):
         random.manual_seed(5)
-        batches = data.Batches(device.to(data.load().images[:300], where), 64, 5, True)
+        batches = data.Batches(device.to(data.load().images[:300], where), 64, 5, data.binarised)
         yield from (batches.batch(epoch, i) for epoch in (0, 1) for i in (0, 3))
         for step in (0, 1, 1 << 40):
             random.default.seek(step)

@@ -32,7 +32,7 @@ TINY = {
 
 def made(make, classes=10, n=160):
     random.manual_seed(0)
-    return make(classes=classes), data.Batches(DIGITS.images[:n], 32, labels=DIGITS.labels[:n])
+    return make(classes=classes), data.Batches((DIGITS.images[:n], DIGITS.labels[:n]), 32)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -161,19 +161,19 @@ def test_a_resumed_run_ends_with_the_same_weights_and_its_pictures_have_a_class_
 
 def test_batches_keep_labels_beside_their_images():
     images = np.arange(20, dtype=np.uint8).repeat(4).reshape(20, 2, 2)
-    for binarised in (False, True):
-        x, y = data.Batches(images, 8, labels=np.arange(20) % 3, binarised=binarised).batch(1, 1)
+    for transform in (data.scale, data.binarised):
+        x, y = data.Batches((images, np.arange(20) % 3), 8, transform=transform).batch(1, 1)
         assert x.shape == (8, 1, 2, 2) and y.shape == (8,)
-        if not binarised:
+        if transform is data.scale:
             np.testing.assert_array_equal(np.rint((x[:, 0, 0, 0] + 1) * 127.5) % 3, y)
-    with pytest.raises(data.DataError, match="19 labels for 20 images"):
-        data.Batches(images, 8, labels=np.arange(19))
+    with pytest.raises(data.DataError, match=r"\(20, 2, 2\) and \(19,\)"):
+        data.Batches((images, np.arange(19)), 8)
 
 
 @pytest.mark.parametrize("name", TINY)
 def test_errors(name):
     model, _ = made(TINY[name])
-    with pytest.raises(ValueError, match=r"10 classes .* data.Batches\(labels=...\)"):
+    with pytest.raises(ValueError, match=r"10 classes .* data.Batches\(\(images, labels\)"):
         model.step(data.scale(DIGITS.images[:4]))
     with pytest.raises(IndexError, match="label 12 is none of 10"):
         model.sample(1, labels=[12])

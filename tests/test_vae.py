@@ -23,7 +23,7 @@ DIGITS = data.load("bundled").images
 def tiny(seed=0, **options):
     random.manual_seed(seed)
     return models.VAES["mlp"](latent=3, **options), data.Batches(
-        DIGITS[:160], 32, seed, binarised=True
+        DIGITS[:160], 32, seed, data.binarised
     )
 
 

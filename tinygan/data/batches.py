@@ -1,90 +1,165 @@
-"""Images into training batches: shuffled by a pure function of seed and epoch, binarised if asked,
-scaled to [-1, 1].
+"""Arrays into training batches: shuffled by a pure function of seed and epoch, gathered where they
+are, transformed.
 
 There is no iterator state: batch i of epoch e is the same whenever it is asked for, so a resumed
-run continues the order it left. Images stay where the caller put them and batches are made there.
+run continues the order it left. Arrays stay where the caller put them and batches are made there.
 This file does not know what they show.
 """
 
+import hashlib
+import operator
+from functools import cached_property
+
+import numpy as np
+
 from .. import random
-from ..device import of, to_device_of
+from ..device import is_array, to_device_of, to_host
 from .idx import DataError
+from .transforms import scale
 
-
-def scale(images):
-    """(N, h, w) uint8 -> (N, 1, h, w) float32 in [-1, 1], the range of a tanh: what models see."""
-    return (images.astype("float32") / 127.5 - 1)[:, None]
-
-
-def binarise(images, source):
-    """uint8 images of ink and paper only: each pixel 255 with probability value / 255, else 0
-    (Salakhutdinov & Murray 2008).
-
-    source: a random.Generator. Its seed gives one fixed set, the field's "static" digits; `Batches`
-    draws "dynamic" ones.
-    """
-    ink = source.uniform(images.shape, device=of(images)) * 255 < images
-    return ink.astype(images.dtype) * 255
+PIECE = 1 << 24  # bytes that are hashed at once
 
 
 class Batches:
-    """The full batches of an image set; the remainder of N / batch_size sits an epoch out, another
-    one every epoch.
+    """The batches of an array, or of a tuple of arrays of one length: images, images and labels,
+    tokens, whatever has rows.
 
-    images: (N, h, w) uint8, NumPy or CuPy. binarised: draw ink or paper for each pixel, anew in
-    every batch, from `random.default`. labels: (N,); batches are then pairs. DataError unless 1 <=
-    batch_size <= N = the number of labels.
+    A batch is an array, or a tuple of as many, of `batch_size` rows; the order is another one every
+    epoch. transform: a function of the first array's rows in a batch; `scale`, the default, takes
+    pictures and refuses everything else; None: rows as they are. drop_last: the rows that fill no
+    batch sit an epoch out; else they are a last, smaller one. `for batch in batches` gives epoch 0,
+    each time the same; `batches.epoch(e)` gives any.
+
+    Arrays are NumPy's or CuPy's; lists in the tuple, and what NumPy makes an array of (a pandas
+    Series, a tensor), become NumPy's. All move to where the first is. DataError for what cannot be.
     """
 
-    def __init__(
-        self, images, batch_size: int, seed: int = 0, binarised: bool = False, labels=None
-    ):
-        if not 1 <= batch_size <= len(images):
+    def __init__(self, arrays, batch_size: int, seed: int = 0, transform=scale, drop_last=True):
+        given = arrays if isinstance(arrays, tuple) else (arrays,)
+        if not given or isinstance(arrays, (list, dict)):
+            what = type(arrays).__name__ if arrays else "empty"
             raise DataError(
-                f"Batches: batch_size is {batch_size} but there are {len(images)} images; choose 1 to {len(images)}"
+                f"Batches: arrays is {what}; give one array (np.asarray makes one of a list), "
+                "or a tuple, (images, labels)"
             )
-        if labels is not None and len(labels) != len(images):
+        if not (transform is None or callable(transform)):
+            raise DataError(f"Batches: transform is {transform!r}; give a function, or None")
+        found = [_array(x, place) for place, x in enumerate(given)]
+        if len({len(x) for x in found}) > 1:
+            shapes = " and ".join(str(x.shape) for x in found)
             raise DataError(
-                f"Batches: {len(labels)} labels for {len(images)} images; give one label for each"
+                f"Batches: arrays need one length, got {shapes}; a row of each belongs together"
             )
-        self.labels = None if labels is None else to_device_of(labels, images)
-        self.images, self.batch_size, self.seed, self.binarised = (
-            images,
-            batch_size,
-            seed,
-            binarised,
-        )
+        random.Generator(seed)  # refuses what is no seed
+        self.batch_size = _batch_size(batch_size, len(found[0]))
+        self._apply = transform
+        if hasattr(transform, "check"):  # once for all rows: what a batch does is then `apply`
+            transform.check(found[0])
+            self._apply = transform.apply
+        self.arrays = tuple(to_device_of(x, found[0]) for x in found)
+        self.seed, self.transform, self.drop_last = seed, transform, drop_last
+        self._single = not isinstance(arrays, tuple)
         self._epoch = self._order = None
 
     def __len__(self) -> int:
         """The number of batches in an epoch."""
-        return len(self.images) // self.batch_size
+        rows = len(self.arrays[0])
+        return rows // self.batch_size if self.drop_last else -(-rows // self.batch_size)
+
+    def __iter__(self):
+        return self.epoch(0)
+
+    def epoch(self, epoch: int):
+        """The batches of an epoch, one after the other."""
+        return (self.batch(epoch, i) for i in range(len(self)))
 
     def batch(self, epoch: int, i: int):
-        """Batch i of an epoch: (batch_size, 1, h, w) float32 in [-1, 1], or that and labels;
-        IndexError if there is none.
-        """
+        """Batch i of an epoch: an array, or a tuple of them; IndexError if there is none."""
         return self.at(self.rows(epoch, i))
 
     def rows(self, epoch: int, i: int):
-        """The numbers of the images in batch i of an epoch, (batch_size,) int64 where the images
-        are; IndexError likewise.
+        """The numbers of the rows in batch i of an epoch, (batch_size,) int64 where the arrays are;
+        IndexError likewise.
         """
         if not 0 <= i < len(self):
             raise IndexError(
                 f"Batches: batch {i} does not exist, an epoch has {len(self)}; count from 0"
             )
         if epoch != self._epoch:  # one draw and one transfer an epoch
-            self._epoch, self._order = (
-                epoch,
-                to_device_of(random.permutation(len(self.images), self.seed, epoch), self.images),
-            )
+            order = random.permutation(len(self.arrays[0]), self.seed, epoch)
+            self._order = to_device_of(order, self.arrays[0])
+            self._epoch = epoch
         return self._order[i * self.batch_size : (i + 1) * self.batch_size]
 
     def at(self, rows):
-        """The batch of the images with these numbers, (n,) of integers on their device; it can be
+        """The batch of the rows with these numbers, (n,) of integers on their device; it can be
         captured on a GPU.
         """
-        chosen = self.images[rows]  # (n, h, w)
-        images = scale(binarise(chosen, random.default) if self.binarised else chosen)
-        return images if self.labels is None else (images, self.labels[rows])
+        first, *others = (array[rows] for array in self.arrays)
+        seen = first if self._apply is None else self._apply(first)
+        return seen if self._single else (seen, *others)
+
+    def identity(self) -> dict:
+        """What a run must share with the one it resumes, to see the same batches: JSON's types."""
+        named = self.transform and getattr(
+            self.transform, "__name__", type(self.transform).__name__
+        )
+        return {
+            "batch_size": self.batch_size,
+            "order": self.seed,
+            "drop_last": self.drop_last,
+            "transform": named,
+            "data": self._fingerprint,
+        }
+
+    @cached_property
+    def _fingerprint(self):
+        """A hash of shapes, dtypes and elements; neither memory order nor device matters."""
+        digest = hashlib.blake2b(digest_size=16)
+        for array in self.arrays:
+            digest.update(f"{array.shape} {array.dtype.name};".encode())
+            rows = max(1, PIECE * len(array) // max(1, array.nbytes))
+            for start in range(0, len(array), rows):
+                digest.update(np.ascontiguousarray(to_host(array[start : start + rows])))
+        return digest.hexdigest()
+
+
+def _array(x, place):
+    """Array number `place` of a data set as one with rows of numbers; else DataError."""
+    if not is_array(x) and (isinstance(x, (list, tuple)) or hasattr(x, "__array__")):
+        try:
+            x = np.asarray(x)
+        except ValueError as error:
+            raise DataError(
+                f"Batches: no array can be made of array {place} ({error}); give all rows one shape"
+            ) from error
+    if not is_array(x):
+        raise DataError(
+            f"Batches: array {place} is {type(x).__name__}; "
+            "give NumPy or CuPy arrays, np.asarray makes them"
+        )
+    remedy = ""
+    if isinstance(x, np.ma.MaskedArray):
+        remedy = "is masked; x.filled(value) says what stands there"
+    elif x.dtype.kind not in "biufc":
+        remedy = "holds no numbers; encode it, words or classes as whole numbers"
+    elif not x.dtype.isnative:
+        remedy = "is in the other byte order; x.astype(x.dtype.newbyteorder('='))"
+    elif not x.ndim:
+        remedy = "has no rows; x[None] is an array of one"
+    if remedy:
+        raise DataError(f"Batches: array {place}, {x.shape} {x.dtype}, {remedy}")
+    return x
+
+
+def _batch_size(batch_size, rows):
+    try:
+        whole = operator.index(batch_size)
+    except TypeError:
+        whole = 0
+    if not 1 <= whole <= rows:
+        raise DataError(
+            f"Batches: batch_size is {batch_size!r} but there are {rows} rows; "
+            + (f"choose a whole number, 1 to {rows}" if rows else "give at least one")
+        )
+    return whole

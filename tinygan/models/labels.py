@@ -17,7 +17,7 @@ def unpack(batch, classes):
     images, labels = batch if isinstance(batch, tuple) else (batch, None)
     if classes and labels is None:
         raise ValueError(
-            f"a model of {classes} classes learns from (images, labels): make them with data.Batches(labels=...)"
+            f"a model of {classes} classes learns from (images, labels): make them with data.Batches((images, labels), ...)"
         )
     return images, one_hot(labels, classes, images)
 
