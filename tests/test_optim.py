@@ -4,7 +4,6 @@ clipping, schedules, averages.
 
 import copy
 import itertools
-import json
 import pickle
 import shutil
 
@@ -269,9 +268,9 @@ def test_checkpoints_from_before_parameters_had_their_own_steps(tmp_path):
     model, x = models.VAES["mlp"](latent=2), np.zeros((2, 1, 28, 28), np.float32)
     for _ in range(3):
         model.step(x)
-    checkpoint.save(tmp_path / "new.npz", model.parts(), {})
+    checkpoint.save(tmp_path / "new.npz", model.parts(), {"step": 3})
     arrays = dict(np.load(tmp_path / "new.npz"))
-    assert json.loads(str(arrays["meta"])) == {} and arrays["optimizer/step"].tolist() == [3] * 8
+    assert arrays["optimizer/step"].tolist() == [3] * 8
     np.savez(tmp_path / "old.npz", **arrays | {"optimizer/step": np.array([3])})
     other = models.VAES["mlp"](latent=2)
     checkpoint.load(tmp_path / "old.npz", other.parts())

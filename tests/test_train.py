@@ -167,15 +167,15 @@ def test_resume_refuses_another_run_and_changes_nothing(tmp_path):
     train.train(gan, batches, 1, tmp_path, resume=True, config={"seed": 0, "precision": "float32"})
     other = models.dcgan(width=3, latent=5)
     untouched = weights(other)
-    with pytest.raises(CheckpointError, match="belongs to another model .* the first is"):
+    with pytest.raises(CheckpointError, match="belongs to another model; .* arrays differ: "):
         checkpoint.load(path, other.parts())
     assert same(weights(other), untouched)
     for damage in (path.read_bytes()[:-200], b"", b"PK\x03\x04 no"):
         path.write_bytes(damage)
-        with pytest.raises(CheckpointError, match=f"{path}: not a whole tinygan checkpoint"):
+        with pytest.raises(CheckpointError, match=f"{path}: not a whole .npz"):
             checkpoint.load(path, gan.parts())
     assert same(weights(gan), before)
-    with pytest.raises(CheckpointError, match="run without --resume first"):
+    with pytest.raises(CheckpointError, match="there is no checkpoint"):
         checkpoint.load(tmp_path / "none.npz", gan.parts())
 
 
@@ -190,7 +190,7 @@ def test_a_failed_save_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="no space"):
         checkpoint.save(path, gan.parts(), {"step": 2})
-    assert checkpoint.load(path, gan.parts()) == {"step": 1} and len(list(tmp_path.iterdir())) == 1
+    assert checkpoint.load(path, gan.parts())["step"] == 1 and len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_path):
@@ -294,7 +294,7 @@ def test_the_examples_step_is_the_models_step():
         (["--epochs", "many"], "invalid"),
         (["--model", "mlp", "--width", "8"], "--width is for"),
         (["--batch-size", "20000"], "20000"),
-        (["--resume"], "run without --resume first"),
+        (["--resume"], "there is no checkpoint"),
         (["--lr", "nan"], "must be"),
         (["--seed", "-1"], "must be"),
         (["--precision", "tf32"], "use --precision float32"),

@@ -2,80 +2,155 @@
 file without pickle.
 
 `parts` is a dict of things with `state_dict` and `load_state_dict`: networks, optimizers. This room
-knows files and no model.
+knows files and no model. What it saves it can load again; what it loads may come from anybody.
 """
 
 import json
-import os
-import tempfile
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
+from . import files
 from .device import to_host
+from .optim import EMA, Optimizer
+
+VERSION = 2  # of the files that `save` writes; those that do not say are 1, of before it was said
+META_BYTES = 1 << 20  # the meta data may take
+# meta data: its least and its first too large value
+COUNTS = {"version": (1, 2**31), "step": (0, 2**63), "epoch": (0, 2**63), "seed": (0, 2**32)}
+# what optimizers and averages take roots of, or count
+NOT_NEGATIVE = {"exp_avg_sq", "max_exp_avg_sq", "square_avg", "acc_delta", "sum", "exp_inf"}
+NOT_NEGATIVE |= {"step", "lr", "updates"}
 
 
 class CheckpointError(ValueError):
-    """A checkpoint cannot be read, or belongs to another model; the message names the file. Nothing
-    was changed.
+    """A checkpoint cannot be read or made, or belongs to another model; the message names the file.
+    Nothing was changed.
     """
 
 
 def save(path, parts, meta):
-    """Write `path` atomically: a crash at any moment leaves the old file or the new one, whole."""
-    path = Path(path)
-    arrays = {
-        f"{part}/{k}": to_host(a)
-        for part, thing in parts.items()
-        for k, a in thing.state_dict().items()
-    }
-    with tempfile.NamedTemporaryFile(
-        dir=path.parent, prefix=path.stem, suffix=".part", delete=False
-    ) as f:
-        try:
-            np.savez(f, meta=np.array(json.dumps(meta)), **arrays)
-            f.flush()
-            os.fsync(f.fileno())
-            os.replace(f.name, path)
-        except BaseException:
-            os.unlink(f.name)
-            raise
+    """Replace `path` by the state of `parts` and by `meta`, which holds at least "step" and goes
+    through JSON.
+
+    A crash at any moment leaves the old file or the new one, whole. An array with NaN or infinity
+    in it does not take the place of a good one: CheckpointError.
+    """
+    arrays = {name: to_host(a) for name, a in _state(parts).items()}
+    words = json.dumps(meta | {"version": VERSION})
+    _parsed(path, words)
+    _check_values(f"{path}: not saved", parts, arrays)
+    with files.replacing(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, meta=np.array(words), **arrays)
 
 
 def load(path, parts):
-    """Fill `parts` from `path` and return the meta data. On any mismatch nothing is changed
-    (CheckpointError).
+    """Fill `parts` from `path` and return the meta data.
+
+    Names, shapes and dtypes are compared before any array is read, and their values before any
+    part is changed: CheckpointError.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
-        meta = json.loads(str(arrays.pop("meta")))
-    except FileNotFoundError:
-        raise CheckpointError(
-            f"{path}: there is no checkpoint to resume; run without --resume first"
-        ) from None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as e:
-        raise CheckpointError(
-            f"{path}: not a whole tinygan checkpoint ({e}); delete it and train again"
-        ) from None
-    own = {
-        f"{part}/{k}": a.shape
-        for part, thing in parts.items()
-        for k, a in thing.state_dict().items()
-    }
-    for k in [k for k, a in arrays.items() if k.endswith("/step") and a.shape == (1,) and k in own]:
-        # parameters once counted their steps together
-        arrays[k] = np.broadcast_to(arrays[k], own[k])
-    if own != {k: a.shape for k, a in arrays.items()}:
-        differ = sorted(
-            k for k in own | arrays if k not in own or k not in arrays or own[k] != arrays[k].shape
-        )
-        raise CheckpointError(
-            f"{path}: belongs to another model ({len(differ)} arrays differ, the first is {differ[0]})"
-        )
+    own = _state(parts)
+    with _open(path) as npz:
+        meta = _meta(npz)
+        _check_headers(path, npz.headers, own)
+        # what is broadcast: a step that all parameters share, see _fits
+        arrays = {name: np.broadcast_to(npz.read(name), a.shape) for name, a in own.items()}
+    _check_values(f"{path}: not loaded", parts, arrays)
     for part, thing in parts.items():
-        thing.load_state_dict(
-            {k.removeprefix(f"{part}/"): a for k, a in arrays.items() if k.startswith(f"{part}/")}
-        )
+        thing.load_state_dict({k: arrays[f"{part}/{k}"] for k in thing.state_dict()})
     return meta
+
+
+def read_meta(path):
+    """The meta data alone: {"version": ..., "step": ..., and what else was given to `save`}."""
+    with _open(path) as npz:
+        return _meta(npz)
+
+
+def _open(path):
+    if not Path(path).exists():
+        raise CheckpointError(f"{path}: there is no checkpoint")
+    return files.Npz(path, CheckpointError)
+
+
+def _state(parts):
+    """{"part/name": array} of all parts."""
+    return {
+        f"{part}/{k}": a for part, thing in parts.items() for k, a in thing.state_dict().items()
+    }
+
+
+def _meta(npz):
+    header = npz.headers.get("meta")
+    if header is None or header.shape or header.dtype.kind != "U" or header.nbytes > META_BYTES:
+        raise CheckpointError(f"{npz.path}: no tinygan checkpoint, its meta data is {header}")
+    return _parsed(npz.path, npz.read("meta"))
+
+
+def _parsed(path, words):
+    """The meta data that JSON spells, if it is what a trainer may rely on."""
+
+    def refuse(constant):
+        raise ValueError(f"{constant} is no number")
+
+    try:
+        meta = json.loads(str(words), parse_constant=refuse)
+    except (ValueError, RecursionError) as e:
+        raise CheckpointError(f"{path}: its meta data is not JSON ({e})") from None
+    if not isinstance(meta, dict) or not isinstance(meta.get("config", {}), dict):
+        raise CheckpointError(f"{path}: its meta data is damaged: it, or its config, is no dict")
+    meta.setdefault("version", 1)
+    for name, (least, end) in COUNTS.items():
+        value = meta.get(name, None if name == "step" else least)
+        if type(value) is not int or not least <= value < end:
+            wrong = f"{name} is {value!r:.50}, not a whole number from {least} to {end - 1}"
+            raise CheckpointError(f"{path}: its meta data is damaged: {wrong}")
+    if meta["version"] > VERSION:
+        versions = f"its version is {meta['version']}, and {VERSION} is the last known here"
+        raise CheckpointError(f"{path}: made by a newer tinygan ({versions}): update tinygan")
+    return meta
+
+
+def _check_headers(path, headers, own):
+    """Refuse a file whose arrays are not, by name, shape and dtype, those of the parts."""
+    wrong = []
+    for name in sorted(own.keys() | headers.keys() - {"meta"}):
+        if name not in headers:
+            wrong.append(f"{name} is not in the file")
+        elif name not in own:
+            wrong.append(f"{name!r:.80} is not in the model")
+        elif not _fits(name, headers[name], own[name]):
+            theirs = f"{own[name].shape} {own[name].dtype}"
+            wrong.append(f"{name} is {headers[name]} in the file and {theirs} in the model")
+    if wrong:
+        differ = f"{len(wrong)} arrays differ: {_listed(wrong)}"
+        raise CheckpointError(f"{path}: belongs to another model; {differ}")
+
+
+def _fits(name, header, own):
+    if name.endswith("/step") and header.shape == (1,):  # parameters once shared their step
+        return header.dtype == own.dtype
+    return (header.shape, header.dtype) == (own.shape, own.dtype)
+
+
+def _check_values(refusal, parts, arrays):
+    """Refuse NaN and infinity, and negative numbers where only damage puts them."""
+    wrong = []
+    for part, thing in parts.items():
+        for key in thing.state_dict():
+            name, first = f"{part}/{key}", key.partition(".")[0]
+            a = arrays[name]
+            if not np.isfinite(a).all():
+                wrong.append(f"{name} holds NaN or infinity")
+            roots = isinstance(thing, (Optimizer, EMA)) and first in NOT_NEGATIVE
+            if (roots or key.endswith("running_var")) and (a < 0).any():
+                wrong.append(f"{name} holds negative numbers, which it never can")
+    if wrong:
+        raise CheckpointError(f"{refusal}, since {_listed(wrong)}")
+
+
+def _listed(wrong):
+    """The first few, and how many there are besides."""
+    more = f"; and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+    return "; ".join(wrong[:5]) + more

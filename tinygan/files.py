@@ -55,8 +55,9 @@ def replacing(path):
     except BaseException as e:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        if isinstance(e, OSError) and e.filename in (None, str(temporary)):
-            e.filename, e.filename2 = str(path), None
+        if isinstance(e, OSError) and e.errno and e.filename in (None, str(temporary)):
+            e.filename = str(path)
+            del e.filename2  # of a renaming
         raise
     finally:
         _living.discard(name)
@@ -140,7 +141,7 @@ class Npz:
         self.path, self.error, self.headers, self._infos = path, error, {}, {}
         with self._guarded():
             if not Path(path).is_file():
-                raise ValueError("is no file" if Path(path).exists() else "there is no such file")
+                raise ValueError("no file" if Path(path).exists() else "there is none")
             self._zip = zipfile.ZipFile(path)
         try:
             with self._guarded():
@@ -164,7 +165,7 @@ class Npz:
             yield
         except Exception as e:
             why = " ".join(str(e).split())[:200] or type(e).__name__
-            raise self.error(f"{self.path}: {why}") from None
+            raise self.error(f"{self.path}: not a whole .npz ({why})") from None
 
     def _read_headers(self):
         end = 0
@@ -193,7 +194,7 @@ class Npz:
         """The array, with the dtype and shape of its header."""
         with self._guarded():
             if name not in self.headers:
-                raise ValueError(f"has no array {name!r}, only {', '.join(self.headers)[:100]}")
+                raise ValueError(f"has no array {name!r}, only {list(self.headers)}")
             header = self.headers[name]
             array = np.empty(math.prod(header.shape), header.dtype)
             data = array.view(np.uint8)  # the memory
