@@ -1,11 +1,18 @@
-"""What the tests of training runs share: the weights of a model, and a run that is cut short and
-resumed.
+"""What the tests of training runs share: the weights of a model, a run that is cut short and resumed,
+and the examples, started as a user starts them.
 """
+
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tinygan import random, train
+
+ROOT = Path(__file__).parent.parent
 
 
 def weights(model):
@@ -32,7 +39,15 @@ def resumed(make, epochs, at, out):
         return model.step(batch)
 
     with pytest.raises(KeyboardInterrupt):
-        train.train(model, batches, epochs, out, step)
+        train.train(model, batches, epochs, out, step=step)
     model, batches = make()
     train.train(model, batches, epochs, out, resume=True)
     return model
+
+
+def example(name, *args, **kwargs):
+    """An example of that name, run by a Python of its own."""
+    command = [sys.executable, str(ROOT / f"examples/{name}.py"), *map(str, args)]
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    kwargs = {"capture_output": True, "text": True, "env": env, "timeout": 120} | kwargs
+    return subprocess.run(command, **kwargs)

@@ -14,13 +14,19 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "tinygan"
 FILES = sorted(PACKAGE.rglob("*.py"))
-RANKS = {"device": 0, "kernels": 1, "random": 1, "recording": 1, "autograd": 2, "ops": 3}
-RANKS |= {"nn": 4, "optim": 4, "data": 4, "models": 5}
-RANKS |= dict.fromkeys(
-    ["cli", "train", "checkpoint", "capture", "metrics", "plot", "testing"], 6
-) | {"evaluate": 7}
-NEIGHBOURS = {("random", "kernels"), ("cli", "checkpoint"), ("cli", "train")}
-NEIGHBOURS |= {("train", "capture"), ("train", "checkpoint"), ("train", "plot")}
+RANKS = {
+    "__version__": 0,
+    "device": 0,
+    "files": 0,
+    "kernels": 1,
+    "random": 1,
+    "recording": 1,
+    "autograd": 2,
+}
+RANKS |= {"ops": 3, "nn": 4, "optim": 4, "data": 4, "plot": 4, "models": 5}
+RANKS |= dict.fromkeys(["train", "checkpoint", "capture", "metrics", "testing"], 6)
+RANKS |= {"cli": 7, "evaluate": 8, "sample": 8}
+NEIGHBOURS = {("random", "kernels"), ("train", "capture"), ("train", "checkpoint")}
 
 
 def room(path):

@@ -3,21 +3,17 @@ about them is special.
 """
 
 import functools
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from runs import resumed, same, weights
+from runs import example, resumed, same, weights
 
 from tinygan import Tensor, checkpoint, data, models, nn, ops, plot, random, train
+from tinygan.models.latent import PREVIEW
 from tinygan.models.labels import chosen, joined, one_hot, unpack
 from tinygan.testing import check_grads
 
-ROOT = Path(__file__).parent.parent
 DIGITS = data.load("bundled")
 MODELS = {
     f"{kind} {name}": m
@@ -93,10 +89,10 @@ def test_without_classes_labels_change_nothing(name):
         for i in range(2):
             batch = batches.batch(0, i)
             model.step(batch if labelled else batch[0])
-        results.append(
-            weights(model) | {"sample": model.sample(2, labels=[1, 2] if labelled else None)}
-        )
+        results.append(weights(model))
     assert same(*results)
+    with pytest.raises(ValueError, match="taught no classes: leave out labels"):
+        model.sample(2, labels=[1, 2])
 
 
 class Shifted(models.VAE):
@@ -148,9 +144,9 @@ def test_a_resumed_run_ends_with_the_same_weights_and_its_pictures_have_a_class_
     name, tmp_path
 ):
     model, batches = made(TINY[name])
-    picture = train.train(model, batches, 2, tmp_path / "whole")
-    expected = weights(model)
-    latent = model.noise(80, random.Generator(0, train.PICTURES))
+    train.train(model, batches, 2, tmp_path / "whole")
+    picture, expected = tmp_path / "whole/samples/epoch-002.png", weights(model)
+    latent = model.noise(80, random.Generator(0, PREVIEW))
     cells = plot.to_uint8(model.sample(80, latent, np.tile(np.arange(10), 8)))
     np.testing.assert_array_equal(np.asarray(Image.open(picture))[::2, ::2], plot.sheet(cells, 10))
 
@@ -179,6 +175,12 @@ def test_errors(name):
         model.sample(1, labels=[12])
     with pytest.raises(ValueError, match="10 classes"):
         unpack(np.zeros((2, 3)), 10)
+    with pytest.raises(ValueError, match=r"2 samples need labels of shape \(2,\), got \(3,\)"):
+        model.sample(2, labels=[1, 2, 3])
+    with pytest.raises(ValueError, match=r"2 samples need noise of shape \(2, 5\), got \(3, 5\)"):
+        model.sample(2, model.noise(3))
+    with pytest.raises(TypeError, match="labels must be integers, got float64"):
+        model.sample(2, labels=[1.0, 2.5])
 
 
 @pytest.mark.parametrize(
@@ -188,40 +190,26 @@ def test_errors(name):
 )
 def test_the_examples_make_digits_by_class(flags, tmp_path):
     name, *flags = flags
-    command = [
-        sys.executable,
-        str(ROOT / f"examples/{name}.py"),
-        *flags,
-        "--conditional",
-        "--epochs",
-        "1",
-        "--batch-size",
-        "128",
-    ]
-    command += ["--samples", "30", "--out", str(tmp_path), "--device", "cpu"]
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        timeout=120,
-    )
+    flags += ["--conditional", "--epochs", 1, "--batch-size", 128, "--samples", 30]
+    done = example(name, *flags, "--device", "cpu", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == str(tmp_path / "samples/epoch-001.png")
+    assert str(tmp_path / "samples/epoch-001.png") in done.stdout.splitlines()
     assert Image.open(tmp_path / "samples/epoch-001.png").size == (10 * 56, 8 * 56)
-    assert np.load(tmp_path / "samples.npz")["images"].shape == (30, 28, 28)
+    samples = np.load(tmp_path / "samples.npz")
+    assert samples["images"].shape == (30, 28, 28)
+    assert samples["labels"].tolist() == [*range(10)] * 3
 
 
 def test_each_sample_is_scored_and_made_by_its_own_label():
     gan, labels = models.mlp(classes=3), np.array([2, 0, 1, 1, 2])
     images = np.random.default_rng(0).uniform(-1, 1, (5, 1, 28, 28)).astype(np.float32)
     gan.generator.eval(), gan.discriminator.eval()
-    real, G, D = gan.players((images, labels))
-    assert real is images
+    scores = ops.raw(gan.discriminate(images, labels))
     np.testing.assert_allclose(
-        ops.raw(D(real))[:, 0], ops.raw(gan.discriminator(images))[np.arange(5), labels], rtol=1e-5
+        scores[:, 0], ops.raw(gan.discriminator(images))[np.arange(5), labels], rtol=1e-5
     )
     points = gan.noise(5)
+    made = ops.raw(gan.generate(points, labels))
     for i, label in enumerate(labels):
         alone = gan.generator(joined(points[i : i + 1], one_hot(np.array([label]), 3, images[:1])))
-        np.testing.assert_allclose(ops.raw(G(points))[i], ops.raw(alone)[0], atol=1e-5)
+        np.testing.assert_allclose(made[i], ops.raw(alone)[0], atol=1e-5)

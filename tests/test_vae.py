@@ -2,21 +2,18 @@
 trainer, the pictures.
 """
 
-import os
-import subprocess
+import json
 import sys
 import tracemalloc
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from runs import resumed, same, weights
+from runs import ROOT, example, resumed, same, weights
 
 from tinygan import data, models, nn, ops, plot, random, train
 from tinygan.testing import check_grads
 
-ROOT = Path(__file__).parent.parent
 DIGITS = data.load("bundled").images
 
 
@@ -163,7 +160,7 @@ def test_gradients_of_the_bound():
 
     def bound(x, encoder, decoder):
         vars(vae.encoder)["weight"], vars(vae.decoder)["weight"] = encoder, decoder
-        reconstruction, kl = vae.terms(x, np.empty((2, 0)), vae.network, random.Generator(3))
+        reconstruction, kl = vae.terms(x, None, vae.network, random.Generator(3))
         return ops.sum(reconstruction + 0.5 * kl)
 
     rng = np.random.default_rng(0)
@@ -197,7 +194,7 @@ def test_an_autoencoder_draws_nothing_and_reconstructs():
     losses = [vae.step(batch) for _ in range(60)]
     assert random.default.draw == start
     assert losses[-1]["loss"] == losses[-1]["reconstruction"] < 0.5 * losses[0]["loss"]
-    means, _ = vae.encode(vae.target(batch))
+    means, _ = vae.encode(vae.target(batch), network=vae.average)
     ink = vae.sample(32, means.data)
     # a digit of its own for each
     assert np.mean((ink - batch) ** 2) < 0.5 * np.mean((batch.mean(axis=0) - batch) ** 2)
@@ -249,51 +246,25 @@ def test_errors():
             tiny()[0].iwae(data.scale(DIGITS[:2]), k, rows)
 
 
-def example(*args):
-    command = [
-        sys.executable,
-        str(ROOT / "examples/mnist_vae.py"),
-        "--device",
-        "cpu",
-        *map(str, args),
-    ]
-    return subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        timeout=120,
-    )
-
-
 def test_the_example_makes_its_pictures_and_figures(tmp_path):
-    flags = [
-        "--epochs",
-        2,
-        "--latent",
-        2,
-        "--out",
-        tmp_path,
-        "--targets",
-        "static",
-        "--samples",
-        30,
-        "--iwae",
-        3,
-    ]
-    done = example(*flags)
+    flags = ["--epochs", 2, "--latent", 2, "--targets", "static", "--samples", 30, "--iwae", 3]
+    flags += ["--device", "cpu", "--out", tmp_path]
+    done = example("mnist_vae", *flags)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    elbo, costs = (
-        float(lines[-4].split("elbo ")[1].split(",")[0]),
-        lines[-4].replace(",", "").split(),
-    )
-    assert lines[-4].startswith("1000 held-out digits") and -210 < elbo < -100
+    assert lines[-4:-2] == [
+        str(tmp_path / "samples/epoch-002.png"),
+        f"30 samples: {tmp_path / 'samples.npz'}",
+    ]
+    elbo = float(lines[-2].split("elbo ")[1].split(",")[0])
+    costs = lines[-2].replace(",", "").split()
+    assert lines[-2].startswith("1000 held-out digits") and -210 < elbo < -100
     assert abs(elbo + float(costs[-3]) + float(costs[-1])) < 0.02
-    assert elbo < float(lines[-3].split("at least ")[1].split()[0]) < -100 and lines[-3].endswith(
-        "(IWAE-3 of 1000 digits)"
-    )
-    assert lines[-1] == str(tmp_path / "samples/epoch-002.png")
+    assert elbo < float(lines[-1].split("at least ")[1].split()[0]) < -100
+    assert lines[-1].endswith("(IWAE-3 of 1000 digits)")
+    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    held_out = [r["held_out_loss"] for r in log if "held_out_loss" in r]
+    assert len(held_out) == 2 and held_out[1] == pytest.approx(-elbo, abs=0.01)
     sizes = {"reconstructions.png": (16, 2), "interpolation.png": (16, 1), "manifold.png": (20, 20)}
     for name, (columns, rows) in (sizes | {"samples/epoch-001.png": (8, 8)}).items():
         assert Image.open(tmp_path / name).size == (56 * columns, 56 * rows)
@@ -309,8 +280,9 @@ def test_the_example_makes_its_pictures_and_figures(tmp_path):
     gif = Image.open(tmp_path / "interpolation.gif")
     assert gif.size == (112, 112) and gif.n_frames == 16
     assert np.load(tmp_path / "samples.npz")["images"].shape == (30, 28, 28)
-    again = example(*flags, "--resume").stdout.splitlines()
-    assert again == [lines[0], *lines[-4:]]
+    again = example("mnist_vae", "--out", tmp_path, "--resume").stdout.splitlines()
+    assert again[0] == lines[0] and "2 epochs are done already" in again[1]
+    assert again[2:] == lines[-4:]
 
 
 @pytest.mark.parametrize(
@@ -318,9 +290,9 @@ def test_the_example_makes_its_pictures_and_figures(tmp_path):
     [
         (["--beta", "-1"], "must be"),
         (["--targets", "black"], "grey"),
-        (["--latent", "0"], "must be from 1"),
+        (["--latent", "0"], "must be at least 1"),
     ],
 )
 def test_a_users_mistake_is_one_line(args, words, tmp_path):
-    done = example(*args, "--out", tmp_path)
+    done = example("mnist_vae", *args, "--out", tmp_path)
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and words in done.stderr

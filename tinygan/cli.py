@@ -1,87 +1,95 @@
-"""What every command line here shares: the flags of a training run; one line and exit code 2 for a
-user's mistake.
+"""What every command line here shares: the flags of a training run and the run itself; one line and
+exit code 2 for a user's mistake.
 
-This room knows the errors of the others, and nothing of models.
+Only this room knows the flags; it adds them to what the others say.
 """
 
 import argparse
+import contextlib
+import json
 import sys
 from pathlib import Path
 
+import numpy as np
+
+from . import data, device, files, kernels, plot, random
 from .checkpoint import CheckpointError
 from .data import DataError
 from .device import DeviceError
-from .train import TrainingError
+from .metrics import Judge
+from .train import Evaluate, Interrupted, RunExistsError, TrainingError, second_half, train
+
+JUDGED = 5  # the random stream of the latent points of which the judge sees samples
+MOST_SAMPLES = 1_000_000  # 784 MB of digits
+# what concerns only this call, and not the run that it makes or goes on with
+PASSING = ("out", "device", "resume", "overwrite")
 
 
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser whose errors are one line, and whose help shows the defaults."""
 
     def __init__(self, description):
-        super().__init__(
-            description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-        )
+        super().__init__(description=description, formatter_class=_Formatter)
 
-    def training(self, models, model, epochs, batch_size, out, conditional=False):
-        """Add the flags of a training run, with these defaults; `batch_size` says in words what
-        None means.
-        """
+    def training(self, models, *, model, epochs, batch_size, out, conditional=False):
+        """Add the flags of a training run, with these defaults; `batch_size` says its own in words."""
         add = self.add_argument
-        add("--model", choices=models, default=model, help="the networks")
-        add(
-            "--conditional",
-            action=argparse.BooleanOptionalAction,
-            default=conditional,
-            help="teach it which digit is which",
-        )
-        add(
-            "--device",
-            choices=["auto", "cpu", "gpu"],
-            default="auto",
-            help="auto: the GPU if one is usable",
-        )
-        add(
-            "--precision",
-            choices=["float32", "tf32"],
-            default="float32",
-            help="of matrix products; tf32: faster, on a GPU only",
-        )
-        add(
-            "--no-capture",
-            action="store_true",
-            help="on a GPU, launch a step's kernels one by one and not as a CUDA graph",
-        )
-        add(
-            "--data",
-            default="bundled",
-            metavar="SET",
-            help="bundled, full (60,000 digits, fetched once) or a folder",
-        )
+        add("--model", choices=[*models], default=model, help="the networks")
+        teach = {"action": argparse.BooleanOptionalAction, "default": conditional}
+        add("--conditional", **teach, help="teach it which digit is which")
+        places = {"choices": ["auto", "cpu", "gpu"], "default": "auto"}
+        add("--device", **places, help="auto: the GPU if one is usable")
+        rounding = {"choices": ["float32", "tf32"], "default": "float32"}
+        add("--precision", **rounding, help="of matrix products; tf32: faster, on a GPU only")
+        off = "on a GPU, launch a step's kernels one by one and not as a CUDA graph"
+        add("--no-capture", action="store_true", help=off)
+        sets = "bundled, full (60,000 digits, fetched once) or a folder of IDX files"
+        add("--data", default="bundled", metavar="SET", help=sets)
         add("--epochs", type=number(int, 1), default=epochs, help="passes over the digits")
-        add("--batch-size", type=number(int, 2), help=f"images a step; None: {batch_size}")
-        add("--lr", type=number(float, 0), help="Adam's learning rate; None: the model's own")
+        add("--batch-size", type=number(int, 2), help=f"images a step (default: {batch_size})")
+        add("--lr", type=number(float, 0), help="Adam's learning rate (default: the model's own)")
         add("--seed", type=number(int, 0, 2**32 - 1), default=0, help="of all randomness")
-        add(
-            "--out", type=Path, default=Path(out), metavar="DIR", help="where everything is written"
-        )
-        add("--resume", action="store_true", help="go on from the checkpoint in --out")
-        add(
-            "--evaluate",
-            type=number(int, 0),
-            default=0,
-            metavar="N",
-            help="FID and coverage every N epochs; best.npz is kept",
-        )
-        add(
-            "--samples",
-            type=number(int, 0),
-            default=0,
-            metavar="N",
-            help="digits to write to OUT/samples.npz at the end",
-        )
+        self._run(Path(out))
+
+    def _run(self, out):
+        """The flags about a run's folder and what is made in it."""
+        add = self.add_argument
+        add("--out", type=Path, default=out, metavar="DIR", help="where everything is written")
+        again = "go on from the checkpoint in --out, with the flags of that run but for those given"
+        add("--resume", action="store_true", help=again)
+        add("--overwrite", action="store_true", help="begin anew in an --out that holds a run")
+        count = {"type": number(int, 0), "default": 0, "metavar": "N"}
+        add("--evaluate", **count, help="FID and coverage every N epochs; best.npz is kept")
+        count["type"] = number(int, 0, MOST_SAMPLES)
+        add("--samples", **count, help="digits to write to OUT/samples.npz at the end")
+
+    def parse_args(self, args=None, namespace=None):
+        """With --resume, what is not said is as it was said to the run that goes on."""
+        found = super().parse_args(args, namespace)
+        if getattr(found, "resume", False):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                said = json.loads((found.out / "config.json").read_text())["arguments"]
+                known = [a for a in self._actions if a.dest in said and a.dest not in PASSING]
+                self.set_defaults(**{a.dest: _default(a, said[a.dest]) for a in known})
+            found = super().parse_args(args, namespace)
+        return found
 
     def error(self, message):
         self.exit(2, f"{self.prog}: {message}\n")
+
+
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows the defaults that there are: a None is explained by the help itself."""
+
+    def _get_help_string(self, action):
+        return action.help if action.default is None else super()._get_help_string(action)
+
+
+def _default(action, value):
+    """A value from a file as a default: it must be what could have been typed; else ValueError."""
+    if action.choices and value not in action.choices or isinstance(value, list | dict):
+        raise ValueError(f"{value} is no {action.dest}")
+    return value if action.type is None or value is None else str(value)
 
 
 def number(kind, least, most=sys.maxsize):
@@ -90,29 +98,96 @@ def number(kind, least, most=sys.maxsize):
     def parse(text):
         value = kind(text)
         if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"must be from {least} to {most}, got {text}")
+            wanted = f"at least {least}" if most == sys.maxsize else f"from {least} to {most}"
+            raise argparse.ArgumentTypeError(f"must be {wanted}, got {text}")
         return value
 
     parse.__name__ = kind.__name__
     return parse
 
 
+def options(args, *names):
+    """Those flags of `names` that were given a value, as keywords for what builds a model."""
+    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+
+
+def run_training(
+    args, model, batches, *, real, step, config=None, schedule=second_half, callbacks=()
+):
+    """Train a model as the flags of `Parser.training` ask, and write the samples they ask for.
+
+    real: uint8 images (n, h, w) that --evaluate compares samples with; the rest: see `train`.
+    """
+    arguments = {k: v for k, v in vars(args).items() if k not in PASSING}
+    if args.evaluate:
+        judge = Judge(data.scale(real[:10_000]), model.device)
+        points = model.noise(10_000, random.Generator(args.seed, JUDGED))
+
+        def figures():
+            found = judge(model.sample(len(points), points))
+            return {name: found[name] for name in ("fid", "coverage")}
+
+        callbacks = [Evaluate(figures, every=args.evaluate, best="fid"), *callbacks]
+    kernels.precision(args.precision, model.device)
+    if True:
+        train(
+            model,
+            batches,
+            args.epochs,
+            args.out,
+            step=step,
+            schedule=schedule,
+            callbacks=callbacks,
+            resume=args.resume,
+            overwrite=args.overwrite,
+            config={"precision": args.precision, **(config or {})},
+            notes={"arguments": arguments},
+            graph=not args.no_capture,
+        )
+        if args.samples:
+            save_samples(model, args.samples, args.out / "samples.npz")
+
+
+def save_samples(model, n, path, labels=None):
+    """Write n samples as an .npz: images, uint8 (n, h, w) or (n, h, w, 3), and the labels they were
+    made for, (n,), if the model knows classes; returns the images.
+    """
+    if model.classes and labels is None:
+        labels = np.arange(n) % model.classes
+    images = plot.to_uint8(device.to_host(model.sample(n, labels=labels)))
+    arrays = {"images": images} if labels is None else {"images": images, "labels": labels}
+    with files.replacing(path) as temporary:
+        np.savez_compressed(temporary, **arrays)
+    print(f"{n} samples: {path}")
+    return images
+
+
+# what was wrong -> the flags that help
+FLAGS = {
+    RunExistsError: "--resume, --overwrite or another --out",
+    files.LockedError: "another --out",
+    TrainingError: "--lr",
+    MemoryError: "a lower --batch-size, --width, --samples or --n",
+}
+
+
 def run(main):
-    """Call `main` and exit: 2 with one line for a mistake in what was asked, 1 for a failed
-    training, 130 for Ctrl-C.
+    """Call `main` and exit: 2 with one line for a mistake in what was asked, 1 for a failed training,
+    128 and the signal's number where one stopped it: 130 for Ctrl-C.
     """
     try:
         sys.exit(main())
     except (CheckpointError, DataError, DeviceError, OSError) as e:
-        message, code = e, 2
+        error, code, message = e, 2, str(e)
     except TrainingError as e:
-        message, code = e, 1
+        error, code, message = e, 1, str(e)
     except MemoryError as e:  # CuPy's is one too
-        message, code = (
-            f"out of memory: {str(e).rstrip('.')}; lower --batch-size, --width, --samples or --n",
-            2,
-        )
+        error, code, message = e, 2, f"out of memory: {str(e).rstrip('.')}"
     except KeyboardInterrupt as e:
-        message, code = str(e) or "interrupted", 130
-    print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr)
+        error, code, message = e, 128 + getattr(e, "signal", 2), str(e) or "interrupted"
+    flags = [f" ({words})" for kind, words in FLAGS.items() if isinstance(error, kind)]
+    if isinstance(error, Interrupted) and "resume" in message:
+        flags = [" (--resume)"]
+    with contextlib.suppress(OSError):  # the terminal was closed
+        print(f"{Path(sys.argv[0]).name}: {message}{''.join(flags)}", file=sys.stderr)
     sys.exit(code)

@@ -1,13 +1,14 @@
-"""One algorithm to a file: its networks, objective, `step(batch)` and `sample(n)`. MODELS names the
-GANs, VAES the VAEs.
+"""One algorithm to a file: its networks, objective, `step(batch)` and `sample(n)`.
+
+MODELS names the GANs, VAES the VAEs; `build` makes a model again from the `recipe` it remembers.
 """
 
-from . import vae
+from . import vaes
 from .dcgan import dcgan, dcgan5x5
 from .gan import GAN, WGANGP, mlp
+from .recipes import FAMILIES, build
 from .vae import VAE
 
-MODELS = {"dcgan": dcgan, "dcgan5x5": dcgan5x5, "mlp": mlp}
-VAES = {"mlp": vae.mlp, "conv": vae.conv}
+MODELS, VAES = FAMILIES["gan"], FAMILIES["vae"]
 
-__all__ = ["GAN", "MODELS", "VAE", "VAES", "WGANGP", "dcgan", "dcgan5x5", "mlp"]
+__all__ = ["GAN", "MODELS", "VAE", "VAES", "WGANGP", "build", "dcgan", "dcgan5x5", "mlp"]

@@ -4,8 +4,10 @@ the Keras tutorial.
 
 from .. import nn
 from .gan import GAN
+from .recipes import recipe
 
 
+@recipe("gan", "dcgan")
 def dcgan(width=16, latent=64, lr=2e-3, side=28, classes=0, **options):
     """DCGAN with its 4x4 kernels and initial weights, scaled to 28x28: 7 -> 14 -> 28 and back,
     width to 4*width channels.
@@ -44,6 +46,7 @@ def dcgan(width=16, latent=64, lr=2e-3, side=28, classes=0, **options):
     )
 
 
+@recipe("gan", "dcgan5x5")
 def dcgan5x5(latent=100, lr=2e-4, classes=0, **options):
     """The architecture of the TensorFlow tutorial "Deep Convolutional Generative Adversarial
     Network".

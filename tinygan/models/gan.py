@@ -1,22 +1,22 @@
-"""The generative adversarial network (Goodfellow et al. 2014): two networks, an objective, `step`
-and `sample`.
+"""The generative adversarial network (Goodfellow et al. 2014): two networks, an objective, `step` and
+`sample`.
 
 This room knows layers, losses and optimizers; it knows nothing of files, progress bars or data
 sets.
 """
 
 import copy
-
-import numpy as np
+from functools import partial
 
 from .. import nn, optim, random
 from ..autograd import grad
-from ..recording import no_grad
 from ..nn.losses import gradient_penalty, non_saturating, wasserstein
 from .labels import chosen, joined, one_hot, unpack
+from .latent import LatentModel
+from .recipes import recipe
 
 
-class GAN:
+class GAN(LatentModel):
     """A generator G that turns noise into samples, and a discriminator D that tries to tell them
     from real ones.
 
@@ -28,10 +28,20 @@ class GAN:
     label.
     """
 
+    trained = "generator", "discriminator", "average", "ema", "g_optimizer", "d_optimizer"
+
     def __init__(
-        self, generator, discriminator, latent, lr=2e-4, betas=(0.5, 0.999), decay=0.999, objective=non_saturating, device="cpu",
+        self,
+        generator,
+        discriminator,
+        latent,
+        lr=2e-4,
+        betas=(0.5, 0.999),
+        decay=0.999,
+        objective=non_saturating,
+        device="cpu",
         classes=0,
-    ):  # fmt: skip
+    ):
         self.generator, self.discriminator = generator.to(device), discriminator.to(device)
         self.latent, self.classes, self.objective, self.device = latent, classes, objective, device
         self.average = copy.deepcopy(generator).eval()
@@ -39,31 +49,25 @@ class GAN:
         self.g_optimizer = optim.Adam(generator.parameters(), lr, betas)
         self.d_optimizer = optim.Adam(discriminator.parameters(), lr, betas)
 
-    def noise(self, n, source=None):
-        """n latent points from N(0, 1), (n, latent)."""
-        return (source or random.default).normal((n, self.latent), device=self.device)
+    def generate(self, z, labels=None):
+        """G's samples of points z (n, latent), told their labels (n,) if it knows classes: a Tensor."""
+        return self.generator(joined(z, one_hot(labels, self.classes, z)))
 
-    def players(self, batch):
-        """The real samples of a batch, samples or (samples, labels), and G and D as functions that
-        have heard the labels.
-        """
-        real, rows = unpack(batch, self.classes)
-        return (
-            real,
-            lambda z: self.generator(joined(z, rows)),
-            lambda x: chosen(self.discriminator(x), rows),
-        )
+    def discriminate(self, x, labels=None):
+        """D's logits (n, 1) of samples x (n, ...), told their labels (n,) if it knows classes."""
+        return chosen(self.discriminator(x), one_hot(labels, self.classes, x))
 
     def d_loss(self, D, fake, real):
         """What D is to lower, on raw samples of both kinds, (n, ...) each."""
         return self.objective(D(fake), D(real))
 
     def step(self, batch):
-        """One update of D on a batch (n, ...) and as many fakes, then one of G; the two losses as
-        raw scalars.
+        """One update of D on a batch, samples (n, ...) or (samples, labels), and as many fakes, then
+        one of G; the two losses as raw scalars.
         """
-        real, G, D = self.players(batch)
-        fake = G(self.noise(len(real)))
+        real, labels = unpack(batch, self.classes)
+        D = partial(self.discriminate, labels=labels)
+        fake = self.generate(self.noise(len(real)), labels)
         d_loss = self.d_loss(D, fake.data, real)  # fake.data: a constant, G stays
         self.d_optimizer.step(grad(d_loss, self.d_optimizer.params))
         g_loss = self.objective(D(fake))
@@ -71,26 +75,9 @@ class GAN:
         self.ema.update()
         return {"d_loss": d_loss.data, "g_loss": g_loss.data}
 
-    def sample(self, n, noise=None, labels=None):
-        """n samples as a raw array, from fresh noise or the `noise` (n, latent) given; labels (n,),
-        None: each class in turn.
-        """
-        noise = self.noise(n) if noise is None else noise
-        points = joined(noise, one_hot(labels, self.classes, noise))
-        with no_grad():
-            return np.concatenate(
-                [self.average(points[i : i + 250]).data for i in range(0, n, 250)]
-            )
-
-    def parts(self):
-        """Everything that training changes, by name: what a checkpoint holds."""
-        names = ("generator", "discriminator", "average", "ema", "g_optimizer", "d_optimizer")
-        return {name: getattr(self, name) for name in names}
-
-    @property
-    def optimizers(self):
-        """For a trainer that schedules the learning rate."""
-        return [self.g_optimizer, self.d_optimizer]
+    def draw(self, points):
+        """The averaged generator's samples of points (n, latent + classes)."""
+        return self.average(points)
 
 
 class WGANGP(GAN):
@@ -109,6 +96,7 @@ class WGANGP(GAN):
         return super().d_loss(D, fake, real) + self.penalty * gradient_penalty(D, real, fake, mix)
 
 
+@recipe("gan", "mlp")
 def mlp(latent=100, lr=2e-4, classes=0, **options):
     """The GAN of dense layers: G latent-256-512-1024-784, D 784-1024-512-256-1."""
     generator = nn.Sequential(

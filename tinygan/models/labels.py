@@ -8,32 +8,40 @@ arrays, and no network.
 import numpy as np
 
 from .. import ops
+from ..device import is_array
 
 
 def unpack(batch, classes):
-    """The images of a batch, which is those or (images, labels), and their `one_hot` rows;
-    ValueError if labels are missing.
+    """The images of a batch, which is those or (images, labels), and their labels (n,), None for a
+    model of no classes; ValueError if labels are missing.
     """
     images, labels = batch if isinstance(batch, tuple) else (batch, None)
     if classes and labels is None:
         raise ValueError(
-            f"a model of {classes} classes learns from (images, labels): make them with data.Batches((images, labels), ...)"
+            f"a model of {classes} classes learns from (images, labels): "
+            "make them with data.Batches((images, labels), ...)"
         )
-    return images, one_hot(labels, classes, images)
+    return images, labels if classes else None
 
 
 def one_hot(labels, classes, like):
     """Rows (n, classes) of labels, integers (n,), None for each class in turn, where and of the
     dtype that `like` (n, ...) is.
 
-    IndexError for a label that is no class; on a GPU, where looking would wait, its row is zero.
+    TypeError for labels that are no integers, IndexError for one that is no class; on a GPU, where
+    looking would wait, its row is zero.
     """
+    like = ops.raw(like)
     if not classes:
         return np.empty_like(like, shape=(len(like), 0))
     labels = np.arange(len(like)) % classes if labels is None else labels
-    if isinstance(labels, (list, np.ndarray)):
-        if wrong := [label for label in np.unique(labels).tolist() if not 0 <= label < classes]:
-            raise IndexError(f"one_hot: label {wrong[0]} is none of {classes}, 0 to {classes - 1}")
+    labels = labels if is_array(labels) else np.asarray(labels)
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"one_hot: labels must be integers, got {labels.dtype}")
+    if isinstance(labels, np.ndarray) and labels.size:
+        for label in (labels.min(), labels.max()):
+            if not 0 <= label < classes:
+                raise IndexError(f"one_hot: label {label} is none of {classes}, 0 to {classes - 1}")
     labels = np.asarray(labels, like=like)[:, None]
     return (labels == np.arange(classes, like=like)).astype(like.dtype)
 
@@ -42,11 +50,9 @@ def chosen(out, rows):
     """Of what a network gave for each class, (n, classes * k), the part for the label, (n, k);
     without rows `out` itself.
     """
-    return (
-        out
-        if rows is None or not rows.shape[1]
-        else ops.sum(ops.reshape(out, (*rows.shape, -1)) * rows[:, :, None], axis=1)
-    )
+    if not rows.shape[1]:
+        return out
+    return ops.sum(ops.reshape(out, (*rows.shape, -1)) * rows[:, :, None], axis=1)
 
 
 def joined(points, rows):

@@ -13,6 +13,11 @@ def constant(progress):
     return 1.0
 
 
+def second_half(progress):
+    """1 for the first half, then on a straight line down to 0."""
+    return min(1.0, 2 * (1 - progress))
+
+
 def linear(progress, start=1.0, end=0.0):
     """On a straight line from `start` to `end`."""
     return start + (end - start) * progress

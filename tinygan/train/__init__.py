@@ -1,0 +1,17 @@
+"""Training a model: a loop that yields records, callbacks that are told of them, a folder that holds
+the run and from which it goes on.
+
+Read `loop.py` first: `loop` is the whole of training, `train` is that and the folder. `callbacks.py`
+has what happens beside the steps, one small class a purpose, and `run.py` the files of a run. This
+room knows no algorithm. Of a model it calls `step(batch) -> {name: raw scalar}` and, where they exist,
+`parts() -> {name: thing with state_dict}` (what a checkpoint holds), `optimizers` (whose learning
+rates follow a schedule), `sample(n)` and `preview(path) -> the file that was written`. Of the data it
+needs `len`, `rows(epoch, i)` and `at(rows)`, as `data.Batches` has them.
+"""
+
+from .callbacks import (  # noqa: F401
+    Bar, Callback, Checkpoint, EarlyStop, Evaluate, Log, Preview, Schedule,
+)  # fmt: skip
+from .loop import loop, train  # noqa: F401
+from .run import Interrupted, RunExistsError, TrainingError, load  # noqa: F401
+from ..optim.schedules import constant, second_half  # noqa: F401

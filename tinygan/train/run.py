@@ -1,0 +1,235 @@
+"""A run and its folder: what it is made of, where it stands, and how it goes on from a checkpoint.
+
+The checkpoint alone decides where a run stands; log and pictures follow it, and what is missing of
+them is done again. config.json is for people: the same settings, the versions and the processor.
+"""
+
+import contextlib
+import json
+import platform
+import shutil
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from .. import __version__, checkpoint, files, models, random
+from ..checkpoint import CheckpointError
+
+PICTURES, LATEST = "samples", "checkpoint.npz"
+PART = ".drawing"  # the end of the name of a folder in which a picture is being drawn
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message says at which step, why, and where the last checkpoint
+    is.
+    """
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked training to stop, and it did after a whole step; `signal` is its number."""
+
+    def __init__(self, message, number):
+        super().__init__(message)
+        self.signal = number
+
+
+class RunExistsError(FileExistsError):
+    """A folder holds a run already, and neither to resume nor to overwrite it was asked for."""
+
+
+class Run:
+    """A training run: model, epochs, steps in an epoch and in total, the step it started from and
+    where it is now, the records of all its steps, and its folder `out` or None.
+
+    rates: (parameter group, its learning rate) of all optimizers, as they were before a checkpoint
+    was loaded. settings: what a run must share with the one it resumes.
+    """
+
+    def __init__(self, model, batches, epochs, out, config=None, notes=None):
+        if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
+            raise ValueError(f"train: epochs must be a whole number of at least 1, got {epochs}")
+        self.model, self.epochs, self.steps = model, epochs, len(batches)
+        self.total, self.step, self.start, self.records = epochs * self.steps, 0, 0, []
+        self.out, self.notes = out and Path(out), notes or {}
+        optimizers = getattr(model, "optimizers", ())
+        groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+        self.rates = [(group, group["lr"]) for group in groups]
+        self.parts = model.parts() if hasattr(model, "parts") else {}
+        self.recipe = getattr(model, "recipe", None)
+        self.settings = {"seed": random.default.seed}
+        if self.out:
+            recipe = {k: v for k, v in (self.recipe or {}).items() if k != "lr"}
+            data = batches.identity() if hasattr(batches, "identity") else {}
+            self.settings = json.loads(json.dumps(self.settings | recipe | data | (config or {})))
+            self.pictures, self.log = self.out / PICTURES, self.out / "log.jsonl"
+
+    @contextlib.contextmanager
+    def opened(self, resume, overwrite):
+        """Hold the folder: no other run may. A wrong wish is an error before anything is changed."""
+        if not self.out:
+            yield self
+            return
+        latest = self.out / LATEST
+        if resume or latest.exists() and not overwrite:
+            meta = checkpoint.read_meta(latest)
+        if not resume and not overwrite and latest.exists():
+            raise RunExistsError(
+                f"{self.out}: holds a run already, at step {meta['step']}: resume it, overwrite it, or "
+                "choose another folder"
+            )
+        self.pictures.mkdir(parents=True, exist_ok=True)
+        with files.locked(self.out):
+            self.sweep()
+            if resume:
+                self.resume(meta)
+            else:
+                self.clear()
+            self.describe(meta if resume else None)
+            yield self
+
+    def resume(self, meta):
+        """Go to where the latest checkpoint stands; CheckpointError, and no change, if it is not of
+        this run.
+        """
+        path = self.out / LATEST
+        was, now = meta.get("config", {}), self.settings
+        if meta.get("version", 1) == 1:  # they named their settings otherwise
+            was = {k: was[k] for k in ("seed",) if k in was}
+            now = {k: now[k] for k in was}
+        if differ := [k for k in was | now if was.get(k) != now.get(k)]:
+            words = "; ".join(f"{k} was {was.get(k)}, is {now.get(k)}" for k in differ)
+            raise CheckpointError(f"{path}: was made by another run: {words}")
+        if meta["step"] > self.total:
+            raise CheckpointError(
+                f"{path}: is at step {meta['step']} already, and {self.epochs} epochs have "
+                f"{self.total}; train for more epochs"
+            )
+        checkpoint.load(path, self.parts)
+        self.start = self.step = meta["step"]
+        self.records = self.history()
+        changed = {k: meta.get(k) for k in ("epochs", "lr") if k in meta}
+        new = {"epochs": self.epochs, "lr": [rate for _, rate in self.rates]}
+        if changed := {k: new[k] for k, v in changed.items() if v != new[k]}:
+            self.records.append({"step": self.start, "event": "resumed", **changed})
+
+    def history(self):
+        """The records of the log up to the checkpoint, which may be behind it; torn lines are none."""
+        records = []
+        with contextlib.suppress(FileNotFoundError):
+            for line in self.log.read_text(errors="replace").splitlines():
+                with contextlib.suppress(ValueError, TypeError, KeyError):
+                    record = json.loads(line)
+                    if record["step"] <= self.start:
+                        records.append(record)
+        return records
+
+    def sweep(self):
+        """Remove what a run that was killed left half-written."""
+        for folder in (self.out, self.pictures):
+            files.sweep(folder)
+        for folder in self.pictures.glob(f"*{PART}"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def clear(self):
+        """Remove what another run left here."""
+        names = [
+            "config.json",
+            "log.jsonl",
+            LATEST,
+            "best.npz",
+            "samples.npz",
+            "samples.gif",
+            "losses.png",
+        ]
+        for path in [self.out / name for name in names] + self.drawn():
+            path.unlink(missing_ok=True)
+
+    def describe(self, meta):
+        """Write config.json."""
+        path, resumed = self.out / "config.json", []
+        if meta:
+            with contextlib.suppress(OSError, ValueError, AttributeError, TypeError):
+                resumed = [*json.loads(path.read_text()).get("resumed", [])]
+            resumed = [
+                *resumed,
+                {"step": meta["step"], "epochs": meta.get("epochs"), "lr": meta.get("lr")},
+            ]
+        contents = {
+            "model": self.recipe,
+            "epochs": self.epochs,
+            "lr": [rate for _, rate in self.rates],
+            "settings": self.settings,
+            "versions": versions(),
+            "resumed": resumed,
+            **self.notes,
+        }
+        with files.replacing(path) as temporary:
+            temporary.write_text(json.dumps(contents, indent=2) + "\n")
+
+    def save(self, name=LATEST):
+        """Save a checkpoint into the folder; TrainingError if a number in it is not finite."""
+        meta = {
+            "step": self.step,
+            "epoch": self.step // self.steps,
+            "epochs": self.epochs,
+            "seed": random.default.seed,
+            "lr": [rate for _, rate in self.rates],
+            "model": self.recipe,
+            "config": self.settings,
+        }
+        try:
+            checkpoint.save(self.out / name, self.parts, meta)
+        except CheckpointError as error:  # the training went wrong, not the file
+            raise TrainingError(f"step {self.step}: {error}") from None
+
+    def drawn(self):
+        """What the model drew of itself, epoch by epoch."""
+        numbered = lambda path: path.stem.removeprefix("epoch-")
+        found = [p for p in self.pictures.glob("epoch-*.*") if numbered(p).isdigit()]
+        return sorted(found, key=lambda path: int(numbered(path)))
+
+    def last(self):
+        """Where the last good checkpoint of this run is, in words."""
+        if not self.out or not (self.out / LATEST).exists():
+            return "there is no checkpoint"
+        return f"the last good checkpoint is {self.out / LATEST}"
+
+
+def load(run, device="cpu"):
+    """The model of a trained run, rebuilt from its checkpoint: a run's folder, or one of its .npz files.
+
+    CheckpointError if there is none, or if its model was not built by `tinygan.models`: make that one
+    yourself and fill it by `checkpoint.load(path, model.parts())`.
+    """
+    path = Path(run)
+    path = path / LATEST if path.is_dir() else path
+    recipe = checkpoint.read_meta(path).get("model")
+    if not recipe:
+        raise CheckpointError(
+            f"{path}: does not say how its model is made, only those of tinygan.models do: make the "
+            "model, then checkpoint.load(path, model.parts())"
+        )
+    try:
+        model = models.build(recipe, device)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: its model cannot be made: {error}") from None
+    checkpoint.load(path, model.parts())
+    return model
+
+
+def versions():
+    """What a run was made with, by name; a package that is missing is left out."""
+    found = {"tinygan": __version__, "python": platform.python_version()}
+    found |= {"platform": platform.platform(), "processor": processor()}
+    for name in ("numpy", "numba", "cupy-cuda12x", "cupy-cuda13x"):
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def processor():
+    """The processor's name, as the system gives it."""
+    with contextlib.suppress(OSError, StopIteration):
+        with open("/proc/cpuinfo") as file:
+            line = next(line for line in file if line.startswith("model name"))
+        return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
