@@ -7,6 +7,7 @@ Only this room knows the flags; it adds them to what the others say.
 import argparse
 import contextlib
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -79,10 +80,11 @@ class Parser(argparse.ArgumentParser):
 
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Shows the defaults that there are: a None is explained by the help itself."""
+    """Shows the defaults, but for None, which the help explains, and False, which goes without."""
 
     def _get_help_string(self, action):
-        return action.help if action.default is None else super()._get_help_string(action)
+        told = action.default is None or action.default is False
+        return action.help if told else super()._get_help_string(action)
 
 
 def _default(action, value):
@@ -92,13 +94,13 @@ def _default(action, value):
     return value if action.type is None or value is None else str(value)
 
 
-def number(kind, least, most=sys.maxsize):
-    """An argument type: a number of that kind, from `least` to `most`."""
+def number(kind, least, most=None):
+    """An argument type: a finite number of that kind, from `least` to `most` if there is one."""
 
     def parse(text):
         value = kind(text)
-        if not least <= value <= most:
-            wanted = f"at least {least}" if most == sys.maxsize else f"from {least} to {most}"
+        if not least <= value < math.inf or most is not None and value > most:
+            wanted = f"at least {least}" if most is None else f"from {least} to {most}"
             raise argparse.ArgumentTypeError(f"must be {wanted}, got {text}")
         return value
 

@@ -52,6 +52,7 @@ def loop(model, batches, epochs, *, step=None, start=0, before=(), halt=lambda: 
         if len(unread) >= often or i + 1 == steps or halt():
             yield _read(unread, done + 1, steps, time.perf_counter() - clock)
             unread.clear()
+            random.default.draw = 0  # whatever was drawn meanwhile, by a preview say, no step misses
             if halt():
                 return
 

@@ -1,0 +1,223 @@
+"""A run's folder: who may write there, how it goes on, and the model that is rebuilt from it."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from runs import ROOT, example, same, weights
+
+from tinygan import checkpoint, data, models, nn, random, sample, train
+from tinygan.checkpoint import CheckpointError
+
+DIGITS = data.load()
+
+
+def tiny(seed=0, images=DIGITS.images[:160], batch_size=32, **options):
+    random.manual_seed(seed)
+    options = {"width": 2, "latent": 5} | options
+    return models.dcgan(**options), data.Batches(images, batch_size, seed)
+
+
+def state(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_folder_that_holds_a_run_is_refused(tmp_path):
+    train.train(*tiny(), 1, tmp_path)
+    (tmp_path / "best.npz").write_bytes(b"of the first run")
+    before = state(tmp_path)
+    with pytest.raises(
+        train.RunExistsError, match="holds a run already, at step 5: resume it, over"
+    ):
+        train.train(*tiny(), 1, tmp_path)
+    assert state(tmp_path) == before
+    train.train(*tiny(seed=1), 1, tmp_path, overwrite=True)
+    assert not (tmp_path / "best.npz").exists()
+    assert checkpoint.read_meta(tmp_path / "checkpoint.npz")["seed"] == 1
+
+
+def test_config_says_what_made_the_run(tmp_path):
+    train.train(*tiny(), 1, tmp_path, config={"targets": "grey"}, notes={"why": "to see"})
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["model"]["model"] == "dcgan" and config["model"]["width"] == 2
+    assert config["settings"]["targets"] == "grey" and config["why"] == "to see"
+    assert config["settings"]["batch_size"] == 32 and config["lr"] == [2e-3, 2e-3]
+    assert {"python", "numpy", "numba", "tinygan", "processor"} <= config["versions"].keys()
+
+
+def test_resuming_with_other_epochs_and_rates_says_so_in_the_log(tmp_path):
+    train.train(*tiny(), 2, tmp_path)
+    model, batches = tiny(lr=1e-4)
+    rates = []
+
+    def step(batch):
+        rates.append(model.g_optimizer.lr)
+        return model.step(batch)
+
+    records = train.train(model, batches, 4, tmp_path, resume=True, step=step)
+    event = {"step": 10, "event": "resumed", "epochs": 4, "lr": [1e-4, 1e-4]}
+    assert records[10] == event and [r["step"] for r in records[11:]] == [*range(11, 21)]
+    np.testing.assert_allclose(rates, 1e-4 * np.minimum(1, 2 * (1 - np.arange(10, 20) / 20)))
+    lines = (tmp_path / "log.jsonl").read_text().splitlines()
+    assert json.loads(lines[10]) == event and len(lines) == 21
+    assert json.loads((tmp_path / "config.json").read_text())["resumed"][0]["epochs"] == 2
+    with pytest.raises(CheckpointError, match="at step 20 already, and 3 epochs have 15"):
+        train.train(*tiny(), 3, tmp_path, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        ({"seed": 1}, "seed was 0, is 1"),
+        ({"width": 3}, "width was 2, is 3"),
+        ({"images": DIGITS.images[1:161]}, "data was .*, is "),
+        ({"batch_size": 40}, "batch_size was 32, is 40"),
+    ],
+    ids=["seed", "width", "data", "batch_size"],
+)
+def test_another_run_does_not_go_on(other, words, tmp_path):
+    train.train(*tiny(), 1, tmp_path)
+    before, (model, batches) = state(tmp_path), tiny(**other)
+    untouched = weights(model)
+    with pytest.raises(CheckpointError, match=f"another run: .*{words}"):
+        train.train(model, batches, 2, tmp_path, resume=True)
+    assert state(tmp_path) == before and same(weights(model), untouched)
+
+
+def test_the_same_data_spelt_otherwise_goes_on(tmp_path):
+    train.train(*tiny(), 1, tmp_path)
+    copied = np.asfortranarray(DIGITS.images[:160])
+    train.train(*tiny(images=copied), 2, tmp_path, resume=True)
+
+
+def test_a_run_cut_before_its_picture_draws_it_when_it_goes_on(tmp_path):
+    train.train(*tiny(), 2, tmp_path)
+    whole = state(tmp_path / "samples")
+    for name in ("samples/epoch-002.png", "samples.gif", "losses.png", "log.jsonl"):
+        (tmp_path / name).unlink()
+    train.train(*tiny(), 2, tmp_path, resume=True)
+    assert state(tmp_path / "samples") == whole and (tmp_path / "samples.gif").exists()
+
+
+def test_pictures_are_in_the_order_of_their_epochs(tmp_path):
+    (tmp_path / "samples").mkdir()
+    for epoch in (998, 1000, 2):
+        (tmp_path / f"samples/epoch-{epoch:03}.png").touch()
+    run = train.run.Run(*tiny(), 1, tmp_path)
+    names = [path.stem for path in run.drawn()]
+    assert names == ["epoch-002", "epoch-998", "epoch-1000"]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: models.dcgan(width=2, latent=5, classes=10),
+        lambda: models.mlp(latent=3),
+        lambda: models.VAES["mlp"](latent=2, beta=0.5),
+        lambda: models.VAES["conv"](2, classes=10),
+    ],
+)
+def test_a_trained_model_is_rebuilt_from_its_run(make, tmp_path):
+    random.manual_seed(0)
+    model = make()
+    labels = DIGITS.labels[:64]
+    arrays = (DIGITS.images[:64], labels) if model.classes else DIGITS.images[:64]
+    train.train(model, data.Batches(arrays, 32), 1, tmp_path)
+    for path in (tmp_path, str(tmp_path), tmp_path / "checkpoint.npz"):
+        loaded = train.load(path)
+        assert type(loaded) is type(model) and same(weights(loaded), weights(model))
+    noise = model.noise(4)
+    np.testing.assert_array_equal(loaded.sample(4, noise), model.sample(4, noise))
+
+
+def test_a_model_of_ones_own_is_not_rebuilt_but_loaded(tmp_path):
+    def make():
+        random.manual_seed(0)
+        score = nn.Sequential(nn.Flatten(), nn.Linear(784, 1))
+        return models.GAN(nn.Sequential(nn.Linear(4, 784), nn.Unflatten(1, (1, 28, 28))), score, 4)
+
+    model = make()
+    train.train(model, data.Batches(DIGITS.images[:64], 32), 1, tmp_path)
+    with pytest.raises(CheckpointError, match=r"make the model, then checkpoint.load\(path, model"):
+        train.load(tmp_path)
+    other = make()
+    checkpoint.load(tmp_path / "checkpoint.npz", other.parts())
+    assert same(weights(other), weights(model))
+    with pytest.raises(CheckpointError, match="there is no checkpoint"):
+        train.load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        [],
+        "dcgan",
+        {"family": "gan"},
+        {"family": "gan", "model": "os.system"},
+        {"family": ["gan"], "model": "dcgan"},
+        {"family": "gan", "model": "dcgan", "width": "two"},
+        {"family": "gan", "model": "dcgan", "colour": 3},
+        {"family": "gan", "model": "dcgan", "device": "cpu"},
+    ],
+)
+def test_a_recipe_for_no_model_is_one_line(recipe, tmp_path):
+    model, _ = tiny()
+    path = tmp_path / "checkpoint.npz"
+    checkpoint.save(path, model.parts(), {"step": 1, "model": recipe})
+    with pytest.raises(
+        CheckpointError, match="checkpoint.npz: (its model cannot be made|does not)"
+    ):
+        train.load(path)
+
+
+def test_samples_from_the_command_line(tmp_path, capsys, monkeypatch):
+    out = tmp_path / "run"
+    flags = ["--epochs", 1, "--width", 4, "--batch-size", 200, "--device", "cpu", "--out", out]
+    done = example("mnist_gan", *flags)
+    assert done.returncode == 0, done.stderr
+    (line,) = example("mnist_gan", *flags).stderr.splitlines()
+    assert "holds a run already" in line and "--resume, --overwrite" in line
+
+    def call(*args):
+        monkeypatch.setattr("sys.argv", ["sample", *map(str, args)])
+        with pytest.raises(SystemExit) as exit:
+            sample.run(sample.main)
+        return exit.value.code, capsys.readouterr()
+
+    code, _ = call(out, "--labels", 7, "-n", 12, "--seed", 3)
+    made = np.load(out / "made.npz")
+    assert not code and made["labels"].tolist() == [7] * 12 and made["images"].shape == (12, 28, 28)
+    assert Image.open(out / "made.png").size == (10 * 56, 2 * 56)
+    gan = train.load(out)
+    random.manual_seed(3)
+    expected = np.rint((gan.sample(12, labels=[7] * 12)[:, 0] + 1) * 127.5)
+    np.testing.assert_array_equal(made["images"], expected)
+
+    call(out / "checkpoint.npz", "--labels", 3, 1, "-n", 5, "--out", tmp_path / "some")
+    assert np.load(tmp_path / "some.npz")["labels"].tolist() == [3, 1, 3, 1, 3]
+    for args, words in (
+        ((out, "--labels", 10), "10 is no class of this model, it knows 0 to 9"),
+        ((tmp_path / "none",), "there is no checkpoint"),
+        ((out, "-n", 0), "must be from 1"),
+        ((out, "-n", 10**9), "must be from 1 to 1000000"),
+    ):
+        code, said = call(*args)
+        assert code == 2 and len(said.err.splitlines()) == 1 and words in said.err
+
+
+def test_a_resumed_command_needs_no_flag_twice(tmp_path):
+    out = tmp_path / "run"
+    flags = ["--epochs", 2, "--width", 2, "--batch-size", 500, "--seed", 4, "--device", "cpu"]
+    assert example("mnist_gan", *flags, "--out", out).returncode == 0
+    done = example("mnist_gan", "--resume", "--epochs", 3, "--lr", 1e-3, "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert "epoch 3/3" in done.stdout and "epoch 2/3" not in done.stdout
+    refused = example("mnist_gan", "--resume", "--width", 3, "--out", out)
+    assert refused.returncode == 2 and "width was 2, is 3" in refused.stderr
+    config = out / "config.json"
+    for torn in ("{", '{"arguments": {"epochs": "x", "model": "nothing"}}', "[]"):
+        config.write_text(torn)  # it is for people: the checkpoint decides
+        again = example("mnist_gan", *flags[2:], "--epochs", 3, "--resume", "--out", out)
+        assert again.returncode == 0 and "all 3 epochs are done" in again.stdout, again.stderr
+    assert ROOT.is_dir()
