@@ -5,10 +5,15 @@ Hostile input has one contract, checked by `refused`: a DataError of one line th
 """
 
 import contextlib
+import errno
 import gzip
 import hashlib
+import http.server
 import io
 import json
+import os
+import threading
+import time
 import tracemalloc
 from itertools import product
 from unittest.mock import Mock
@@ -125,11 +130,55 @@ def test_gzip_bomb_is_not_inflated(tmp_path, size):
     assert peak < 8 << 20
 
 
+@pytest.mark.parametrize("shape", [(1 << 14, 64, 64), (85_000, 28, 28)], ids=str)
+def test_what_is_no_set_of_digits_is_refused_before_it_is_inflated(tmp_path, shape):
+    """The larger one is a gigabyte, the other 64 MiB for three labels."""
+    few = 64 << 20  # of elements that are really there
+    bomb = gzip.compress(header(8, *shape)) + gzip.compress(bytes(1 << 20), 1) * (few >> 20)
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(bomb)
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(LABELS))
+    tracemalloc.start()
+    reason = "(16384, 64, 64) uint8" if shape[1] == 64 else "3 labels for 85000 images"
+    refused(lambda: load(tmp_path), "ubyte", reason)
+    refused(lambda: read_idx(tmp_path / "train-images-idx3-ubyte.gz", limit=1 << 20), "1048576")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 << 20
+
+
+def test_the_limit_is_of_elements(tmp_path):
+    (tmp_path / "file").write_bytes(PLAIN)
+    assert read_idx(tmp_path / "file", limit=48).shape == (2, 3, 4)
+    refused(lambda: read_idx(tmp_path / "file", limit=47), "more than the 47 bytes allowed")
+
+
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe")  # opening it waits for a writer
+    for path in (tmp_path / "pipe", tmp_path, "/dev/zero"):
+        refused(lambda path=path: read_idx(path), path, "not a regular file")
+
+
 def test_bundled_digits_are_the_mnist_test_set():
     images, labels = load()
     assert images.shape == (10_000, 28, 28) and images.dtype == labels.dtype == np.uint8
     assert np.bincount(labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
     assert labels[:5].tolist() == [7, 2, 1, 0, 4] and images.max() == 255
+
+
+def test_a_damaged_installation_is_told(tmp_path, monkeypatch):
+    for name in mnist.SHIPPED:
+        (tmp_path / name).write_bytes((mnist.BUNDLED / name).read_bytes())
+    monkeypatch.setattr(mnist, "BUNDLED", tmp_path)
+    assert len(load().images) == 10_000
+    for name in mnist.SHIPPED:
+        content = bytearray((tmp_path / name).read_bytes())
+        content[4] ^= 1  # gzip's time stamp: nothing else notices
+        (tmp_path / name).write_bytes(content)
+        refused(load, tmp_path / name, "SHA-256 differs", "install tinygan again")
+        (tmp_path / name).unlink()
+        refused(load, tmp_path / name, "No such file", "install tinygan again")
+        content[4] ^= 1
+        (tmp_path / name).write_bytes(content)
 
 
 def fill(
@@ -207,8 +256,8 @@ class Reply(io.BytesIO):  # what urlopen returns
 
 
 class Broken(Reply):
-    def read(self, n=-1):
-        if piece := super().read(10):
+    def read1(self, n=-1):
+        if piece := super().read1(10):
             return piece
         raise ConnectionResetError("connection reset")
 
@@ -244,12 +293,76 @@ def test_failing_download_says_why_and_leaves_nothing(tmp_path, monkeypatch):
         "more than 100 bytes",
         tmp_path,
         *mnist.FULL,
-        "--data",
+        "another folder",
     )
-    refused(lambda: fetch(tmp_path, *replies), "f.gz", *named)
+    refused(lambda: fetch(tmp_path, *replies), f"{tmp_path}/f.gz: no mirror", *named)
     with pytest.raises(KeyboardInterrupt):
         fetch(tmp_path, KeyboardInterrupt)
     assert not list(tmp_path.iterdir())
+
+
+class Trickle:
+    """A server that sends its headers at once and then a byte every hundredth of a second."""
+
+    def __enter__(self):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(200)
+                self.send_header("Content-Length", len(PACKED))
+                self.end_headers()
+                with contextlib.suppress(OSError):  # the other side has had enough
+                    for byte in PACKED:
+                        self.wfile.write(bytes([byte]))
+                        time.sleep(0.01)
+
+            def log_message(self, *args):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.block_on_close = False
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+        return f"http://127.0.0.1:{self.server.server_port}/"
+
+    def __exit__(self, *error):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def test_a_server_that_trickles_is_left_in_time(tmp_path, monkeypatch):
+    with Trickle() as mirror:
+        path = mnist.fetch("f.gz", SHA256, tmp_path, [mirror])
+        assert path.read_bytes() == PACKED
+        path.unlink()
+        monkeypatch.setattr(mnist, "PATIENCE", 0.1)
+        start = time.monotonic()
+        refused(lambda: mnist.fetch("f.gz", SHA256, tmp_path, [mirror]), mirror, "in 0.1 seconds")
+        assert time.monotonic() - start < 0.4 and not list(tmp_path.iterdir())
+
+
+def test_what_killed_downloads_left_is_swept(tmp_path):
+    fetch(tmp_path, Reply(PACKED))
+    old, young = (tmp_path / f".f.{digit * 8}.part.gz" for digit in "ab")
+    for part in (old, young):
+        part.write_bytes(b"x")
+    os.utime(old, (time.time() - mnist.PATIENCE - 1,) * 2)
+    fetch(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"f.gz", young.name}
+
+
+def test_a_cache_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    refused(lambda: fetch(tmp_path / "file" / "cache"), "file/cache/f.gz: cannot be written")
+    full = Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
+    monkeypatch.setattr(os, "fsync", full)
+    refused(lambda: fetch(tmp_path, Reply(PACKED)), f"{tmp_path}/f.gz: cannot", "No space left")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_who_has_no_home_is_told(monkeypatch):
+    monkeypatch.setattr(mnist.sys, "platform", "linux")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(mnist.Path, "home", Mock(side_effect=RuntimeError("no home")))
+    refused(lambda: load("full"), "HOME", "folder")
 
 
 def test_full_reads_the_cache(tmp_path, monkeypatch):
