@@ -1,31 +1,56 @@
-"""Pictures: a grid of samples, an animation of grids, curves of the losses. Pillow and matplotlib,
-imported when used.
+"""Pictures: a grid of samples, an animation of grids, curves of the losses, a page of figures.
+Pillow and matplotlib, imported when used. It knows arrays, and no model.
+
+Every file is written beside its place and moved there whole.
 """
 
+import math
+from pathlib import Path
 from statistics import NormalDist
 
 import numpy as np
 
+from . import files
+
+FRAMES = 250  # of an animation: more are thinned
+NO_LOSS = {"step", "epoch", "seconds", "lr", "fid", "coverage"}  # what else records hold
+
 
 def to_uint8(images):
-    """(n, 1, h, w) in [-1, 1] -> (n, h, w) in 0..255."""
-    return np.clip(np.rint((images[:, 0] + 1) * 127.5), 0, 255).astype(np.uint8)
+    """Images in [-1, 1] as 0..255: (n, 1, h, w) -> (n, h, w), and colours (n, 3, h, w) ->
+    (n, h, w, 3); ValueError for anything else.
+    """
+    if images.ndim != 4 or images.shape[1] not in (1, 3):
+        raise ValueError(
+            f"to_uint8: images are (n, 1, h, w) or (n, 3, h, w), got {images.shape}; "
+            "choose the channels to draw, images[:, :3]"
+        )
+    pixels = np.clip(np.rint((images + 1) * 127.5), 0, 255).astype(np.uint8)
+    return pixels[:, 0] if images.shape[1] == 1 else pixels.transpose(0, 2, 3, 1)
 
 
 def sheet(images, columns):
-    """(n, h, w) uint8 images side by side, `columns` to a row, as one image."""
-    n, h, w = images.shape
+    """(n, h, w) or (n, h, w, 3) uint8 images side by side, `columns` to a row, as one image."""
+    if not len(images) or images.ndim != 3 and images.shape[3:] != (3,):
+        raise ValueError(
+            f"sheet: images are (n, h, w) or (n, h, w, 3), n of 1 or more, got {images.shape}; "
+            "to_uint8 makes them of (n, c, h, w)"
+        )
+    n, h, w, *colours = images.shape
     rows = -(-n // columns)
-    cells = np.zeros((rows * columns, h, w), np.uint8)
+    cells = np.zeros((rows * columns, h, w, *colours), np.uint8)
     cells[:n] = images
-    return cells.reshape(rows, columns, h, w).transpose(0, 2, 1, 3).reshape(rows * h, columns * w)
+    cells = cells.reshape(rows, columns, h, w, *colours).swapaxes(1, 2)
+    return cells.reshape(rows * h, columns * w, *colours)
 
 
 def grid(images, path, columns=8, zoom=2):
-    """Write (n, h, w) uint8 images side by side, `columns` to a row, as a picture."""
+    """Write (n, h, w) or (n, h, w, 3) uint8 images as a picture: a `sheet`, enlarged."""
     from PIL import Image
 
-    Image.fromarray(sheet(images, columns).repeat(zoom, 0).repeat(zoom, 1)).save(path)
+    picture = sheet(images, columns).repeat(zoom, 0).repeat(zoom, 1)
+    with files.replacing(path) as part:
+        Image.fromarray(picture).save(part)
 
 
 def manifold(n):
@@ -37,40 +62,89 @@ def manifold(n):
 
 
 def animate(frames, path, milliseconds=250):
-    """Write pictures, (h, w) uint8 or files, in their order as one GIF that rests on the last."""
+    """Write pictures, (h, w) or (h, w, 3) uint8 or files, in their order as one GIF that rests on
+    the last.
+
+    Files that are missing or torn are left out; of more than 250 frames so many are taken, evenly,
+    the first and the last among them. Where there is no picture, no file is written.
+    """
+    frames = list(frames)
+    if len(frames) > FRAMES:
+        kept = np.linspace(0, len(frames) - 1, FRAMES).round().astype(int)
+        frames = [frames[i] for i in kept]
+    pictures = [picture for frame in frames if (picture := _picture(frame))]
+    if not pictures:
+        return
+    with files.replacing(path) as part:
+        pictures[0].save(
+            part,
+            save_all=True,
+            append_images=pictures[1:],
+            duration=[milliseconds] * (len(pictures) - 1) + [2000],
+            loop=0,
+        )
+
+
+def _picture(frame):
+    """Pillow's image of an array or a file, which is closed again; None if it cannot be read."""
     from PIL import Image
 
-    frames = [Image.fromarray(f) if isinstance(f, np.ndarray) else Image.open(f) for f in frames]
-    frames[0].save(
-        path,
-        save_all=True,
-        append_images=frames[1:],
-        duration=[milliseconds] * (len(frames) - 1) + [2000],
-        loop=0,
-    )
+    if isinstance(frame, np.ndarray):
+        return Image.fromarray(frame)
+    try:
+        with Image.open(frame) as picture:
+            return picture.copy()  # reads it
+    except Exception:  # damage may meet any line of a decoder
+        return None
 
 
 def curves(records, path, window=50):
-    """Write the losses of a log, dicts of 'step', 'epoch', 'seconds' and any losses, as curves of
-    their moving average.
+    """Write the losses of a log as curves of their moving average over `window` records, and those
+    that fewer than half of the records have, such as a held-out loss once an epoch, as dots.
+
+    records: dicts of 'step' and any losses; those without, such as events, are left out, and so are
+    figures that are no losses (step, epoch, seconds, lr, fid, coverage) or not finite. Where there
+    is no loss, no file is written.
     """
     from matplotlib.figure import Figure
 
+    records = [r for r in records if "step" in r and "event" not in r]
+    losses = _losses(records)
+    if not losses:
+        return
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
-    steps = [r["step"] for r in records]
-    for name in [k for k in records[0] if k not in ("step", "epoch", "seconds", "fid", "coverage")]:
-        values = np.array([r[name] for r in records])
-        smooth = (
-            np.convolve(values, np.ones(window) / window, "valid")
-            if len(values) >= 2 * window
-            else values
-        )
-        axes.plot(steps[len(steps) - len(smooth) :], smooth, label=name.replace("_", " "))
-    axes.set(xlabel="step", ylabel="loss (nats)", ylim=(0, None))
+    for name, (steps, values) in losses.items():
+        dots = 2 * len(values) < len(records)
+        if not dots and len(values) >= 2 * window:
+            values = np.convolve(values, np.ones(window) / window, "valid")
+            steps = steps[window - 1 :]
+        axes.plot(steps, values, "o" if dots else "-", label=name.replace("_", " "))
+    axes.set(xlabel="step", ylabel="loss")
+    if axes.dataLim.ymin >= 0:
+        axes.set_ylim(0, None)
     axes.legend()
     axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=110)
+    _save(figure, path)
+
+
+def _losses(records):
+    """{name: (its steps, its values)} of every loss in the records that is a finite number."""
+    found = {}
+    for record in records:
+        for name, value in record.items():
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if name in NO_LOSS or not number or not math.isfinite(value):
+                continue
+            steps, values = found.setdefault(name, ([], []))
+            steps.append(record["step"])
+            values.append(value)
+    return found
+
+
+def _save(figure, path):
+    with files.replacing(path) as part:
+        figure.savefig(part, dpi=110, format=Path(path).suffix[1:] or "png")
 
 
 def report(path, title, table, images, pairs, classes):
@@ -87,23 +161,27 @@ def report(path, title, table, images, pairs, classes):
     figures, samples, neighbours, bars = figure.subplots(
         2, 2, width_ratios=[7, 5], height_ratios=[5, 3]
     ).flat
-    widths = [0.42] + [0.58 / (len(table[0]) - 1)] * (len(table[0]) - 1)
+    columns = len(table[0]) - 1
+    widths = [0.42] + [0.58 / columns] * columns
     cells = figures.table(table, colWidths=widths, bbox=[0, 0, 1, 1], edges="B")
     cells.auto_set_font_size(False)
     for (row, column), cell in cells.get_celld().items():
         cell.set_edgecolor("0.85")
         cell.set_text_props(
-            ha="right" if column else "left", weight="bold" if row == 0 or column == 1 else "normal"
+            ha="right" if column else "left",
+            weight="bold" if row == 0 or column == 1 else "normal",
         )
     samples.imshow(sheet(images, 10), cmap="gray_r")
     samples.set_title("samples")
-    one, other = (sheet(np.concatenate(pair), len(pair[0])) for pair in pairs.values())
-    neighbours.imshow(np.concatenate([one, np.zeros_like(one[:14]), other]), cmap="gray_r")
+    above, below = (sheet(np.concatenate(pair), len(pair[0])) for pair in pairs.values())
+    gap = np.zeros_like(above[:14])
+    neighbours.imshow(np.concatenate([above, gap, below]), cmap="gray_r")
     neighbours.set_title("\n".join(pairs))
     for axes in (figures, samples, neighbours):
         axes.axis("off")
-    for i, (whose, shares) in enumerate(classes.items()):
-        bars.bar(np.arange(10) + 0.4 * i - 0.2, shares, 0.4, label=whose, color=("C0", "0.7")[i])
+    places = np.arange(10)
+    for shift, colour, whose in zip((-0.2, 0.2), ("C0", "0.7"), classes, strict=True):
+        bars.bar(places + shift, classes[whose], width=0.4, label=whose, color=colour)
     bars.set(title="classes, as the judge sees them", xticks=range(10), ylabel="share")
     bars.legend()
-    figure.savefig(path, dpi=110)
+    _save(figure, path)

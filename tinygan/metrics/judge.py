@@ -42,7 +42,10 @@ def frozen(path=WEIGHTS):
     """The Classifier with the weights that ship here, in evaluation mode; DataError if they are not
     those.
     """
-    content = Path(path).read_bytes()
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}; install tinygan again") from error
     if hashlib.sha256(content).hexdigest() != SHA256:
         raise DataError(
             f"{path}: is not the judge's file, its SHA-256 differs; install tinygan again"

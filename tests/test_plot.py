@@ -1,0 +1,218 @@
+"""Pictures: what is drawn is what was given, in colour too; what is missing or torn is left out;
+files are written whole.
+"""
+
+import os
+import resource
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from PIL import Image, ImageSequence
+
+from tinygan import plot
+
+RNG = np.random.default_rng(0)
+GREY = RNG.uniform(-1, 1, (5, 1, 4, 6)).astype(np.float32)
+COLOURS = RNG.uniform(-1, 1, (5, 3, 4, 6)).astype(np.float32)
+
+
+@pytest.mark.parametrize("images", [GREY, COLOURS], ids=["grey", "colours"])
+def test_a_grid_shows_every_image_and_channel(tmp_path, images):
+    pixels = plot.to_uint8(images)
+    assert pixels.dtype == np.uint8 and pixels.shape[:3] == (5, 4, 6)
+    for channel in range(images.shape[1]):
+        expected = np.rint((images[:, channel] + 1) * 127.5)
+        np.testing.assert_array_equal(pixels.reshape(5, 4, 6, -1)[..., channel], expected)
+    plot.grid(pixels, tmp_path / "grid.png", columns=2, zoom=3)
+    picture = np.asarray(Image.open(tmp_path / "grid.png"))[::3, ::3]
+    assert picture.shape == (12, 12, *pixels.shape[3:])
+    for i, image in enumerate(pixels):
+        row, column = divmod(i, 2)
+        cell = picture[4 * row : 4 * row + 4, 6 * column : 6 * column + 6]
+        np.testing.assert_array_equal(cell, image)
+    assert not picture[8:, 6:].any()  # no sixth image
+
+
+def test_values_beyond_the_range_are_cut():
+    images = np.array([-9, -1, 0, 1, 9], np.float32).reshape(5, 1, 1, 1)
+    assert plot.to_uint8(images).ravel().tolist() == [0, 0, 128, 255, 255]
+
+
+@pytest.mark.parametrize("shape", [(5, 2, 4, 6), (5, 4, 4, 6), (5, 4, 6), (4, 6)], ids=str)
+def test_what_cannot_be_drawn_is_refused(shape):
+    with pytest.raises(ValueError, match=r"to_uint8: images are \(n, 1, h, w\) or .* got \("):
+        plot.to_uint8(np.zeros(shape, np.float32))
+    for wrong in ((5, 4, 6, 2), (5, 1, 4, 6), (0, 4, 6), (4, 6)):
+        with pytest.raises(ValueError, match=r"sheet: images are .* got .* to_uint8"):
+            plot.sheet(np.zeros(wrong, np.uint8), 2)
+
+
+# Animations
+
+
+def pictures(folder, n):
+    """n files whose brightness counts."""
+    for i in range(n):
+        Image.fromarray(np.full((4, 4), i % 250, np.uint8)).save(folder / f"{i:04}.png")
+    return sorted(folder.glob("*.png"))
+
+
+def brightness(path):
+    """The brightness and milliseconds of each frame of an animation."""
+    with Image.open(path) as gif:
+        return [
+            (frame.convert("L").getpixel((0, 0)), frame.info["duration"])
+            for frame in ImageSequence.Iterator(gif)
+        ]
+
+
+def test_an_animation_keeps_no_picture_open(tmp_path):
+    """Of a thousand epochs: a process may have so many files open, and no more."""
+    paths = pictures(tmp_path, 300)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held = len(os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (held + 30, limits[1]))
+    try:
+        plot.animate(paths, tmp_path / "a.gif")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    frames = brightness(tmp_path / "a.gif")
+    assert len(frames) == plot.FRAMES < 300
+    assert frames[0] == (0, 250) and frames[-1] == (299 % 250, 2000)
+
+
+def test_thinned_frames_are_evenly_spaced(tmp_path, monkeypatch):
+    monkeypatch.setattr(plot, "FRAMES", 5)
+    frames = [np.full((4, 4), i, np.uint8) for i in range(41)]
+    plot.animate(frames, tmp_path / "a.gif", 40)
+    rests = [40] * 4 + [2000]
+    assert brightness(tmp_path / "a.gif") == list(zip([0, 10, 20, 30, 40], rests, strict=True))
+    plot.animate(iter(frames[:3]), tmp_path / "a.gif", 40)
+    assert [value for value, _ in brightness(tmp_path / "a.gif")] == [0, 1, 2]
+
+
+def test_missing_and_torn_pictures_are_left_out(tmp_path):
+    paths = pictures(tmp_path, 8)
+    content = paths[1].read_bytes()
+    paths[0].unlink()
+    paths[1].write_bytes(content[: len(content) // 2])
+    paths[2].write_bytes(b"")
+    paths[3].write_bytes(content[:40] + b"\0" + content[41:])
+    paths[7].write_bytes(content[:-30])
+    plot.animate(paths, tmp_path / "a.gif")
+    assert brightness(tmp_path / "a.gif") == [(4, 250), (5, 250), (6, 2000)]
+    plot.animate(paths[:3], tmp_path / "none.gif")
+    plot.animate([], tmp_path / "none.gif")
+    assert not (tmp_path / "none.gif").exists()
+
+
+def test_an_animation_of_colours(tmp_path):
+    frames = [np.zeros((4, 4, 3), np.uint8) + np.array(c, np.uint8) for c in np.eye(3) * 200]
+    plot.animate(frames, tmp_path / "a.gif")
+    with Image.open(tmp_path / "a.gif") as gif:
+        seen = [f.convert("RGB").getpixel((1, 1)) for f in ImageSequence.Iterator(gif)]
+    assert seen == [(200, 0, 0), (0, 200, 0), (0, 0, 200)]
+
+
+# Curves
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """What is drawn: {label: (steps, values, how)}, and the limits of the axis last made."""
+    lines, plain, made = {}, Axes.plot, []
+
+    def spy(self, steps, values, how, label):
+        lines[label] = (np.asarray(steps).tolist(), np.asarray(values).tolist(), how)
+        made.append(self)
+        return plain(self, steps, values, how, label=label)
+
+    monkeypatch.setattr(Axes, "plot", spy)
+    lines["axes"] = lambda: made[-1]
+    return lines
+
+
+def records(n, **losses):
+    steps = range(1, n + 1)
+    return [{"step": i, "epoch": 1, "seconds": 0.1 * i, "lr": 0.1} | losses for i in steps]
+
+
+def test_negative_losses_are_seen_and_nothing_is_called_nats(tmp_path, drawn):
+    plot.curves(records(9, d_loss=-5.0, loss=2.0), tmp_path / "c.png")
+    bottom, top = drawn["axes"]().get_ylim()
+    assert bottom < -5 and top > 2 and drawn["axes"]().get_ylabel() == "loss"
+    assert drawn["d loss"] == (list(range(1, 10)), [-5.0] * 9, "-")
+    plot.curves(records(9, loss=2.0), tmp_path / "c.png")
+    assert drawn["axes"]().get_ylim()[0] == 0
+    assert Image.open(tmp_path / "c.png").size == (770, 440)
+
+
+def test_what_few_records_hold_is_drawn_as_dots_and_what_is_no_loss_is_not(tmp_path, drawn):
+    log = records(400, loss=1.0)
+    for i, record in enumerate(log):
+        record["loss"] = float(i)
+    log[99] |= {"held_out_loss": 3.0, "fid": 7.0, "coverage": 0.5}
+    log[199] |= {"held_out_loss": 2.0, "d_loss": float("nan"), "word": "x", "kept": True}
+    log.insert(50, {"event": "resumed", "step": 50, "loss": 1e9})
+    log.insert(0, {"versions": 1.0})
+    plot.curves(log, tmp_path / "c.png", window=10)
+    del drawn["axes"]
+    assert set(drawn) == {"loss", "held out loss"}
+    assert drawn["held out loss"] == ([100, 200], [3.0, 2.0], "o")
+    steps, values, how = drawn["loss"]
+    assert how == "-" and steps == list(range(10, 401))
+    np.testing.assert_allclose(values, np.arange(4.5, 395))  # the mean of ten
+    assert (tmp_path / "c.png").exists()
+
+
+@pytest.mark.parametrize("log", [[], [{"event": "start"}], records(3), records(3, fid=2.0)])
+def test_without_a_loss_there_is_no_picture(tmp_path, log):
+    plot.curves(log, tmp_path / "c.png")
+    assert not list(tmp_path.iterdir())
+
+
+# Files
+
+
+def write_grid(path):
+    plot.grid(plot.to_uint8(GREY), path)
+
+
+def write_animation(path):
+    plot.animate(list(plot.to_uint8(GREY)), path.with_suffix(".gif"))
+
+
+def write_curves(path):
+    plot.curves(records(5, loss=1.0), path)
+
+
+def write_report(path):
+    images = plot.to_uint8(GREY.repeat(7, 2).repeat(5, 3))
+    pairs = {"above": [images, images], "below": [images, images]}
+    classes = {"a": np.full(10, 0.1), "b": np.full(10, 0.1)}
+    plot.report(path, "title", [["", "x"], ["row", "1"]], images, pairs, classes)
+
+
+WRITERS = [write_grid, write_animation, write_curves, write_report]
+
+
+@pytest.mark.parametrize("write", WRITERS, ids=lambda write: write.__name__)
+def test_a_kill_leaves_the_old_picture(tmp_path, monkeypatch, write):
+    write(tmp_path / "p.png")
+    (path,) = tmp_path.iterdir()
+    before = path.read_bytes()
+    assert before
+
+    def killed(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path / "p.png")
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_figure_without_a_suffix_is_a_png_of_that_name(tmp_path):
+    write_curves(tmp_path / "losses")
+    assert Image.open(tmp_path / "losses").format == "PNG"
