@@ -38,6 +38,8 @@ def save(path, parts, meta):
     """
     arrays = {name: to_host(a) for name, a in _state(parts).items()}
     words = json.dumps(meta | {"version": VERSION})
+    if 4 * len(words) > META_BYTES:
+        raise CheckpointError(f"{path}: not saved, since its meta data has {len(words)} letters")
     _parsed(path, words)
     _check_values(f"{path}: not saved", parts, arrays)
     with files.replacing(path) as temporary, open(temporary, "wb") as file:
@@ -114,8 +116,8 @@ def _parsed(path, words):
 
 def _check_headers(path, headers, own):
     """Refuse a file whose arrays are not, by name, shape and dtype, those of the parts."""
-    wrong = []
-    for name in sorted(own.keys() | headers.keys() - {"meta"}):
+    wrong, names = [], sorted(own.keys() | headers.keys() - {"meta"})
+    for name in names:
         if name not in headers:
             wrong.append(f"{name} is not in the file")
         elif name not in own:
@@ -124,7 +126,7 @@ def _check_headers(path, headers, own):
             theirs = f"{own[name].shape} {own[name].dtype}"
             wrong.append(f"{name} is {headers[name]} in the file and {theirs} in the model")
     if wrong:
-        differ = f"{len(wrong)} arrays differ: {_listed(wrong)}"
+        differ = f"{len(wrong)} of {len(names)} arrays differ: {_listed(wrong)}"
         raise CheckpointError(f"{path}: belongs to another model; {differ}")
 
 

@@ -7,6 +7,7 @@ import math
 import os
 import re
 import secrets
+import struct
 import time
 import warnings
 import zipfile
@@ -23,6 +24,7 @@ except ImportError:  # Windows
 PART = re.compile(r"\..*\.[0-9a-f]{8}\.part(\.[^.]*)?")  # names of temporary files
 _living = set()  # such names that this process is writing
 CHUNK = 1 << 20  # bytes read from an archive at a time
+DIRECTORY = 1 << 24  # bytes that the directory of an archive may have
 
 
 class LockedError(OSError):
@@ -140,11 +142,14 @@ class Npz:
     def __init__(self, path, error=ValueError):
         self.path, self.error, self.headers, self._infos = path, error, {}, {}
         with self._guarded():
-            if not Path(path).is_file():
+            if not Path(path).is_file():  # a pipe would be waited for
                 raise ValueError("no file" if Path(path).exists() else "there is none")
+            count = _entries(path)
             self._zip = zipfile.ZipFile(path)
         try:
             with self._guarded():
+                if len(self._zip.infolist()) != count:
+                    raise ValueError("its directory has lost entries")
                 self._read_headers()
         except BaseException:
             self._zip.close()
@@ -177,8 +182,6 @@ class Npz:
                 raise ValueError(f"{name!r} is compressed by method {info.compress_type}")
             if info.flag_bits & 1:
                 raise ValueError(f"{name!r} is encrypted")
-            if info.comment or len(info.extra) > 64:  # damage can hide other entries there
-                raise ValueError(f"{name!r} has a remark in the directory")
             if info.header_offset < end:
                 raise ValueError(f"{name!r} overlaps another")
             end = info.header_offset + zipfile.sizeFileHeader + info.compress_size
@@ -207,6 +210,19 @@ class Npz:
             if header.fortran_order:
                 return array.reshape(header.shape[::-1]).transpose()
             return array.reshape(header.shape)
+
+
+def _entries(path):
+    """How many entries a zip file says that its directory has, in the record of 22 bytes at its
+    end; `zipfile` neither compares that, nor stops at a directory that fills the memory.
+    """
+    with open(path, "rb") as file:
+        file.seek(-22, os.SEEK_END)
+        record = struct.unpack("<4s4H2LH", file.read())
+    signature, count, size = record[0], record[4], record[5]
+    if signature != b"PK\5\6" or size > DIRECTORY:
+        raise ValueError("the end of a zip file is missing, or its directory too large")
+    return count
 
 
 def _header(file):
