@@ -86,7 +86,8 @@ def _state(parts):
 def _meta(npz):
     header = npz.headers.get("meta")
     if header is None or header.shape or header.dtype.kind != "U" or header.nbytes > META_BYTES:
-        raise CheckpointError(f"{npz.path}: no tinygan checkpoint, its meta data is {header}")
+        found = "missing" if header is None else header
+        raise CheckpointError(f"{npz.path}: no tinygan checkpoint, its meta data is {found}")
     return _parsed(npz.path, npz.read("meta"))
 
 
