@@ -31,51 +31,52 @@ def gemm(a, b, out=None):
 
 
 def im2col(x, size, kernel, stride, padding, dilation):
-    """The patch under each output position, as rows: (n, h, w, c) -> (n*oh*ow, kh*kw*c), zero
-    outside the image.
+    """The patch under each output position, as a row: (n, h, w, c) -> (n*oh*ow, kh*kw*c).
 
     Row (i, j), tap (u, v) reads x[i*stride - padding + u*dilation, j*stride - padding +
-    v*dilation]; size is (oh, ow).
+    v*dilation], and zero outside the image; size is (oh, ow).
     """
-    (n, h, w, c), (oh, ow), (kh, kw) = x.shape, size, kernel
-    cols = np.zeros((n, oh, ow, kh, kw, c), x.dtype)
-    for u, v, rows, columns, inside in _taps(h, w, size, kernel, stride, padding, dilation):
-        cols[:, *inside, u, v] = x[:, rows, columns]
-    return cols.reshape(n * oh * ow, kh * kw * c)
+    n, h, w, c = x.shape
+    cols = np.zeros((n, *size, *kernel, c), x.dtype)
+    for tap, pixels, positions in _taps((h, w), size, kernel, stride, padding, dilation):
+        cols[:, *positions, *tap] = x[:, *pixels]
+    return cols.reshape(n * math.prod(size), math.prod(kernel) * c)
 
 
 def col2im(cols, x, size, kernel, stride, padding, dilation):
     """The adjoint of `im2col`, into a contiguous x (n, h, w, c): a pixel sums what was read from
     it.
     """
-    (n, h, w, c), (oh, ow), (kh, kw) = x.shape, size, kernel
-    cols = cols.reshape(n, oh, ow, kh, kw, c)
+    n, h, w, c = x.shape
+    cols = cols.reshape(n, *size, *kernel, c)
     x[...] = 0
-    for u, v, rows, columns, inside in _taps(h, w, size, kernel, stride, padding, dilation):
-        x[:, rows, columns] += cols[:, *inside, u, v]
+    for tap, pixels, positions in _taps((h, w), size, kernel, stride, padding, dilation):
+        x[:, *pixels] += cols[:, *positions, *tap]
 
 
-def _taps(h, w, size, kernel, stride, padding, dilation):
-    """For each tap (u, v): the slices of the image it reads, and the slices of the output positions
-    that read there.
+def _taps(image, size, kernel, stride, padding, dilation):
+    """For each tap (u, v): the slices of the image that it reads, and of the output positions that
+    read there.
     """
+    rows, columns = map(_taps_along, image, size, kernel, stride, padding, dilation)
+    for u, (pixels_down, down) in enumerate(rows):
+        for v, (pixels_across, across) in enumerate(columns):
+            yield (u, v), (pixels_down, pixels_across), (down, across)
 
-    def axis(extent, outputs, tap, stride, padding, dilation):
+
+def _taps_along(extent, outputs, kernel, stride, padding, dilation):
+    """The same along one axis: a pair of slices for each tap."""
+    pairs = []
+    for tap in range(kernel):
         start = tap * dilation - padding  # output i reads pixel start + i*stride
         first = max(0, -(start // stride))
-        last = min(outputs, (extent - 1 - start) // stride + 1)
-        pixels = (
-            slice(start + first * stride, start + (last - 1) * stride + 1, stride)
-            if last > first
-            else slice(0, 0)
-        )
-        return pixels, slice(first, max(first, last))
-
-    for u in range(kernel[0]):
-        rows, i = axis(h, size[0], u, stride[0], padding[0], dilation[0])
-        for v in range(kernel[1]):
-            columns, j = axis(w, size[1], v, stride[1], padding[1], dilation[1])
-            yield u, v, rows, columns, (i, j)
+        stop = min(outputs, (extent - 1 - start) // stride + 1)
+        if first < stop:
+            pixels = slice(start + first * stride, start + (stop - 1) * stride + 1, stride)
+            pairs.append((pixels, slice(first, stop)))
+        else:  # all outside
+            pairs.append((slice(0), slice(0)))
+    return pairs
 
 
 def convolutions(im2col, col2im, gemm, empty, numbers):
@@ -87,24 +88,31 @@ def convolutions(im2col, col2im, gemm, empty, numbers):
     """
 
     def conv(x, w, size, stride, padding, dilation, bias=None):
-        out = empty((len(x), *size, w.shape[3]), x.dtype)
-        for block in blocks(x, size, w.shape):
-            cols = im2col(x[block], size, w.shape[:2], stride, padding, dilation)
-            gemm(cols, w.reshape(-1, w.shape[3]), out=out[block].reshape(len(cols), w.shape[3]))
+        kernel, o = w.shape[:2], w.shape[3]
+        filters = w.reshape(-1, o)
+        out = empty((len(x), *size, o), x.dtype)
+        for some in blocks(x, size, w.shape):
+            cols = im2col(x[some], size, kernel, stride, padding, dilation)
+            gemm(cols, filters, out=out[some].reshape(len(cols), o))
         return shifted(out, bias)
 
     def conv_transpose(y, w, size, stride, padding, dilation, bias=None):
-        out = empty((len(y), *size, w.shape[2]), y.dtype)
-        for block in blocks(y, y.shape[1:3], w.shape):
-            cols = gemm(y[block].reshape(-1, w.shape[3]), w.reshape(-1, w.shape[3]).T)
-            col2im(cols, out[block], y.shape[1:3], w.shape[:2], stride, padding, dilation)
+        kernel, c, o = w.shape[:2], w.shape[2], w.shape[3]
+        positions = y.shape[1:3]
+        filters = w.reshape(-1, o).T
+        out = empty((len(y), *size, c), y.dtype)
+        for some in blocks(y, positions, w.shape):
+            cols = gemm(y[some].reshape(-1, o), filters)
+            col2im(cols, out[some], positions, kernel, stride, padding, dilation)
         return shifted(out, bias)
 
     def conv_filter(x, y, size, stride, padding, dilation):
-        out, shape = None, (*size, x.shape[3], y.shape[3])
-        for block in blocks(x, y.shape[1:3], shape):
-            cols = im2col(x[block], y.shape[1:3], size, stride, padding, dilation)
-            part = gemm(cols.T, y[block].reshape(len(cols), y.shape[3])).reshape(shape)
+        positions, o = y.shape[1:3], y.shape[3]
+        shape = *size, x.shape[3], o
+        out = None
+        for some in blocks(x, positions, shape):
+            cols = im2col(x[some], positions, size, stride, padding, dilation)
+            part = gemm(cols.T, y[some].reshape(len(cols), o)).reshape(shape)
             out = part if out is None else out + part
         return out
 
@@ -114,8 +122,11 @@ def convolutions(im2col, col2im, gemm, empty, numbers):
         return out
 
     def blocks(images, positions, filters):
-        step = max(1, numbers // max(1, math.prod(positions) * math.prod(filters[:3])))
-        return (slice(i, i + step) for i in range(0, max(len(images), 1), step))
+        """Slices of the batch, one if it is empty, each of as many images as `numbers` allows."""
+        each = math.prod(positions) * math.prod(filters[:3])
+        step = max(1, numbers // max(1, each))
+        for start in range(0, max(len(images), 1), step):
+            yield slice(start, start + step)
 
     return conv, conv_transpose, conv_filter
 
@@ -147,7 +158,9 @@ def norm_sums(g, x, mean, inv):
     """Column sums of g, and of g times the normalised x: (rows, c) -> (c,), (c,). inv is 1 /
     standard deviation.
     """
-    return g.sum(axis=0), (g * ((x - mean) * inv)).sum(axis=0)
+    sum_g = g.sum(axis=0)
+    sum_gx = (g * ((x - mean) * inv)).sum(axis=0)
+    return sum_g, sum_gx
 
 
 def norm_grad(g, x, mean, inv, weight, sum_g, sum_gx):
@@ -155,7 +168,8 @@ def norm_grad(g, x, mean, inv, weight, sum_g, sum_gx):
     section 3).
     """
     rows = max(len(x), 1)
-    return (weight * inv) * (g - sum_g / rows - (x - mean) * (inv * sum_gx / rows))
+    through_inv = (x - mean) * (inv * sum_gx / rows)
+    return (weight * inv) * (g - sum_g / rows - through_inv)
 
 
 def adam(params, grads, ms, vs, lr, steps, beta1, beta2, eps, peaks=None):
@@ -166,13 +180,17 @@ def adam(params, grads, ms, vs, lr, steps, beta1, beta2, eps, peaks=None):
     taken, with this one. peaks: arrays for the largest v so far, which then stands for v (amsgrad:
     Reddi 2018).
     """
-    for p, g, m, v, peak, t in zip(
-        params, grads, ms, vs, peaks or [None] * len(vs), steps.tolist()
-    ):
+    peaks = peaks or [None] * len(vs)
+    counts = steps.tolist()
+    for p, g, m, v, peak, t in zip(params, grads, ms, vs, peaks, counts):
         m += (1 - beta1) * (g - m)
         v += (1 - beta2) * (g * g - v)
-        top = v if peak is None else np.maximum(peak, v, out=peak)
-        p -= float(lr) / (1 - beta1**t) * m / (np.sqrt(top / (1 - beta2**t)) + eps)
+        top = v
+        if peak is not None:
+            top = np.maximum(peak, v, out=peak)
+        rate = float(lr) / (1 - beta1**t)
+        deviation = np.sqrt(top / (1 - beta2**t))
+        p -= rate * m / (deviation + eps)
 
 
 def lerp(averages, values, weight):
@@ -188,21 +206,28 @@ def index_add(x, index, g):
     np.add.at(x, index, g)
 
 
+ROUNDS = 10
+MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
+WEYL = 0x9E3779B9, 0xBB67AE85  # added to the key after each round
+LOW = 0xFFFFFFFF  # the lower of a number's two words
+
+
 def philox(counter, key):
     """Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): four and
     two uint32 arrays.
     """
-    (c0, c1, c2, c3), (k0, k1) = (np.asarray(c, np.uint64) for c in counter), (int(k) for k in key)
-    low = np.uint64(0xFFFFFFFF)
-    for _ in range(10):
-        p, q = c0 * np.uint64(0xD2511F53), c2 * np.uint64(0xCD9E8D57)
-        c0, c1, c2, c3 = (
-            q >> np.uint64(32) ^ c1 ^ np.uint64(k0),
-            q & low,
-            p >> np.uint64(32) ^ c3 ^ np.uint64(k1),
-            p & low,
-        )
-        k0, k1 = k0 + 0x9E3779B9 & 0xFFFFFFFF, k1 + 0xBB67AE85 & 0xFFFFFFFF
+    c0, c1, c2, c3 = (np.asarray(c, np.uint64) for c in counter)
+    k0, k1 = map(int, key)
+    low, half = np.uint64(LOW), np.uint64(32)
+    for _ in range(ROUNDS):
+        p = c0 * np.uint64(MULTIPLIERS[0])
+        q = c2 * np.uint64(MULTIPLIERS[1])
+        c0 = (q >> half) ^ c1 ^ np.uint64(k0)
+        c1 = q & low
+        c2 = (p >> half) ^ c3 ^ np.uint64(k1)
+        c3 = p & low
+        k0 = (k0 + WEYL[0]) & LOW
+        k1 = (k1 + WEYL[1]) & LOW
     return tuple(c.astype(np.uint32) for c in (c0, c1, c2, c3))
 
 
@@ -211,13 +236,10 @@ def bits(n, key, draw, step):
     key (seed, stream).
     """
     blocks = np.arange((n + 3) // 4)
-    counter = (
-        blocks,
-        np.full_like(blocks, draw),
-        blocks * 0 + (int(step[0]) & 0xFFFFFFFF),
-        blocks * 0 + (int(step[0]) >> 32),
-    )
-    return np.stack(philox(counter, key), axis=1).reshape(-1)[:n]
+    time = int(step[0])
+    others = (np.full_like(blocks, word) for word in (draw, time & LOW, time >> 32))
+    words = np.stack(philox((blocks, *others), key), axis=1)
+    return words.reshape(-1)[:n]
 
 
 def uniform(out, key, draw, step):
@@ -226,6 +248,7 @@ def uniform(out, key, draw, step):
 
 
 def fill_uniform(out, words):
+    """`uniform` from bits that another module made."""
     out[...] = _unit(words).reshape(out.shape)
 
 
@@ -235,23 +258,25 @@ def normal(out, key, draw, step):
 
 
 def fill_normal(out, words):
-    u = _unit(words).reshape(-1, 2).T.astype(out.dtype)
-    radius, angle = np.sqrt(-2 * np.log(1 - u[0])), 2 * np.pi * u[1]
-    out[...] = (
-        np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
-        .reshape(-1)[: out.size]
-        .reshape(out.shape)
-    )
+    """`normal` from bits that another module made, an even number of them."""
+    u = _unit(words).reshape(-1, 2).T
+    u = u.astype(out.dtype)
+    radius = np.sqrt(-2 * np.log(1 - u[0]))
+    angle = 2 * np.pi * u[1]
+    normals = np.empty(u.shape[::-1], out.dtype)
+    normals[:, 0] = radius * np.cos(angle)
+    normals[:, 1] = radius * np.sin(angle)
+    out[...] = normals.reshape(-1)[: out.size].reshape(out.shape)
 
 
 def bernoulli(out, p, scale, key, draw, step):
     """Fill `out` with `scale` with probability p, else 0: a dropout mask."""
-    out[...] = np.where(
-        _unit(bits(out.size, key, draw, step)).reshape(out.shape) < np.float32(p),
-        out.dtype.type(scale),
-        0,
-    )
+    u = _unit(bits(out.size, key, draw, step))
+    chosen = u.reshape(out.shape) < np.float32(p)
+    out[...] = np.where(chosen, out.dtype.type(scale), 0)
 
 
 def _unit(words):
-    return (words >> np.uint32(8)).astype(np.float32) * np.float32(2**-24)
+    """The upper 24 bits of each word as a float32 in [0, 1): all that its fraction holds."""
+    upper = words >> np.uint32(8)
+    return upper.astype(np.float32) * np.float32(2**-24)

@@ -20,6 +20,9 @@ if numba.config.DISABLE_JIT:
 
 TYPES = np.dtype("f4"), np.dtype("f8")  # that loops are compiled for: no others, nor other bytes
 
+# an index that cannot be negative: Numba need not wrap it around, and the loop becomes vector code
+word = np.uintp
+
 
 def jit(f):
     """f, a loop over arrays and numbers, compiled for the types that it is called with."""

@@ -5,185 +5,255 @@ The entries of the matrix that `im2col` would write are pixels, one for each pai
 output position) and a column (a tap and a channel). A row's offset plus a column's is the pixel's
 place in a group of images that lie in zeros: the padding is written out, a few images at a time,
 and no bounds are left to check (Dukhan 2019, "The indirect convolution algorithm"). The tables of
-offsets hold for any weights, and are kept. The compiled loops are in `product`.
+offsets hold for any weights, and are kept.
+
+Worked example: a 6x6 image of one channel, kernel 4, stride 2, padding 1, gives 3x3 outputs. In its
+padding it is 8x8, so a step down is 8 numbers (of 4 bytes, which decides how many images fit):
+
+    >>> geometry = Geometry(kernel=(4, 4), stride=(2, 2), padding=(1, 1), dilation=(1, 1))
+    >>> table = patches((1, 6, 6, 1), (3, 3), geometry, 4)
+    >>> table.group, table.corner
+    ((1, 8, 8, 1), (1, 1))
+    >>> table.rows.tolist()  # where the nine patches begin
+    [0, 2, 4, 16, 18, 20, 32, 34, 36]
+    >>> table.columns.tolist()  # where the sixteen taps lie in a patch
+    [0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27]
+
+Output (1, 2) begins at 20 and reads its tap (3, 0) at 20 + 24 = 44, which is row 5, column 4 of the
+padded image, pixel (4, 3) of the image itself. The convolution and its filter's gradient are
+
+    out[i] = sum over q of  padded[rows[i] + columns[q]] w[q]
+    w[q]   = sum over i of  padded[rows[i] + columns[q]] y[i]
+
+The transposed convolution back to 6x6 falls into 2x2 phases, by whether a pixel's row and column
+are even or odd (`phases`). An even row 2t is met by taps 1 and 3 alone, of outputs t and t - 1; an
+odd row 2t + 1 by taps 0 and 2, of outputs t + 1 and t. So each phase is a convolution at stride 1
+with four of the sixteen taps, over 3x3 outputs that lie in zeros, 5x5:
+
+    >>> table = phases((1, 3, 3, 1), (1, 6, 6, 1), geometry, 4)
+    >>> table.group, table.corner
+    ((1, 5, 5, 1), (1, 1))
+    >>> [(p.positions, p.terms) for p in table.phases]
+    [(9, 4), (9, 4), (9, 4), (9, 4)]
+    >>> even, odd = table.phases[0], table.phases[3]
+    >>> [table.taps[0][axis].ravel().tolist() for axis in (0, 1)]  # of even rows and columns
+    [[1, 3], [1, 3]]
+    >>> table.rows[even.row :][:9].tolist(), table.columns[even.column :][:4].tolist()
+    ([0, 1, 2, 5, 6, 7, 10, 11, 12], [6, 5, 1, 0])
+    >>> table.columns[odd.column :][:4].tolist()  # where both are odd: taps 0 and 2
+    [12, 11, 7, 6]
+    >>> table.to[even.row :][:9].tolist(), table.to[odd.row :][:9].tolist()  # pixels of the image
+    ([0, 2, 4, 12, 14, 16, 24, 26, 28], [7, 9, 11, 19, 21, 23, 31, 33, 35])
+
+    image[to[i]] = sum over q of  padded[rows[i] + columns[q]] w[taps[q]]
+
+A transposed convolution to few channels takes another way: its product with the filters comes
+first, and `scatter` adds each row to the pixels of its patch, image[rows[i] + columns[q]].
 """
+
+import itertools
+import math
+from typing import NamedTuple
 
 import numpy as np
 
 from .host import contiguous
-from .memory import empty, kept
 from .matmul import ROWS, correlate, gather, lanes_of, line, packed, scatter, whole
+from .memory import empty, kept
 from .threads import split
+from .thresholds import FILTER_SUMS, MULTIPLICATIONS_PER_ELEMENT, PADDED_GROUP, SCATTERED_ADDITION
 
-GROUP = 1 << 18  # bytes of padded images at a time: they stay in the cache
-PARTS = 8  # partial sums of a filter's gradient, each over its share of the images
+
+class Geometry(NamedTuple):
+    """How a filter lies on an image: each (down, across)."""
+
+    kernel: tuple
+    stride: tuple
+    padding: tuple
+    dilation: tuple
+
+
+class Patches(NamedTuple):
+    """Where a convolution reads."""
+
+    group: tuple  # the shape of padded images at a time, (n, height, width, channels)
+    corner: tuple  # where an image lies in its padding, (top, left)
+    rows: np.ndarray  # the offset of each output position's patch in the group
+    columns: np.ndarray  # the offset of each tap and channel in a patch
+
+
+class Phase(NamedTuple):
+    """Pixels of an image that the same taps reach."""
+
+    positions: int  # so many in an image
+    terms: int  # taps times channels, that each of them sums
+    row: int  # its first in `rows` and `to`
+    column: int  # its first in `columns`
+
+
+class Phases(NamedTuple):
+    """Where a transposed convolution reads and writes."""
+
+    group: tuple  # as in Patches
+    corner: tuple
+    phases: list  # of Phase
+    rows: np.ndarray  # where each pixel reads; of each phase, up to whole tiles
+    columns: np.ndarray
+    to: np.ndarray  # the pixel's place in the result, one for each of `rows`
+    taps: list  # of each phase, an index into the filters (kh, kw, c, o)
 
 
 @kept
-def patches(image, size, kernel, stride, padding, dilation, itemsize):
-    """For a convolution of images (n, h, w, c): the shape of a padded group, where an image lies in
-    it, rows and columns.
-    """
-    (n, _, _, c), (sh, sw), (dh, dw) = image, stride, dilation
-    hp, wp = ((o - 1) * s + (k - 1) * d + 1 for o, s, k, d in zip(size, stride, kernel, dilation))
-    group = max(1, min(n, GROUP // (hp * wp * c * itemsize)))
-    t, i, j = np.ogrid[:group, : size[0], : size[1]]
-    u, v, q = np.ogrid[: kernel[0], : kernel[1], :c]
-    return (
-        (group, hp, wp, c),
-        padding,
-        (((t * hp + i * sh) * wp + j * sw) * c).ravel(),
-        ((u * dh * wp + v * dw) * c + q).ravel(),
+def patches(image, size, geometry, itemsize):
+    """For a convolution of images (n, h, w, c) to `size`."""
+    n, _, _, c = image
+    hp, wp = (
+        (outputs - 1) * stride + (kernel - 1) * dilation + 1
+        for outputs, kernel, stride, _, dilation in zip(size, *geometry)
     )
+    group = _group(n, hp, wp, c, itemsize)
+    (sh, sw), (dh, dw) = geometry.stride, geometry.dilation
+    t, i, j = np.ogrid[: group[0], : size[0], : size[1]]
+    u, v, q = np.ogrid[: geometry.kernel[0], : geometry.kernel[1], :c]
+    rows = ((t * hp + i * sh) * wp + j * sw) * c
+    columns = (u * dh * wp + v * dw) * c + q
+    return Patches(group, geometry.padding, rows.ravel(), columns.ravel())
+
+
+def _group(n, height, width, channels, itemsize):
+    """The shape of as many padded images of n as a cache holds, at least one."""
+    most = PADDED_GROUP // (height * width * channels * itemsize)
+    return max(1, min(n, most)), height, width, channels
+
+
+class _Along(NamedTuple):
+    """A phase along one axis: pixels first, first + stride, first + 2*stride, ..."""
+
+    first: int
+    count: int  # so many of them
+    taps: list  # that reach them
+    outputs: list  # that pixel `first` meets through these taps; the next pixel, the ones after
+
+
+class _Axis(NamedTuple):
+    phases: list  # of _Along
+    before: int  # zeros before the first output
+    length: int  # of the outputs with zeros on both sides
+
+
+def _along(extent, kernel, stride, padding, dilation):
+    """The phases of a transposed convolution along one axis.
+
+    Pixel `first + t*stride` takes part in tap u of output t + (first + padding - u*dilation) /
+    stride, where that is a whole number: of all t or of none.
+    """
+    found = []
+    for first in range(min(stride, extent)):
+        taps = [u for u in range(kernel) if (first + padding - u * dilation) % stride == 0]
+        outputs = [(first + padding - u * dilation) // stride for u in taps]
+        count = -(-(extent - first) // stride)
+        found.append(_Along(first, count, taps, outputs))
+    low = min((m for phase in found for m in phase.outputs), default=0)
+    high = max((phase.count + m for phase in found for m in phase.outputs), default=1)
+    return _Axis(found, -low, high - low)
 
 
 @kept
-def phases(source, image, kernel, stride, padding, dilation, itemsize, multiple):
-    """For its transpose, from (n, oh, ow, o) to images (n, h, w, c).
-
-    Row y = t*stride + a of an image takes part in the taps u for which (a + padding - u*dilation)
-    is a multiple of the stride alone, and there meets row t + (a + padding - u*dilation) / stride:
-    for each a, a convolution at stride 1 with some taps. Gives the group, the place in it, and for
-    each phase (positions, columns, start in rows, start in columns); rows, columns, the rows of the
-    result, and each phase's taps.
-    """
-    (n, _, _, o), (_, *size, c) = source, image
-    axes = []
-    for extent, k, s, p, d in zip(size, kernel, stride, padding, dilation):
-        taps = [[u for u in range(k) if (a + p - u * d) % s == 0] for a in range(min(s, extent))]
-        meets = [[(a + p - u * d) // s for u in some] for a, some in enumerate(taps)]
-        counts = [-(-(extent - a) // s) for a in range(len(taps))]
-        low = min((m for some in meets for m in some), default=0)
-        high = max((t + m for t, some in zip(counts, meets) for m in some), default=1)
-        axes.append((list(zip(range(s), counts, taps, meets)), -low, high - low))
-    (down, top, hp), (across, left, wp) = axes
-    group = max(1, min(n, GROUP // (hp * wp * o * itemsize)))
-    image, found, rows, columns, to, chosen = np.arange(group)[:, None, None], [], [], [], [], []
-    for a, th, us, ys in down:
-        for b, tw, vs, xs in across:
-            i, j = np.ogrid[:th, :tw]
-            y, x = np.array(ys, int)[:, None, None] + top, np.array(xs, int)[:, None] + left
-            found.append(
-                (th * tw, len(us) * len(vs) * o, sum(map(len, rows)), sum(map(len, columns)))
-            )
-            rows.append(whole(((image * hp + i) * wp + j) * o, multiple))
-            columns.append(((y * wp + x) * o + np.arange(o)).ravel())
-            to.append(
-                whole(
-                    ((image * size[0] + i * stride[0] + a) * size[1] + j * stride[1] + b) * c,
-                    multiple,
-                )
-            )
-            chosen.append(np.ix_(us, vs))
-    return (group, hp, wp, o), (top, left), found, *map(np.concatenate, (rows, columns, to)), chosen
+def phases(source, image, geometry, itemsize):
+    """For a transposed convolution from (n, oh, ow, o) to images (n, h, w, c)."""
+    (n, _, _, o), (_, h, w, c) = source, image
+    down, across = map(_along, (h, w), *geometry)
+    hp, wp = down.length, across.length
+    group = _group(n, hp, wp, o, itemsize)
+    sh, sw = geometry.stride
+    found, rows, columns, to, taps = [], [], [], [], []
+    for a, b in itertools.product(down.phases, across.phases):
+        t, i, j = np.ogrid[: group[0], : a.count, : b.count]
+        y = np.array(a.outputs, int)[:, None, None] + down.before
+        x = np.array(b.outputs, int)[:, None] + across.before
+        terms = len(a.taps) * len(b.taps) * o
+        found.append(Phase(a.count * b.count, terms, sum(map(len, rows)), sum(map(len, columns))))
+        rows.append(whole(((t * hp + i) * wp + j) * o, ROWS))
+        columns.append(((y * wp + x) * o + np.arange(o)).ravel())
+        pixels = ((t * h + i * sh + a.first) * w + j * sw + b.first) * c
+        to.append(whole(pixels, ROWS))
+        taps.append(np.ix_(a.taps, b.taps))
+    rows, columns, to = map(np.concatenate, (rows, columns, to))
+    return Phases(group, (down.before, across.before), found, rows, columns, to, taps)
 
 
 def conv(x, w, size, stride, padding, dilation, bias=None):
-    o, x = w.shape[3], contiguous(x)
-    group, corner, rows, columns = patches(
-        x.shape, size, w.shape[:2], stride, padding, dilation, x.itemsize
-    )
-    out, phase = (
-        empty((len(x), *size, o), x.dtype),
-        np.array([(size[0] * size[1], len(columns), 0, 0, 0)]),
-    )
-    to, filters, bias = line(len(rows), o, ROWS), packed(w.reshape(-1, o)), _bias(bias, x, o)
-    cost = out.size * len(columns) >> 4
-    split(
-        gather,
-        len(x),
-        cost,
-        x,
-        group,
-        corner,
-        phase,
-        whole(rows, ROWS),
-        columns,
-        to,
-        filters,
-        bias,
-        out,
-    )
+    kernel, o = w.shape[:2], w.shape[3]
+    x = contiguous(x)
+    table = patches(x.shape, size, Geometry(kernel, stride, padding, dilation), x.itemsize)
+    rows, terms = whole(table.rows, ROWS), len(table.columns)
+    to = line(len(table.rows), o, ROWS)
+    one = np.array([(math.prod(size), terms, 0, 0, 0)])  # a phase of all taps
+    filters, bias = packed(w.reshape(-1, o)), _whole_tiles(bias, o, x)
+    out = empty((len(x), *size, o), x.dtype)
+    cost = out.size * terms // MULTIPLICATIONS_PER_ELEMENT
+    reads = table.group, table.corner, one, rows, table.columns
+    split(gather, len(x), cost, x, *reads, to, filters, bias, out)
     return out
 
 
 def conv_transpose(y, w, size, stride, padding, dilation, bias=None):
-    (*kernel, c, o), y = w.shape, contiguous(y)
-    out, taps, geometry = (
-        empty((len(y), *size, c), y.dtype),
-        w.size // o,
-        (tuple(kernel), stride, padding, dilation, y.itemsize),
-    )
-    cost, bias = y.size * taps >> 4, _bias(bias, y, c)
-    # few channels would leave most of a tile empty
-    if o * _width(taps, y) + 150 * taps < taps // c * o * _width(c, y):
-        group, corner, rows, columns = patches(out.shape, y.shape[1:3], *geometry)
-        # no tap may reach the last rows of out
-        out[...], begin = bias[:c], np.tile(bias[:c], group[1] * group[2])
-        split(
-            scatter,
-            len(y),
-            cost,
-            y,
-            (1, *group[1:]),
-            corner,
-            rows,
-            columns,
-            packed(w.reshape(-1, o).T),
-            begin,
-            out,
-        )
-        return out
-    group, corner, found, rows, columns, to, chosen = phases(y.shape, out.shape, *geometry, ROWS)
-    filters = [packed(w[some].swapaxes(2, 3).reshape(-1, c)) for some in chosen]
-    found = np.array([(*phase, at) for phase, at in zip(found, np.cumsum([0, *map(len, filters)]))])
-    split(
-        gather,
-        len(y),
-        cost,
-        y,
-        group,
-        corner,
-        found,
-        rows,
-        columns,
-        to,
-        np.concatenate(filters),
-        bias,
-        out,
-    )
+    *kernel, c, o = w.shape
+    taps = math.prod(kernel)
+    y = contiguous(y)
+    geometry = Geometry(tuple(kernel), stride, padding, dilation)
+    out = empty((len(y), *size, c), y.dtype)
+    bias = _whole_tiles(bias, c, y)
+    cost = y.size * taps * c // MULTIPLICATIONS_PER_ELEMENT
+    # for each output: a product with all filters and then additions, or one with tiles that few
+    # channels leave mostly empty
+    scattered = o * _width(taps * c, y) + SCATTERED_ADDITION * taps * c
+    if scattered < taps * o * _width(c, y):
+        _scatter(y, w, geometry, cost, bias[:c], out)
+    else:
+        _gather(y, w, geometry, cost, bias, out)
     return out
 
 
-def _bias(bias, x, n):
-    """A bias (n,), zeros for None, up to whole tiles."""
-    return np.append(
-        np.zeros(n, x.dtype) if bias is None else bias, np.zeros(_width(n, x) - n, x.dtype)
-    )
+def _scatter(y, w, geometry, cost, bias, out):
+    table = patches(out.shape, y.shape[1:3], geometry, y.itemsize)
+    _, hp, wp, c = table.group
+    out[...] = bias  # no tap may reach the last rows of out
+    begin = np.tile(bias, hp * wp)
+    filters = packed(w.reshape(-1, w.shape[3]).T)
+    reads = (1, hp, wp, c), table.corner, table.rows, table.columns
+    split(scatter, len(y), cost, y, *reads, filters, begin, out)
+
+
+def _gather(y, w, geometry, cost, bias, out):
+    table = phases(y.shape, out.shape, geometry, y.itemsize)
+    filters = [packed(w[some].swapaxes(2, 3).reshape(-1, w.shape[2])) for some in table.taps]
+    starts = itertools.accumulate(map(len, filters), initial=0)
+    found = np.array([(*phase, start) for phase, start in zip(table.phases, starts)])
+    reads = table.group, table.corner, found, table.rows, table.columns
+    split(gather, len(y), cost, y, *reads, table.to, np.concatenate(filters), bias, out)
+
+
+def _whole_tiles(bias, n, x):
+    """A bias (n,), zeros for None, and zeros up to whole tiles."""
+    out = np.zeros(_width(n, x), x.dtype)
+    out[:n] = 0 if bias is None else bias
+    return out
 
 
 def _width(n, x):
     """n columns up to whole tiles."""
-    return -(-n // lanes_of(n, x.itemsize)) * lanes_of(n, x.itemsize)
+    lanes = lanes_of(n, x.itemsize)
+    return -(-n // lanes) * lanes
 
 
 def conv_filter(x, y, size, stride, padding, dilation):
-    x, y, c, o = contiguous(x), contiguous(y), x.shape[3], y.shape[3]
-    group, corner, rows, columns = patches(
-        x.shape, y.shape[1:3], size, stride, padding, dilation, x.itemsize
-    )
-    partial, cost = empty((PARTS, len(columns), o), x.dtype), y.size * len(columns) >> 4
-    split(
-        correlate,
-        PARTS,
-        cost,
-        x,
-        group,
-        corner,
-        rows,
-        whole(columns, ROWS),
-        len(columns),
-        y,
-        partial,
-    )
+    x, y = contiguous(x), contiguous(y)
+    c, o = x.shape[3], y.shape[3]
+    table = patches(x.shape, y.shape[1:3], Geometry(size, stride, padding, dilation), x.itemsize)
+    terms = len(table.columns)
+    partial = empty((FILTER_SUMS, terms, o), x.dtype)
+    cost = y.size * terms // MULTIPLICATIONS_PER_ELEMENT
+    reads = table.group, table.corner, table.rows, whole(table.columns, ROWS), terms
+    split(correlate, FILTER_SUMS, cost, x, *reads, y, partial)
     return partial.sum(axis=0).reshape(*size, c, o)

@@ -3,61 +3,97 @@
 A convolution multiplies every tap with every position, for each pair of channels. In the
 frequencies it is one product for each (Mathieu, Henaff & LeCun 2014, "Fast training of
 convolutional networks through FFTs"): 121 numbers stand for a 7x7 image padded for a 5x5 filter,
-against 25 * 49 pairs. The transforms of such an image are products with small matrices; so is the
-one back, and three products of real numbers serve for a complex one. With B, G, A for images,
-filters and results,
+against 25 * 49 pairs. The transforms of so small an image are products with small matrices, and so
+is the one back.
 
-    <conv(x, w), y>  =  sum over r of  trace((B x)[r] (G w)[r] (A y)[r].T)
+Along one axis, with N pixels to a period and q = 2 pi f / N, the trilinear form of `ops.conv` is
 
-is the trilinear form of `ops.conv`, and each of its three faces leaves one of x, w, y out.
+    sum over t, u of  x[t + u - p] w[u] y[t]  =  1/N  sum over f of  X[f] W[f] Y[f]
+
+    X = sum of x[s] exp(-iqs)      W = sum of w[u] exp(iqu)      Y = sum of y[t] exp(iq(t - p))
+
+because the exponentials of s, u and t - p meet in the sum over f of exp(iq(t + u - p - s)), which
+is N where s = t + u - p (modulo N) and else 0. Two axes multiply their exponentials. The numbers
+are real, so the frequency -f has the conjugate term, and the two give 2 Re(X W Y). Written out,
+with X = a - bi, W = c + di, Y = e + ki, three products of real numbers serve for X W:
+
+    P = a c,  Q = (-b) d,  R = (a - b) (c + d):   Re(X W) = P - Q,   Im(X W) = R - P - Q
+
+    2 Re(X W Y)  =  2 (P - Q) e - 2 (R - P - Q) k  =  P 2 (e + k)  +  Q 2 (k - e)  +  R (-2 k)
+
+So there are matrices B, G and A of real numbers, three rows for a frequency and its conjugate and
+one where both are the same, with
+
+    <conv(x, w), y>  =  sum over r of  (B x)[r] (G w)[r] (A y)[r]
+
+for one channel in and out; for more, each (G w)[r] is a matrix, and the sums over channels are
+products of matrices. Each of the three faces leaves one of x, w, y out. dcgan5x5's layer on 7x7
+images, 256 channels to 128, is the one it is made for: without this file the training step takes a
+third longer at 32 images, and 45 % longer at 128.
 """
+
+import math
 
 import numpy as np
 
-from .memory import empty, kept
 from .matmul import gemm
+from .memory import empty, kept
 
 
-def periods(image, padding):
-    """After so many pixels a transform begins again: with one side's padding, which then serves for
-    both.
+def _periods(image, padding):
+    """After so many pixels the transform begins again: with one side's padding, which is the other
+    side's as well.
     """
-    return [h + p for h, p in zip(image, padding)]
+    return [extent + before for extent, before in zip(image, padding)]
+
+
+def multiplications(shapes, padding):
+    """How many it takes; shapes: (n, h, w, c), (kh, kw, c, o) and (n, oh, ow, o)."""
+    (n, h, w, c), (kh, kw, _, o), (_, oh, ow, _) = shapes
+    rows = 1.5 * math.prod(_periods((h, w), padding))  # of B, G and A: three for two frequencies
+    return rows * (n * h * w * c + n * oh * ow * o + kh * kw * c * o + n * c * o)
 
 
 @kept
 def _matrices(image, kernel, size, padding):
     """B (r, h*w), G (r, kh*kw) and A (r, oh*ow) in float32."""
-    lengths = periods(image, padding)
-    b, g, a = [], [], []
-    for f in np.ndindex(*lengths):
-        opposite = tuple(-i % n for i, n in zip(f, lengths))  # the conjugate: its numbers are known
-        if opposite < f:
+    periods = _periods(image, padding)
+    rows = []
+    for f in np.ndindex(*periods):
+        conjugate = tuple(-i % n for i, n in zip(f, periods))
+        if conjugate < f:  # its rows are there
             continue
-        turn = [2 * np.pi * i / n for i, n in zip(f, lengths)]
-        angle = lambda extent, back=(0, 0): np.add.outer(
-            *(t * (np.arange(m) - s) for t, m, s in zip(turn, extent, back))
-        ).ravel()  # noqa: E731
-        (cx, sx), (cw, sw), (cy, sy) = (
-            (np.cos(t), np.sin(t)) for t in (angle(image), angle(kernel), angle(size, padding))
-        )
-        if opposite == f:
-            b, g, a = [*b, cx], [*g, cw], [*a, cy]
-        else:  # (cx - i sx) (cw + i sw), the imaginary part from the product of the sums of both
-            b, g, a = (
-                [*b, cx, -sx, cx - sx],
-                [*g, cw, sw, cw + sw],
-                [*a, 2 * (cy + sy), 2 * (sy - cy), -2 * sy],
-            )
-    return tuple(
-        np.array(m, np.float32) / s for m, s in ((b, 1), (g, 1), (a, lengths[0] * lengths[1]))
-    )
+        turns = [2 * np.pi * i / n for i, n in zip(f, periods)]
+        a, b = _waves(turns, image)
+        c, d = _waves(turns, kernel)
+        e, k = _waves(turns, size, padding)
+        if conjugate == f:  # b, d and k are zero
+            rows.append((a, c, e))
+        else:
+            rows.append((a, c, 2 * (e + k)))
+            rows.append((-b, d, 2 * (k - e)))
+            rows.append((a - b, c + d, -2 * k))
+    to_image, to_filter, to_result = (np.array(some, np.float32) for some in zip(*rows))
+    return to_image, to_filter, to_result / math.prod(periods)
 
 
-def _to(matrix, images):  # (r, h*w), (n, h, w, c) -> (r, n, c)
-    out = empty((len(matrix), len(images), images.shape[3]), images.dtype)
-    gemm(matrix, images.reshape(len(images), -1, images.shape[3]), out=out.swapaxes(0, 1))
+def _waves(turns, shape, before=(0, 0)):
+    """Cosine and sine at each place, as one axis; turns: radians from a place to the next."""
+    along = (t * (np.arange(n) - p) for t, n, p in zip(turns, shape, before))
+    angles = np.add.outer(*along).ravel()
+    return np.cos(angles), np.sin(angles)
+
+
+def _transform(matrix, images):  # (r, h*w), (n, h, w, c) -> (r, n, c)
+    n, h, w, c = images.shape
+    out = empty((len(matrix), n, c), images.dtype)
+    gemm(matrix, images.reshape(n, h * w, c), out=out.swapaxes(0, 1))
     return out
+
+
+def _transform_filters(matrix, w):  # (r, kh*kw), (kh, kw, c, o) -> (r, c, o)
+    kh, kw, c, o = w.shape
+    return gemm(matrix, w.reshape(kh * kw, c * o)).reshape(-1, c, o)
 
 
 def _back(matrix, numbers, size, bias):  # (r, h*w), (r, n, c) -> (n, h, w, c)
@@ -67,21 +103,20 @@ def _back(matrix, numbers, size, bias):  # (r, h*w), (r, n, c) -> (n, h, w, c)
     return out
 
 
-def _filters(matrix, w):  # (r, kh*kw), (kh, kw, c, o) -> (r, c, o)
-    return gemm(matrix, w.reshape(matrix.shape[1], -1)).reshape(-1, *w.shape[2:])
-
-
 def conv(x, w, size, stride, padding, dilation, bias=None):
     b, g, a = _matrices(x.shape[1:3], w.shape[:2], size, padding)
-    return _back(a, gemm(_to(b, x), _filters(g, w)), size, bias)
+    products = gemm(_transform(b, x), _transform_filters(g, w))  # (r, n, o)
+    return _back(a, products, size, bias)
 
 
 def conv_transpose(y, w, size, stride, padding, dilation, bias=None):
     b, g, a = _matrices(size, w.shape[:2], y.shape[1:3], padding)
-    return _back(b, gemm(_to(a, y), _filters(g, w).swapaxes(1, 2)), size, bias)
+    products = gemm(_transform(a, y), _transform_filters(g, w).swapaxes(1, 2))  # (r, n, c)
+    return _back(b, products, size, bias)
 
 
 def conv_filter(x, y, size, stride, padding, dilation):
     b, g, a = _matrices(x.shape[1:3], size, y.shape[1:3], padding)
-    products = gemm(_to(b, x).swapaxes(1, 2), _to(a, y))
-    return gemm(g.T, products.reshape(len(products), -1)).reshape(*size, *products.shape[1:])
+    products = gemm(_transform(b, x).swapaxes(1, 2), _transform(a, y))  # (r, c, o)
+    r, c, o = products.shape
+    return gemm(g.T, products.reshape(r, c * o)).reshape(*size, c, o)
