@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import tracemalloc
+import types
 import weakref
 
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 
 import tinygan as tg
 from tinygan import Tensor, enable_grad, grad, nn, no_grad, ops, primitive
+from tinygan.autograd import describe
 
 
 def leaf(*values, dtype=np.float64, name=None):
@@ -190,6 +192,14 @@ def test_errors_say_which_rule_and_which_input():
     assert caught.value.__notes__ == ["in add((2,) float64 cpu, (3,) float64 cpu)"]
 
 
+def test_errors_say_where_an_array_is():
+    foreign = types.SimpleNamespace(shape=(2,), dtype="float32", data=None)
+    assert describe(leaf(1.0, 2.0)) == "(2,) float64 cpu" and describe(None) == "None"
+    assert describe(np.float32(1)) == "() float32 cpu" and describe(foreign) == "(2,) float32 types"
+    with pytest.raises(TypeError, match=r"got \(2,\) float32 types; labels"):
+        Tensor(foreign)
+
+
 def test_a_rule_that_changes_the_dtype_is_refused():
     @primitive
     def promote(x):
@@ -264,7 +274,7 @@ def test_a_copied_graph_keeps_its_order(copied):
     x = leaf(2.0, name="x")
     y = x * x
     z, y2, x2 = copied((y * x + y, y, x))
-    assert x2.birth < y2.birth < z.birth and x2.name == "x" and x2 is not x
+    assert x2.serial < y2.serial < z.serial and x2.name == "x" and x2 is not x
     np.testing.assert_array_equal(grad(z, [x2, y2]), [[3 * 4 + 2 * 2], [2 + 1]])
     half = copy.deepcopy(y, {id(x): x})  # a copy on top of the original
     np.testing.assert_array_equal(grad(half * half, [x, half]), [[4 * 8], [2 * 4]])

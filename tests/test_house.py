@@ -21,6 +21,7 @@ RANKS = {
     "kernels": 1,
     "random": 1,
     "recording": 1,
+    "arrays": 1,
     "autograd": 2,
 }
 RANKS |= {"ops": 3, "nn": 4, "optim": 4, "data": 4, "plot": 4, "models": 5}
@@ -91,7 +92,7 @@ def tokens(path):
     return sum(t.type not in free and t.start[0] not in doc for t in found)
 
 
-CORE = "device random recording autograd ops nn optim".split()
+CORE = "device random recording arrays autograd ops nn optim".split()
 SHELVES = "ops/derived.py ops/einsum.py ops/groups.py ops/image.py ops/methods.py ops/rectifiers.py ops/signals.py".split()
 SHELVES += "nn/functions.py nn/supervised.py".split()
 # what a reader takes down who came for it

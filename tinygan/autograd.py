@@ -16,10 +16,14 @@ import operator
 
 import numpy as np
 
-from .recording import mode
+from .arrays import (
+    NumPyScalar, describe, floats, home, plain, refuse_another, unified, unshared,
+)  # fmt: skip
+from .recording import enable_grad, mode, no_grad
 
-_births, _birth = itertools.count().__next__, operator.attrgetter("birth")
-_new, _generic = object.__new__, np.generic
+_next_serial = itertools.count().__next__
+_serial = operator.attrgetter("serial")
+_allocate = object.__new__
 
 
 class Tensor:
@@ -28,31 +32,21 @@ class Tensor:
 
     data: a NumPy or CuPy array of float32 or float64, whose dtype is kept; Python numbers and lists
     become float32, as in PyTorch. grad: the raw array that `backward` accumulates into, for leaves.
-    name: what error messages call it.
+    name: what error messages call it. raw_args: `args` with the arrays of Tensors in their place.
+    serial: higher than that of every Tensor made before.
     """
 
-    __slots__ = ("data", "op", "args", "raw", "kwargs", "birth", "__dict__", "__weakref__")
+    __slots__ = ("data", "op", "args", "raw_args", "kwargs", "serial", "__dict__", "__weakref__")
     # array * tensor asks Tensor.__rmul__, instead of making an array of objects
     __array_ufunc__ = None
     grad = name = None
 
     def __init__(self, data, *, name=None):
-        data = data.data if isinstance(data, Tensor) else data
         if isinstance(data, (list, tuple)) and any(isinstance(a, Tensor) for a in data):
-            raise TypeError(
-                "Tensor: a list of Tensors would lose their graph: ops.stack or ops.concatenate joins them"
-            )
-        if isinstance(data, np.ma.MaskedArray):
-            raise TypeError("Tensor: a masked array would lose its mask: x.filled(value) has none")
-        if isinstance(data, (int, float, list, tuple, _generic, np.ndarray)):
-            # no np.matrix, whose * is another
-            data = np.asarray(data, getattr(data, "dtype", np.float32))
-        if getattr(data, "dtype", None) not in (np.float32, np.float64):
-            words = f"Tensor: needs floats, float32 or float64, got {describe(data)}"
-            raise TypeError(
-                f"{words}; labels, indices and masks stay raw arrays, .astype(np.float32) casts others"
-            )
-        self.data, self.op, self.args, self.birth = data, None, (), _births()
+            lost = "a list of Tensors would lose their graph"
+            raise TypeError(f"Tensor: {lost}: ops.stack or ops.concatenate joins them")
+        data = data.data if isinstance(data, Tensor) else floats(data)
+        self.data, self.op, self.args, self.serial = data, None, (), _next_serial()
         if name is not None:
             self.name = name
 
@@ -80,9 +74,8 @@ class Tensor:
         ValueError without a graph.
         """
         if self.op is None:
-            raise ValueError(
-                f"backward: {describe(self)} has no graph: made under no_grad, by detach, or of raw arrays alone"
-            )
+            ways = "made under no_grad, by detach, or of raw arrays alone"
+            raise ValueError(f"backward: {describe(self)} has no graph: {ways}")
         leaves = [t for t in _ancestors([self], 0) if t.op is None]
         for leaf, g in zip(leaves, grad(self, leaves, gradient, allow_unused=True)):
             if g is not None:
@@ -93,22 +86,22 @@ class Tensor:
         return np.array(self.data, dtype, copy=copy)
 
     def __array_function__(self, func, types, args, kwargs):
-        raise TypeError(
-            f"np.{func.__name__} would cut a Tensor off its graph: use tinygan.ops, or x.data for the value"
-        )
+        ways = "use tinygan.ops, or x.data for the value"
+        raise TypeError(f"np.{func.__name__} would cut a Tensor off its graph: {ways}")
 
     def __setstate__(self, state):
-        """Unpickled, or copied: born now, after its arguments, which are restored before it."""
+        """Unpickled, or copied: made now, after its arguments, which are restored before it."""
         for name, value in ((state[0] or {}) | state[1]).items():
-            if name != "birth":
+            if name != "serial":
                 setattr(self, name, value)
         # an argument whose attributes lead here, in a circle, is not restored yet
         for t in (*self.args, self):
-            if isinstance(t, Tensor) and not hasattr(t, "birth"):
-                t.birth = _births()
+            if isinstance(t, Tensor) and not hasattr(t, "serial"):
+                t.serial = _next_serial()
 
     def __repr__(self):
-        return f"Tensor({self.data}, {self.name or (self.op.__name__ if self.op else 'leaf')} {describe(self)})"
+        made = self.op.__name__ if self.op else "leaf"
+        return f"Tensor({self.data}, {self.name or made} {describe(self)})"
 
 
 def primitive(f):
@@ -117,8 +110,9 @@ def primitive(f):
 
         @primitive
         def multiply(x, y): return x * y
-        multiply.defvjp(lambda g, out, x, y: g * y,     # to x, from the incoming gradient g (and the result out)
-                        lambda g, out, x, y: g * x)     # to y
+
+        # to x, from the gradient g of the result (and the result itself, out), and to y
+        multiply.defvjp(lambda g, out, x, y: g * y, lambda g, out, x, y: g * x)
 
     Raw arguments are constants: without a Tensor among them the call is just `f`. A rule of None
     (or none at all) marks an argument through which no gradient flows. Arrays of floats must have
@@ -134,34 +128,34 @@ def primitive(f):
                 break
         else:  # nothing to record
             return f(*args, **kwargs)
-        raw, dtype, odd = [], None, False  # odd: not all arrays are of one dtype
+        raw_args, dtype, mixed = [], None, False  # mixed: not all arrays are of one dtype
         for a in args:
             if isinstance(a, Tensor):
                 a = a.data
                 if a.dtype is not dtype:
-                    dtype, odd = a.dtype, odd or dtype is not None
+                    dtype, mixed = a.dtype, mixed or dtype is not None
             elif getattr(a, "dtype", dtype) is not dtype:
-                odd = True
-            raw.append(a)
+                mixed = True
+            raw_args.append(a)
         try:
-            data = _of_mixed(op, f, raw, kwargs) if odd else f(*raw, **kwargs)
-            args = (
-                tuple(a if isinstance(a, Tensor) else r for a, r in zip(args, raw)) if odd else args
-            )
+            if mixed:
+                data, raw_args = unified(op, f, raw_args, kwargs)
+                args = tuple(a if isinstance(a, Tensor) else r for a, r in zip(args, raw_args))
+            else:
+                data = f(*raw_args, **kwargs)
         except Exception as e:
-            if len({describe(a)[-3:] for a in args if hasattr(a, "dtype")}) > 1:
-                raise TypeError(
-                    f"{op.__name__}: arguments on two devices, {', '.join(map(describe, args))}: move one"
-                ) from e
-            e.add_note(f"in {op.__name__}({', '.join(map(describe, args))})")
+            told = ", ".join(map(describe, args))
+            if len({home(a) for a in args if hasattr(a, "dtype")}) > 1:
+                raise TypeError(f"{op.__name__}: arguments on two devices, {told}: move one") from e
+            e.add_note(f"in {op.__name__}({told})")
             raise
-        if not odd and getattr(data, "dtype", None) is not dtype:
-            _refuse_another(op, data, dtype, args)
-        t = _new(Tensor)
-        t.data = np.asarray(data) if isinstance(data, _generic) else data
-        t.birth = _births()
+        if not mixed and getattr(data, "dtype", None) is not dtype:
+            refuse_another(op, data, dtype, args)
+        t = _allocate(Tensor)
+        t.data = np.asarray(data) if isinstance(data, NumPyScalar) else data
+        t.serial = _next_serial()
         if mode.recording:
-            t.op, t.args, t.raw, t.kwargs = op, args, raw, kwargs
+            t.op, t.args, t.raw_args, t.kwargs = op, args, raw_args, kwargs
         else:
             t.op, t.args = None, ()
         return t
@@ -175,49 +169,10 @@ def primitive(f):
 
 def _configuration(op, kwargs):
     """The keywords of a call, none of them a Tensor or a NumPy scalar."""
-    if tensors := [name for name, value in kwargs.items() if isinstance(value, Tensor)]:
-        raise TypeError(
-            f"{op.__name__}: {tensors[0]}= is a Tensor: a keyword has no gradient, pass it by position"
-        )
-    return {name: _plain(value) for name, value in kwargs.items()}
-
-
-def _of_mixed(op, f, raw, kwargs):
-    """f(*raw, **kwargs) of more than one dtype; NumPy scalars and integers that would promote
-    floats are changed in `raw`.
-    """
-    raw[:] = map(_plain, raw)
-    arrays = [a for a in raw if hasattr(a, "dtype")]
-    dtype, *others = {a.dtype for a in arrays if a.dtype.kind == "f"}
-    if others:
-        words = f"{op.__name__.strip('_')}: float32 and float64 do not mix ({', '.join(map(describe, arrays))})"
-        raise TypeError(
-            f"{words}: cast one, a Tensor by x.float(), a raw array by a.astype(np.float32), or net.double()"
-        )
-    data = None if op.elementwise else f(*raw, **kwargs)
-    if data is None or data.dtype != dtype:
-        raw[:] = [
-            a.astype(dtype) if getattr(getattr(a, "dtype", None), "kind", "") in tuple("iub") else a
-            for a in raw
-        ]
-        data = f(*raw, **kwargs)
-        _refuse_another(op, data, dtype, raw)
-    return data
-
-
-def _refuse_another(op, data, dtype, args):
-    """TypeError for a result of another dtype than the Tensors', unless an argument says that this
-    is what is wanted.
-    """
-    got = getattr(data, "dtype", None)
-    if (got is None or got != dtype) and not any(a is got for a in args):  # np.dtype(float) == None
-        words = f"{op.__name__.strip('_')}: gives {describe(data)} for Tensors of {dtype}"
-        raise TypeError(f"{words}: make lists, complex numbers and None arrays of {dtype}")
-
-
-def _plain(a):
-    """A NumPy scalar, which would promote float32, counts as the Python number it holds."""
-    return a.item() if isinstance(a, _generic) else a
+    for name, value in kwargs.items():
+        if isinstance(value, Tensor):
+            raise TypeError(f"{op.__name__}: {name}= is a Tensor: pass it by position")
+    return {name: plain(value) for name, value in kwargs.items()}
 
 
 def grad(outputs, inputs, grad_outputs=None, *, create_graph=False, allow_unused=False):
@@ -228,81 +183,68 @@ def grad(outputs, inputs, grad_outputs=None, *, create_graph=False, allow_unused
     or Tensors, one per output with its shape; needed unless an output has one element.
     create_graph: give Tensors that can be differentiated again, instead of raw arrays.
     allow_unused: give None for an input that the outputs do not depend on, instead of a ValueError
-    that names it. Only calls on a path from an input to an output are visited. (Griewank & Walther
-    2008, ch. 3)
+    that names it. Only calls on a path from an input to an output are visited (Griewank & Walther
+    2008, ch. 3).
     """
     single = isinstance(inputs, Tensor)
     inputs = [inputs] if single else list(inputs)
+    outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     for a in inputs:
         if not isinstance(a, Tensor):
-            raise TypeError(
-                f"grad: inputs must be Tensors, of which the outputs are computed; got {describe(a)}"
-            )
-    outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    cotangents = (
-        list(grad_outputs)
-        if isinstance(grad_outputs, (list, tuple))
-        else [grad_outputs] * len(outputs)
-    )
-    if len(cotangents) != len(outputs):
-        raise ValueError(f"grad: {len(outputs)} outputs but {len(cotangents)} grad_outputs")
-    wanted, gradients = set(inputs), {}
+            raise TypeError(f"grad: inputs must be Tensors of the graph, got {describe(a)}")
+    cotangents = _cotangents(outputs, grad_outputs, create_graph)
+    with enable_grad() if create_graph else no_grad():
+        gradients = _propagate(outputs, cotangents, inputs, create_graph)
+    if not allow_unused:
+        _refuse_unused(inputs, gradients)
+    found = [gradients.get(x) for x in inputs]
+    if not create_graph:
+        found = unshared(found, [x.data for x in inputs] + cotangents)
+    return found[0] if single else found
+
+
+def _propagate(outputs, cotangents, inputs, create_graph):
+    """{tensor: gradient} for the inputs: from the youngest call to the oldest, each hands its
+    gradient on to its arguments, by its rules.
+    """
+    gradients, wanted = {}, set(inputs)
 
     def accumulate(t, g):
         had = gradients.get(t)
         gradients[t] = g if had is None else had + g  # never in place: a rule may hand on its own g
 
-    for i, y in enumerate(outputs):
-        cotangents[i] = _cotangent(y, cotangents[i], create_graph)
-        accumulate(y, cotangents[i])
+    for y, g in zip(outputs, cotangents):
+        accumulate(y, g)
     path, live = _path(outputs, inputs)
-    before, mode.recording = mode.recording, create_graph
-    try:
-        while path:
-            t = path.pop()
-            g = gradients.get(t) if t in wanted else gradients.pop(t, None)
-            if g is None:  # reached only through arguments without a rule
-                continue
-            out, args = (t, t.args) if create_graph else (t.data, t.raw)
-            for i, (a, rule) in enumerate(zip(t.args, t.op.rules)):
-                if isinstance(a, Tensor) and a in live and rule is not None:
-                    try:
-                        ga = rule(g, out, *args, **t.kwargs)
-                        if ga.shape != a.data.shape or ga.dtype != a.data.dtype:
-                            raise ValueError(
-                                f"a gradient has its argument's shape and dtype, but this is {describe(ga)}"
-                            )
-                    except Exception as e:
-                        e.add_note(
-                            f"in the rule of {t.op.__name__} for argument {i}, {describe(a)}"
-                        )
-                        raise
-                    accumulate(a, ga)
-    finally:
-        mode.recording = before
-    missing = [
-        f"{x.name or f'inputs[{i}]'} {describe(x)}"
-        for i, x in enumerate(inputs)
-        if x not in gradients
-    ]
-    if missing and not allow_unused:
-        words = f"grad: the outputs do not depend on {'; '.join(missing)}, or by an argument that has no rule"
-        raise ValueError(f"{words} (allow_unused=True gives None for these)")
-    found = [gradients.get(x) for x in inputs]
-    if not create_graph:
-        found = _unshared(found, [t.data for t in inputs] + cotangents)
-    return found[0] if single else found
+    while path:
+        t = path.pop()
+        g = gradients.get(t) if t in wanted else gradients.pop(t, None)
+        if g is None:  # reached only through arguments without a rule
+            continue
+        out, args = (t, t.args) if create_graph else (t.data, t.raw_args)
+        for i, (a, rule) in enumerate(zip(t.args, t.op.rules)):
+            if isinstance(a, Tensor) and a in live and rule is not None:
+                try:
+                    ga = rule(g, out, *args, **t.kwargs)
+                    if ga.shape != a.data.shape or ga.dtype != a.data.dtype:
+                        raise ValueError(f"not of its argument's shape and dtype: {describe(ga)}")
+                except Exception as e:
+                    e.add_note(f"in the rule of {t.op.__name__} for argument {i}, {describe(a)}")
+                    raise
+                accumulate(a, ga)
+    return gradients
 
 
 def _path(outputs, inputs):
     """The recorded calls between inputs and outputs, oldest first, and the set of tensors through
     which gradients flow.
 
-    A tensor is born after its arguments: sorting by birth sorts topologically, and nothing depends
-    on a younger tensor.
+    A tensor is made after its arguments: sorting by `serial` sorts topologically, and nothing
+    depends on a younger tensor.
     """
     live, path = set(inputs), []
-    for t in sorted(_ancestors(outputs, min((x.birth for x in inputs), default=0)), key=_birth):
+    oldest = min(map(_serial, inputs), default=0)
+    for t in sorted(_ancestors(outputs, oldest), key=_serial):
         if t.op is not None:
             for a, rule in zip(t.args, t.op.rules):
                 if isinstance(a, Tensor) and a in live and rule is not None:
@@ -313,56 +255,46 @@ def _path(outputs, inputs):
 
 
 def _ancestors(outputs, oldest):
-    """The tensors that outputs are made of, themselves included, born at `oldest` or later."""
+    """The tensors that outputs are made of, themselves included, of serial `oldest` or higher."""
     seen, stack = set(outputs), list(outputs)
     while stack:
         for a in stack.pop().args:
-            if isinstance(a, Tensor) and a not in seen and a.birth >= oldest:
+            if isinstance(a, Tensor) and a not in seen and a.serial >= oldest:
                 seen.add(a)
                 stack.append(a)
     return seen
 
 
+def _cotangents(outputs, given, create_graph):
+    """The gradients to begin with, one for each output: those given, or 1 for a scalar."""
+    given = list(given) if isinstance(given, (list, tuple)) else [given] * len(outputs)
+    if len(given) != len(outputs):
+        raise ValueError(f"grad: {len(outputs)} outputs but {len(given)} grad_outputs")
+    return [_cotangent(y, g, create_graph) for y, g in zip(outputs, given)]
+
+
 def _cotangent(y, g, create_graph):
     if not isinstance(y, Tensor):
-        raise TypeError(
-            f"grad: an output must be a Tensor, got {describe(y)}: nothing it was computed from is a Tensor"
-        )
+        way = "nothing it was computed from is a Tensor"
+        raise TypeError(f"grad: an output must be a Tensor, got {describe(y)}: {way}")
     if g is None and y.data.size != 1:
-        raise ValueError(
-            f"grad: an output of shape {y.shape} needs grad_outputs of that shape; only a scalar needs none"
-        )
+        needs = f"an output of shape {y.shape} needs grad_outputs of that shape"
+        raise ValueError(f"grad: {needs}; only a scalar needs none")
     g = np.ones_like(y.data) if g is None else g
     if getattr(g, "shape", None) != y.shape or g.dtype != y.dtype:
+        both = f"grad_outputs is {describe(g)}, but its output is {describe(y)}"
+        raise ValueError(f"grad: {both}: shape and dtype must agree")
+    if create_graph:
+        return g if isinstance(g, Tensor) else Tensor(g)
+    return g.data if isinstance(g, Tensor) else g
+
+
+def _refuse_unused(inputs, gradients):
+    """ValueError that names the inputs without a gradient."""
+    named = [(x.name or f"inputs[{i}]", x) for i, x in enumerate(inputs)]
+    missing = [f"{name} {describe(x)}" for name, x in named if x not in gradients]
+    if missing:
         raise ValueError(
-            f"grad: grad_outputs is {describe(g)}, but its output is {describe(y)}: shape and dtype must agree"
+            f"grad: the outputs do not depend on {'; '.join(missing)}, or only by arguments without"
+            " a rule (allow_unused=True gives None for these)"
         )
-    raw = g.data if isinstance(g, Tensor) else g
-    return raw if not create_graph else g if isinstance(g, Tensor) else Tensor(g)
-
-
-def _unshared(arrays, others):
-    """The arrays, copied where they share memory with `others`, with one another, or with
-    themselves, or are scalars.
-    """
-    kept = list(others)
-    for i, a in enumerate(arrays):
-        if a is not None:
-            if (
-                isinstance(a, _generic)
-                or a.size
-                and (0 in a.strides or any(np.may_share_memory(a, b) for b in kept))
-            ):
-                arrays[i] = a = np.array(a) if isinstance(a, _generic) else a.copy()
-            kept.append(a)
-    return arrays
-
-
-def describe(a):
-    """'(2, 3) float32 cpu' for a tensor or array, its repr for anything else: the words of every
-    error message.
-    """
-    a = a.data if isinstance(a, Tensor) else a
-    if not hasattr(a, "dtype"):
-        return repr(a)
-    return f"{a.shape} {a.dtype} {'cpu' if isinstance(a, (np.ndarray, _generic)) else 'gpu'}"

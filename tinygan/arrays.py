@@ -1,0 +1,105 @@
+"""Raw arrays where they meet the graph: which may become a Tensor, what those of one call must have
+in common, whose memory a gradient has, and how errors describe them.
+
+Nearly every call is of arrays of one dtype, and passes this room by. It knows no graph: a Tensor is
+to it a thing with `data`, `shape` and `dtype`.
+"""
+
+import numpy as np
+
+from .device import is_array
+
+NumPyScalar = np.generic
+
+
+def describe(a):
+    """'(2, 3) float32 cpu' for a Tensor or array, its repr for anything else: the words of every
+    error message.
+    """
+    return f"{a.shape} {a.dtype} {home(a)}" if hasattr(a, "dtype") else repr(a)
+
+
+def home(a):
+    """'cpu' or 'gpu', where an array, or the data of a Tensor, is; of others their library."""
+    raw = isinstance(a, NumPyScalar) or is_array(a)
+    array = a if raw else getattr(a, "data", None)
+    if isinstance(array, (np.ndarray, NumPyScalar)):
+        return "cpu"
+    return "gpu" if is_array(array) else type(a).__module__
+
+
+def plain(a):
+    """A NumPy scalar, which would promote float32, counts as the Python number it holds."""
+    return a.item() if isinstance(a, NumPyScalar) else a
+
+
+def is_integer(a):
+    """Whether a is an array of integers or booleans."""
+    return hasattr(a, "dtype") and a.dtype.kind in "iub"
+
+
+def floats(data):
+    """What a Tensor holds: the array itself if it is of float32 or float64; numbers and lists in
+    float32.
+    """
+    if isinstance(data, np.ma.MaskedArray):
+        raise TypeError("Tensor: a masked array would lose its mask: x.filled(value) has none")
+    if isinstance(data, (int, float, list, tuple, NumPyScalar, np.ndarray)):
+        # no np.matrix, whose * is another
+        data = np.asarray(data, getattr(data, "dtype", np.float32))
+    if getattr(data, "dtype", None) not in (np.float32, np.float64):
+        raise TypeError(
+            f"Tensor: needs floats, float32 or float64, got {describe(data)}; labels, indices and"
+            " masks stay raw arrays, .astype(np.float32) casts others"
+        )
+    return data
+
+
+def unified(op, f, args, kwargs):
+    """f(*args, **kwargs) for raw arguments of more than one dtype, and the arguments as they count:
+    NumPy scalars are numbers, and integers that would promote floats are cast.
+    """
+    args = [plain(a) for a in args]
+    arrays = [a for a in args if hasattr(a, "dtype")]
+    dtype, *others = {a.dtype for a in arrays if a.dtype.kind == "f"}
+    if others:
+        told = ", ".join(map(describe, arrays))
+        raise TypeError(
+            f"{op.__name__.strip('_')}: float32 and float64 do not mix ({told}): cast one, a Tensor"
+            " by x.float(), a raw array by a.astype(np.float32), or net.double()"
+        )
+    if not op.elementwise:  # integers may be indices or labels: only their result tells
+        data = f(*args, **kwargs)
+        if data.dtype == dtype:
+            return data, args
+    args = [a.astype(dtype) if is_integer(a) else a for a in args]
+    data = f(*args, **kwargs)
+    refuse_another(op, data, dtype, args)
+    return data, args
+
+
+def refuse_another(op, data, dtype, args):
+    """TypeError for a result of another dtype than the Tensors', unless an argument says that this
+    is what is wanted.
+    """
+    got = getattr(data, "dtype", None)
+    # None first: np.dtype(float) == None
+    if got is None or (got != dtype and not any(a is got for a in args)):
+        wrong = f"{op.__name__.strip('_')}: gives {describe(data)} for Tensors of {dtype}"
+        raise TypeError(f"{wrong}: make lists, complex numbers and None arrays of {dtype}")
+
+
+def unshared(arrays, others):
+    """The arrays, each with memory of its own: copied where that is shared with `others`, with an
+    array before it, or among its own elements. NumPy scalars become arrays.
+    """
+    kept = list(others)
+    for i, a in enumerate(arrays):
+        if isinstance(a, NumPyScalar):
+            arrays[i] = a = np.array(a)
+        elif a is None or not a.size:
+            continue
+        elif 0 in a.strides or any(np.may_share_memory(a, b) for b in kept):
+            arrays[i] = a = a.copy()
+        kept.append(a)
+    return arrays
