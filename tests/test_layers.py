@@ -72,6 +72,8 @@ def test_what_is_in_a_list_learns():
     optim.SGD(net.parameters(), 0.1).step()
     moved = {name for (name, p), a in zip(net.named_parameters(), before) if (p.data != a).any()}
     assert moved >= {"blocks.0.weight", "blocks.1.0.weight", "heads.mean.weight", "heads.scales.0"}
+    net.zero_grad(set_to_none=False)
+    assert all(not p.grad.any() and p.grad.shape == p.shape for p in net.parameters())
     net.zero_grad()
     assert all(p.grad is None for p in net.parameters())
 

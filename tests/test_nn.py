@@ -82,6 +82,15 @@ def test_load_state_dict_lists_every_mismatch_and_changes_nothing():
     np.testing.assert_array_equal(m[0].bias.data, np.full(4, 7, np.float32))
 
 
+def test_a_read_only_parameter_is_named_before_anything_is_loaded():
+    m = nn.Linear(2, 1)
+    before = m.weight.data.copy()
+    m.bias.data.flags.writeable = False
+    with pytest.raises(ValueError, match="Linear is unchanged, since bias is read-only"):
+        m.load_state_dict({k: v + 1 for k, v in m.state_dict().items()})
+    np.testing.assert_array_equal(m.weight.data, before)
+
+
 def test_train_eval_reach_every_module():
     m = net()
     assert not any(x.training for x in m.eval().modules()) and all(

@@ -106,9 +106,9 @@ def test_state_resumes_exactly_and_a_mismatch_changes_nothing(kind, options):
     np.testing.assert_array_equal(a.data, b.data)
     state = second.state_dict()
     before = {k: v.copy() for k, v in state.items()}
-    with pytest.raises(ValueError, match="unchanged, since these do not match: step"):
+    with pytest.raises(ValueError, match=r"unchanged, since missing step \(1,\) int64 cpu"):
         second.load_state_dict({"lr": np.ones(1)})
-    with pytest.raises(ValueError, match="do not match: lr"):
+    with pytest.raises(ValueError, match=r"since lr has shape \(2,\), not \(1,\)"):
         second.load_state_dict({**state, "lr": np.ones(2)})
     assert second.lr == 0.1 and all(
         np.array_equal(before[k], v) for k, v in second.state_dict().items()
@@ -122,6 +122,8 @@ def test_step_reads_what_backward_left_and_skips_what_it_did_not():
     o.step()
     np.testing.assert_allclose(p.data, P - 0.2)
     np.testing.assert_array_equal(q.data, P)
+    o.zero_grad(set_to_none=False)
+    assert p.grad.tolist() == [0, 0] and q.grad is None
     o.zero_grad()
     assert p.grad is None
 
@@ -516,6 +518,43 @@ def test_an_average_follows_its_module_through_copies_and_casts_and_counts_ties_
                 average.weight.data, before + weight * (net.weight.data - before), rtol=1e-6
             )
             assert (average.weight.data != before).all()
+
+
+def test_what_is_read_only_is_named_before_anything_has_moved():
+    first, second = nn.Parameter(np.ones(2)), nn.Parameter(np.ones(2), name="locked")
+    sgd, adam = optim.SGD([first, second], 0.1), optim.Adam([first, second])
+    second.data.flags.writeable = False
+    for o in sgd, adam:
+        with pytest.raises(ValueError, match="locked is read-only"):
+            o.step([np.ones(2), np.ones(2)])
+        assert first.data.tolist() == [1, 1] and o.state["step"].tolist() == [0, 0]
+    o.step([np.ones(2), None])  # it is not to move
+    assert first.data.tolist() != [1, 1]
+    adam.state["exp_avg.1"].flags.writeable = False
+    before = adam.state["exp_avg.0"].copy()
+    with pytest.raises(ValueError, match="unchanged, since exp_avg.1 is read-only"):
+        adam.load_state_dict({k: v + 1 for k, v in adam.state_dict().items()})
+    assert adam.state["exp_avg.0"].tolist() == before.tolist()
+    grads = [np.full(2, 3.0), np.broadcast_to(3.0, 2)]
+    for clip in optim.clip_grad_norm_, optim.clip_grad_value_:
+        with pytest.raises(ValueError, match="read-only"):
+            clip(grads, 1.0)
+        assert grads[0].tolist() == [3, 3]
+
+
+@pytest.mark.parametrize("kind", [optim.Adam, optim.AdamW, optim.Adamax, optim.NAdam, optim.RAdam])
+def test_without_a_memory_of_gradients_a_large_one_leaves_nothing_behind(kind):
+    (p,) = params = [nn.Parameter(np.ones(2, np.float32))]
+    o = kind(params, 0.0, (0.0, 0.5))
+    for g in 1e8, 1.0:  # in float32, 1e8 + (1 - 1e8) is 0
+        o.step([np.full_like(p.data, g)])
+    assert o.state["exp_avg.0"].tolist() == [1, 1]
+
+
+def test_the_state_of_an_average_is_checked():
+    ema = optim.EMA(nn.Linear(2, 2), nn.Linear(2, 2))
+    with pytest.raises(ValueError, match="EMA is unchanged, since missing updates"):
+        ema.load_state_dict({})
 
 
 def test_what_cannot_be_scaled_or_loaded_changes_nothing():

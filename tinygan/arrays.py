@@ -1,5 +1,5 @@
 """Raw arrays where they meet the graph: which may become a Tensor, what those of one call must have
-in common, whose memory a gradient has, and how errors describe them.
+in common, whose memory a gradient has, how a saved state is copied in, and how errors describe them.
 
 Nearly every call is of arrays of one dtype, and passes this room by. It knows no graph: a Tensor is
 to it a thing with `data`, `shape` and `dtype`.
@@ -7,7 +7,7 @@ to it a thing with `data`, `shape` and `dtype`.
 
 import numpy as np
 
-from .device import is_array
+from .device import is_array, of, to_device_of
 
 NumPyScalar = np.generic
 
@@ -21,11 +21,16 @@ def describe(a):
 
 def home(a):
     """'cpu' or 'gpu', where an array, or the data of a Tensor, is; of others their library."""
-    raw = isinstance(a, NumPyScalar) or is_array(a)
-    array = a if raw else getattr(a, "data", None)
-    if isinstance(array, (np.ndarray, NumPyScalar)):
-        return "cpu"
-    return "gpu" if is_array(array) else type(a).__module__
+    array = _held(a)
+    return type(a).__module__ if array is None else of(array)
+
+
+def _held(a):
+    """The array that a is, or holds as its `data`, as a Tensor does; None of anything else."""
+    if isinstance(a, NumPyScalar) or is_array(a):
+        return a
+    data = getattr(a, "data", None)
+    return data if is_array(data) else None
 
 
 def plain(a):
@@ -103,3 +108,34 @@ def unshared(arrays, others):
             arrays[i] = a = a.copy()
         kept.append(a)
     return arrays
+
+
+def writable(a):
+    """Whether the array may be changed in place, as all of CuPy's may."""
+    return getattr(a.flags, "writeable", True)
+
+
+def copy_in(owner, own, new, strict=True):
+    """Copy arrays, Tensors or PyTorch's into the arrays of `own`, by name.
+
+    On any mismatch a ValueError lists all, and nothing is changed. strict: names missing on either
+    side are mismatches too.
+    """
+    new = {name: np.asarray(a) if _held(a) is None else _held(a) for name, a in new.items()}
+    common, wrong = [name for name in own if name in new], []
+    if strict:
+        wrong += [f"missing {name} {describe(own[name])}" for name in own if name not in new]
+        wrong += [f"unexpected {name} {describe(new[name])}" for name in new if name not in own]
+    for name in common:
+        target, source = own[name], new[name]
+        if source.shape != target.shape:
+            wrong.append(f"{name} has shape {source.shape}, not {target.shape}")
+        if source.dtype.kind not in "biuf":
+            wrong.append(f"{name} holds {source.dtype}")
+        if not writable(target):
+            wrong.append(f"{name} is read-only")
+    if wrong:
+        kind = type(owner).__name__
+        raise ValueError(f"load_state_dict: {kind} is unchanged, since {'; '.join(wrong)}")
+    for name in common:
+        own[name][...] = to_device_of(new[name], own[name])

@@ -11,7 +11,9 @@ import copy
 import numpy as np
 
 from .. import device as devices
-from ..autograd import Tensor, describe
+from ..arrays import copy_in
+from ..autograd import Tensor
+from ..ops.methods import missing
 
 
 class Parameter(Tensor):
@@ -55,6 +57,9 @@ class Module:
                 f"{type(self).__name__}.{name} is a Parameter, and would be none: {ways}"
             )
         super().__setattr__(name, value)
+
+    def __getattr__(self, name):
+        missing(type(self).__name__, name)
 
     def __call__(self, *args, **kwargs):
         return self.forward(*args, **kwargs)
@@ -128,11 +133,11 @@ class Module:
         return self
 
     def zero_grad(self, set_to_none=True):
-        """Forget what `backward` has added up: set every `grad` to None, as PyTorch does by
-        default.
+        """Forget what `backward` has added up: every `grad` is None, or else zeros where it was not
+        None.
         """
         for p in self.parameters():
-            p.grad = None
+            p.grad = None if set_to_none or p.grad is None else np.zeros_like(p.grad)
 
     def requires_grad_(self, requires_grad=True):
         """Refuses to freeze: what is trained is what the optimizer is given."""
@@ -191,28 +196,7 @@ class Module:
         On any mismatch all are listed and nothing is changed. strict: names missing on either side
         are mismatches too.
         """
-        own, wrong = self.state_dict(), []
-        new = {
-            k: v.data if isinstance(v, Tensor) else v if devices.is_array(v) else np.asarray(v)
-            for k, v in state_dict.items()
-        }
-        if strict:
-            wrong += [f"missing {name} {describe(own[name])}" for name in own if name not in new]
-            wrong += [f"unexpected {name} {describe(new[name])}" for name in new if name not in own]
-        common = [name for name in own if name in new]
-        clash = [name for name in common if new[name].shape != own[name].shape]
-        wrong += [f"{name} has shape {new[name].shape}, not {own[name].shape}" for name in clash]
-        wrong += [
-            f"{name} holds {new[name].dtype}"
-            for name in common
-            if new[name].dtype.kind not in "biuf"
-        ]
-        if wrong:
-            raise ValueError(
-                f"load_state_dict: {type(self).__name__} is unchanged, since " + "; ".join(wrong)
-            )
-        for name in common:
-            own[name][...] = devices.to_device_of(new[name], own[name])
+        copy_in(self, self.state_dict(), state_dict, strict)
 
     def __repr__(self):
         inner = [f"({name}): {m!r}".replace("\n", "\n  ") for name, m in self.named_children()]

@@ -106,6 +106,9 @@ class Adam(Optimizer):
 
     def update_all(self, params, grads, slots, lr, steps, options):
         m, v, peaks = zip(*slots)
+        for beta, averages in zip(options["betas"], (m, v)):
+            for a in averages if beta == 0 else ():
+                a[...] = 0  # m + (g - m) would lose g beside a much larger m
         peaks = peaks if options["amsgrad"] else None
         adam = kernels.of(params[0]).adam
         adam(params, grads, m, v, lr, steps, *options["betas"], options["eps"], peaks)

@@ -5,6 +5,7 @@ import functools
 import numpy as np
 
 from .. import device
+from ..arrays import writable
 from ..autograd import Tensor, describe
 
 
@@ -53,5 +54,7 @@ def _gradients(name, parameters, limit):
             p.grad = g = np.asarray(p.grad) if isinstance(p.grad, np.generic) else p.grad
         if g is not None and not (device.is_array(g) and g.dtype.kind == "f"):
             raise TypeError(f"{name}: needs leaves, or raw arrays of floats, got {describe(g)}")
+        if g is not None and not writable(g):
+            raise ValueError(f"{name}: a gradient, {describe(g)}, is read-only: clip a copy")
         grads += [] if g is None else [g]
     return grads

@@ -3,6 +3,7 @@
 import numpy as np
 
 from .. import kernels
+from ..arrays import copy_in
 
 
 class EMA:
@@ -49,4 +50,4 @@ class EMA:
 
     def load_state_dict(self, state_dict):
         """Go on from there."""
-        self._updates[...] = np.asarray(state_dict["updates"], like=self._updates)
+        copy_in(self, self.state_dict(), state_dict)

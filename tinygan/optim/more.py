@@ -8,6 +8,14 @@ import numpy as np
 from .optimizer import Optimizer
 
 
+def follow(average, value, beta):
+    """average = beta * average + (1 - beta) * value, in place."""
+    if beta == 0:  # the sum below would lose a value beside a much larger average
+        average[...] = value
+    else:
+        average += (1 - beta) * (value - average)
+
+
 class Adagrad(Optimizer):
     """p -= lr * g / (sqrt(s) + eps), where s sums g*g over all steps (Duchi 2011)."""
 
@@ -84,7 +92,7 @@ class Adamax(Optimizer):
 
     def update(self, p, g, m, u, lr, t, options):
         beta1, beta2 = options["betas"]
-        m += (1 - beta1) * (g - m)
+        follow(m, g, beta1)
         np.maximum(beta2 * u, np.abs(g) + options["eps"], out=u)
         p -= (lr / (1 - beta1**t)).astype(p.dtype) * (m / u)
 
@@ -119,8 +127,8 @@ class NAdam(Optimizer):
         (beta1, beta2), decay = options["betas"], options["momentum_decay"]
         mu, ahead = (beta1 * (1 - 0.5 * 0.96 ** (s * decay)) for s in (t, t + 1))
         product *= mu
-        m += (1 - beta1) * (g - m)
-        v += (1 - beta2) * (g * g - v)
+        follow(m, g, beta1)
+        follow(v, g * g, beta2)
         of_g = (lr * (1 - mu) / (1 - product[0])).astype(p.dtype)
         of_m = (lr * ahead / (1 - product[0] * ahead)).astype(p.dtype)
         root = np.sqrt(v / (1 - beta2**t).astype(p.dtype))
@@ -147,8 +155,8 @@ class RAdam(Optimizer):
 
     def update(self, p, g, m, v, lr, t, options):
         beta1, beta2 = options["betas"]
-        m += (1 - beta1) * (g - m)
-        v += (1 - beta2) * (g * g - v)
+        follow(m, g, beta1)
+        follow(v, g * g, beta2)
         most, left = 2 / (1 - beta2) - 1, 1 - beta2**t
         rho = most - 2 * t * beta2**t / left
         known = left * (rho - 4) * (rho - 2) * most / ((most - 4) * (most - 2) * rho)

@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from .. import device
+from ..arrays import copy_in, writable
 from ..autograd import Tensor, describe
 
 
@@ -161,6 +162,8 @@ class Optimizer:
                     now = f"is {describe(p)} and its gradient {describe(g)}"
                     was = f"{form[0]} {form[1]} when the optimizer was made"
                     raise ValueError(f"{kind}.step: {name} {now}; it was {was}; nothing is updated")
+            if g is not None and not writable(p.data):
+                raise ValueError(f"{kind}.step: {name} is read-only; nothing is updated")
         return grads
 
     def _advance(self, run, grads, place):
@@ -192,9 +195,11 @@ class Optimizer:
         return new
 
     def zero_grad(self, set_to_none=True):
-        """Forget the gradients that `backward` accumulated: set them to None, as PyTorch does."""
+        """Forget what `backward` has added up: every `grad` is None, or else zeros where it was not
+        None.
+        """
         for p in self.params:
-            p.grad = None
+            p.grad = None if set_to_none or p.grad is None else np.zeros_like(p.grad)
 
     def state_dict(self):
         """Name -> array, the very memory, of everything that `step` changes; the parameters are
@@ -204,16 +209,7 @@ class Optimizer:
 
     def load_state_dict(self, state_dict):
         """Copy in what `state_dict` gave; on a mismatch nothing is changed."""
-        own, shape = self.state, lambda a: getattr(a, "shape", None)
-        new = {k: v if device.is_array(v) else np.asarray(v) for k, v in state_dict.items()}
-        wrong = [k for k in own | new if shape(own.get(k)) != shape(new.get(k))]
-        if wrong := wrong + [k for k, a in new.items() if a.dtype.kind not in "biuf"]:
-            raise ValueError(
-                f"load_state_dict: {type(self).__name__} is unchanged, since these do not match: "
-                + ", ".join(wrong)
-            )
-        for name, a in own.items():
-            a[...] = device.to_device_of(new[name], a)
+        copy_in(self, self.state, state_dict)
 
 
 def _leaves(kind, params, before):
