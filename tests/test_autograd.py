@@ -417,5 +417,5 @@ def test_sizes_are_copied_and_pickled_as_numbers():
 def test_rooms_by_attribute():
     for room in "data device metrics models nn optim random testing train".split():
         assert getattr(tg, room).__name__ == f"tinygan.{room}"
-    with pytest.raises(AttributeError, match="no attribute 'torch'"):
+    with pytest.raises(AttributeError, match="tinygan has no 'torch'"):
         getattr(tg, "torch")  # noqa: B009

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from grads import ALL, CASES, mask, positive, real
 
-from tinygan import Tensor, grad, ops, primitive
+import tinygan
+from tinygan import Tensor, grad, nn, ops, optim, primitive
 from tinygan.nn import losses
 from tinygan.testing import check_grads
 
@@ -335,6 +336,15 @@ def test_what_porters_type():
     (lambda x: ops.cat, AttributeError, "ops has no 'cat': ops.concatenate"),
     (lambda x: x.add_, AttributeError, "no operation works in place"),
     (lambda x: x.nonsense, AttributeError, "Tensor has no 'nonsense'$"),
+    (lambda x: nn.Linear(2, 2).cuda(), AttributeError, r"Linear has no 'cuda': .*to\('gpu'\)"),
+    (lambda x: nn.Linear(2, 2).nonsense, AttributeError, "Linear has no 'nonsense'$"),
+    (lambda x: nn.functional, AttributeError, "nn has no 'functional': .*nn.losses"),
+    (lambda x: nn.Conv3d, AttributeError, "nn has no 'Conv3d'; near it are Conv2d, Conv1d"),
+    (lambda x: nn.KLDivLoss, AttributeError, "nn has no 'KLDivLoss'; near it are .*Loss"),
+    (lambda x: losses.mse_loss, AttributeError, "losses has no 'mse_loss': nn.losses.mse$"),
+    (lambda x: optim.lr_scheduler, AttributeError, "optim has no 'lr_scheduler': .*schedules"),
+    (lambda x: tinygan.tensor, AttributeError, r"tinygan has no 'tensor': Tensor\(array\)"),
+    (lambda x: tinygan.nonsense, AttributeError, "tinygan has no 'nonsense'$"),
     (lambda x: ops.flatten(x, 5), IndexError, "flatten: axis 5 is out of bounds"),
     (lambda x: ops.flatten(x, 2, 0), ValueError, r"flatten: start_dim 2 comes after end_dim 0 in x: \(2, 3, 4\)"),
     (lambda x: ops.stack([x, x], 7), IndexError, "stack: axis 7 is out of bounds"),

@@ -22,4 +22,4 @@ def __getattr__(name):
     """`tg.nn`, `tg.optim` and the other rooms by attribute, loaded when first asked for."""
     if name in ("data", "device", "metrics", "models", "nn", "optim", "random", "testing", "train"):
         return importlib.import_module(f".{name}", __name__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    ops.methods.missing(__name__, name)

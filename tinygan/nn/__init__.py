@@ -3,6 +3,7 @@
 This room knows operations; it knows nothing of training.
 """
 
+from ..ops.methods import missing as _missing
 from . import init, losses
 from .conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from .functions import (
@@ -22,3 +23,7 @@ from .supervised import (
 )  # fmt: skip
 
 __all__ = [name for name in list(globals()) if name[0] != "_"]
+
+
+def __getattr__(name):
+    _missing(__name__, name, __all__)

@@ -7,6 +7,7 @@ the discriminator's loss, given those of fake samples alone the generator's.
 from .. import ops
 from ..autograd import Tensor, grad
 from ..ops import raw
+from ..ops.methods import missing
 from .supervised import (  # noqa: F401
     binary_cross_entropy, binary_cross_entropy_with_logits, cross_entropy, l1_loss, mse, nll_loss,
     reduced, same_shape, smooth_l1_loss,
@@ -55,3 +56,7 @@ def gradient_penalty(critic, real, fake, mix):
     # smooth where the slope vanishes
     length = ops.sqrt(ops.sum(slope * slope, axis=tuple(range(1, x.ndim))) + 1e-12)
     return ops.mean((length - 1) ** 2)
+
+
+def __getattr__(name):
+    missing(__name__, name, globals())

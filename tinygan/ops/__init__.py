@@ -68,4 +68,4 @@ __all__ = [name for name, f in globals().copy().items() if callable(f) and name[
 
 
 def __getattr__(name):
-    _missing("tinygan.ops", name)
+    _missing(__name__, name, __all__)

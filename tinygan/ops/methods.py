@@ -29,12 +29,15 @@ SPELLED = {  # PyTorch's name: what to write here
     "device": "device.of(x.data)",
     "dim": "x.ndim",
     "expand": "ops.broadcast_to",
+    "functional": "the functions are in ops, the losses in nn.losses",
     "gather": "x[rows, columns]",
     "half": "float32: this engine computes in float32 or float64",
     "index_select": "x[indices], x[:, indices]",
+    "lr_scheduler": "functions in optim.schedules, for optimizer.lr = lr * schedule(progress)",
     "long": "a raw array: x.data.astype(np.int64)",
     "masked_fill": "ops.where(mask, value, x)",
     "mm": "ops.matmul or @",
+    "mse_loss": "nn.losses.mse",
     "norm": "ops.vector_norm",
     "permute": "ops.transpose",
     "numel": "x.size",
@@ -42,6 +45,7 @@ SPELLED = {  # PyTorch's name: what to write here
     "requires_grad_": "give the optimizer, or grad, only the parameters that are to be trained",
     "split": "slices, x[:, :n]",
     "t": "x.T",
+    "tensor": "Tensor(array)",
     "to": "x.float(), x.double(), Module.to(device) or device.to(array, device)",
     "tolist": "x.data.tolist()",
     "type": "x.float(), x.double()",
@@ -106,13 +110,20 @@ def _comparable(x):
     return hasattr(x, "dtype") or isinstance(x, (int, builtins.float, list, tuple))
 
 
-def missing(owner, name):
-    """AttributeError that says how tinygan spells what PyTorch has under that name."""
+def missing(owner, name, there=()):
+    """AttributeError that says how tinygan spells what PyTorch has under that name, or which of the
+    names that are there come near.
+    """
     words = f"{owner} has no {name!r}"
     if name in SPELLED:
         words += f": {SPELLED[name]}"
     elif name[-1:] == "_" != name[:1]:
         words += ": no operation works in place; p.data[...] = a changes a parameter"
+    elif there:
+        import difflib  # only a misspelt name needs it
+
+        if near := difflib.get_close_matches(name, there):
+            words += f"; near it are {', '.join(near)}"
     raise AttributeError(words)
 
 
