@@ -1,6 +1,9 @@
 """What a caller gives, a function with nested arguments of some engine or a NumPy function with its
 gradient by hand, in the protocol of `engines`."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import numpy as np
 
 from .arrays import owner, to_numpy
@@ -8,7 +11,19 @@ from .containers import Flat, Reals, as_tuple, leaves, rebuild, varies
 from .engines import ENGINES
 
 
-def adapt(f, inputs, kwargs=None, constant=(), vjp=None, jvp=None, engine=None, before=None):
+class Given(NamedTuple):
+    """What a caller of check_grads gives that makes up the function."""
+
+    f: Callable
+    inputs: tuple
+    kwargs: dict
+    constant: tuple
+    vjp: Callable | None
+    jvp: Callable | bool | None
+    engine: str | None
+
+
+def adapt(given, before):
     """f in the protocol; the arrays that it is differentiated by, as NumPy's, copied; and a Flat
     that has their names.
 
@@ -16,49 +31,59 @@ def adapt(f, inputs, kwargs=None, constant=(), vjp=None, jvp=None, engine=None, 
     differentiated, and before(value, arrays) is called before that: what f may keep of its first
     call should not be this one.
     """
-    given = [x for _, x in leaves([list(inputs), kwargs or {}])]
-    engine = engine or next(filter(None, map(owner, [*given, f])), "tinygan")
-    if engine not in ENGINES:
-        raise ValueError(f"check_grads: engine {engine!r} is none of {', '.join(ENGINES)}")
-    likes = lambda x: owner(x) == engine and varies(x) or hasattr(x, "get") and hasattr(x, "dtype")
-    fn = ENGINES[engine](None, next(filter(likes, given), None))
-    by_hand = vjp is not None or hasattr(f, "value") and hasattr(f, "vjp")
-    if not by_hand:  # what stays constant comes in the engine's own arrays too
-        array = lambda x: isinstance(x, np.ndarray) and x.dtype.kind in "biufc"
-        lift = lambda _, x: fn.lift(x) if array(x) and (not varies(x) or constant) else x
-        inputs, kwargs = rebuild(tuple(inputs), lift), rebuild(kwargs or {}, lift)
-    fn.f = flat = Flat(f, inputs, kwargs, constant, numbers=by_hand or engine != "torch")
+    by_hand = given.vjp is not None or hasattr(given.f, "value") and hasattr(given.f, "vjp")
+    fn, flat = flatten(given, by_hand)
     arrays = [np.array(to_numpy(x), order="C") for x in flat.arrays]
     if not arrays:
-        kinds = [
-            f"{np.shape(to_numpy(x))} {to_numpy(x).dtype}" if hasattr(x, "dtype") else repr(x)
-            for x in given
-        ]
+        got = [x for _, x in leaves([list(given.inputs), given.kwargs])]
+        numpys = [(x, to_numpy(x)) if hasattr(x, "dtype") else (x, None) for x in got]
+        kinds = [repr(x) if a is None else f"{np.shape(a)} {a.dtype}" for x, a in numpys]
         raise TypeError(f"check_grads: needs an input of floats, got {', '.join(kinds) or 'none'}")
-    if by_hand and vjp is None:
-        return f, arrays, flat
-    fn = Pair(flat, vjp, jvp) if by_hand else fn
-    if before and not any(a.dtype.kind == "c" for a in arrays):
-        before(fn.value, arrays)
+    if by_hand and given.vjp is None:
+        return given.f, arrays, flat
     if by_hand:
-        outs = fn.value(*arrays)
-    else:
-        try:
-            outs = flat(*(fn.lift(a, True) for a in arrays))
-        except TypeError as e:
-            if "Tensor" in str(e):
-                e.add_note(
-                    "check_grads: if f is of NumPy arrays, give its gradient, vjp=lambda g, x: ..."
-                )
-            raise
-        flat.constant |= {
-            name for name, counts in zip(flat.outputs, fn.unmarked(outs)) if not counts
-        }
-        outs = [to_numpy(y) for y, counts in zip(outs, fn.unmarked(outs)) if counts]
-    complex_ = [[a.dtype.kind == "c" for a in some] for some in (arrays, outs)]
-    if any(complex_[0]) or any(complex_[1]):
-        fn, arrays = Reals(fn, *complex_), [np.ascontiguousarray(a) for a in Reals.split(arrays)]
+        fn = Pair(flat, given.vjp, given.jvp)
+    if not any(a.dtype.kind == "c" for a in arrays):
+        before(fn.value, arrays)
+    outs = fn.value(*arrays) if by_hand else counted(fn, flat, arrays)
+    kinds = [[a.dtype.kind == "c" for a in some] for some in (arrays, outs)]
+    if any(map(any, kinds)):
+        fn = Reals(fn, *kinds)
+        arrays = [np.ascontiguousarray(a) for a in Reals.split(arrays)]
     return fn, arrays, flat
+
+
+def flatten(given, by_hand):
+    """The engine's version of f, and f as a function of one array after another."""
+    leaf_values = [x for _, x in leaves([list(given.inputs), given.kwargs])]
+    engine = given.engine or next(filter(None, map(owner, [*leaf_values, given.f])), "tinygan")
+    if engine not in ENGINES:
+        raise ValueError(f"check_grads: engine {engine!r} is none of {', '.join(ENGINES)}")
+    on_device = lambda x: hasattr(x, "get") and hasattr(x, "dtype")
+    like = (x for x in leaf_values if owner(x) == engine and varies(x) or on_device(x))
+    fn = ENGINES[engine](None, next(like, None))
+    inputs, kwargs = given.inputs, given.kwargs
+    if not by_hand:  # what stays constant comes in the engine's own arrays too
+        array = lambda x: isinstance(x, np.ndarray) and x.dtype.kind in "biufc"
+        lifted = lambda x: array(x) and (not varies(x) or given.constant)
+        lift = lambda _, x: fn.lift(x) if lifted(x) else x
+        inputs, kwargs = rebuild(tuple(inputs), lift), rebuild(kwargs, lift)
+    fn.f = Flat(given.f, inputs, kwargs, given.constant, numbers=by_hand or engine != "torch")
+    return fn, fn.f
+
+
+def counted(fn, flat, arrays):
+    """The outputs that can be differentiated; the others are constants from here on."""
+    try:
+        outs = flat(*(fn.lift(a, True) for a in arrays))
+    except TypeError as e:
+        if "Tensor" in str(e):
+            remedy = "if f is of NumPy arrays, give its gradient, vjp=lambda g, x: ..."
+            e.add_note(f"check_grads: {remedy}")
+        raise
+    marks = fn.unmarked(outs)
+    flat.constant |= {name for name, counts in zip(flat.outputs, marks) if not counts}
+    return [to_numpy(y) for y, counts in zip(outs, marks) if counts]
 
 
 class Pair:

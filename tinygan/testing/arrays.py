@@ -35,7 +35,7 @@ def _from_torch(x):
     x = x if x.layout == torch.strided else x.to_dense()
     if x.dtype == torch.bfloat16:
         return x.detach().cpu().view(torch.int16).numpy().view(_bfloat16())
-    # of a derivative that PyTorch knows to be 0, and that has no memory, too
+    # force: also of a derivative that PyTorch knows to be 0, and that has no memory
     return x.numpy(force=True)
 
 
@@ -43,7 +43,31 @@ def _bfloat16():
     try:
         import ml_dtypes
     except ImportError:
-        raise TypeError(
-            "check_grads: bfloat16 arrays need the package ml_dtypes (pip install ml_dtypes)"
-        ) from None
+        remedy = "need the package ml_dtypes (pip install ml_dtypes)"
+        raise TypeError(f"check_grads: bfloat16 arrays {remedy}") from None
     return ml_dtypes.bfloat16
+
+
+def eps(dtype):
+    """The spacing of numbers next to 1."""
+    return float(np.finfo(dtype).eps) if dtype.kind == "f" else 2.0**-7  # bfloat16
+
+
+def usual_rtol(dtype):
+    """By which gradients may differ, unless the caller says."""
+    return {2.0**-52: 1e-9, 2.0**-23: 1e-4, 2.0**-10: 1e-2, 2.0**-7: 5e-2}.get(eps(dtype), 1e-9)
+
+
+def largest(a):
+    """The largest finite magnitude in an array."""
+    return float(np.max(np.abs(a[np.isfinite(a)]), initial=0))
+
+
+def signed(rng, shape):
+    """Random numbers of both signs, no two alike and none small, of as many digits as there are."""
+    return rng.uniform(0.5, 1.5, shape) * rng.choice([-1.0, 1.0], shape)
+
+
+def copies(arrays, factor=1):
+    """The arrays in memory of their own, times a number."""
+    return [np.asarray(a * a.dtype.type(factor)) for a in arrays]

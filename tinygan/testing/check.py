@@ -1,29 +1,16 @@
 """`check_grads`: is this gradient right? Here are its options; the questions are in `questions`,
 the numbers in `jacobian`."""
 
-import dataclasses
 import warnings
 
 import numpy as np
 
 from . import report
-from .adapt import adapt
+from .adapt import Given, adapt
+from .case import Case, Options, attempt
 from .containers import leaves
 from .questions import Questions, neighbours
 from .report import GradientError
-from .slopes import attempt
-
-
-@dataclasses.dataclass
-class Options:
-    """Those of check_grads that the questions know of; `forward`: jvp was given."""
-
-    order: int = 2
-    rtol: float | None = None
-    layouts: bool = True
-    nondeterminism: float = 0.0
-    skip: tuple = ()
-    forward: bool = False
 
 
 def check_grads(
@@ -56,38 +43,28 @@ def check_grads(
     """
     __tracebackhide__ = True
     skip = (skip,) if isinstance(skip, str) else tuple(skip)
+    defaults = check_grads.__kwdefaults__
+    named = {name: x for name, x in dict(locals()).items() if x is not defaults.get(name, x)}
     if unknown := set(skip) - set(Questions.NAMES):
         words = f"{', '.join(map(repr, unknown))} is none of {', '.join(Questions.NAMES)}"
         raise ValueError(f"check_grads: skip: {words}")
-    options = Options(order, rtol, layouts, nondeterminism, skip, bool(jvp))
+    options = Options(order, rtol, layouts, nondeterminism, skip, forward=bool(jvp))
+    rng = np.random.default_rng(seed)
+
+    def call_elsewhere(value, arrays):
+        for point in neighbours(arrays, rng):
+            attempt(lambda: value(*point))
+
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a neighbouring point may be outside of f's domain
-            rng = np.random.default_rng(seed)
-            first = lambda fn, arrays: [
-                attempt(lambda: fn(*point)) for point in neighbours(arrays, rng)
-            ]
-            fn, arrays, flat = adapt(f, inputs, kwargs, constant, vjp, jvp, engine, first)
+            given = Given(f, inputs, kwargs or {}, constant, vjp, jvp, engine)
+            fn, arrays, flat = adapt(given, call_elsewhere)
             if jvp and not getattr(fn, "jvp", None):
                 words = f"jvp={jvp!r}, but {type(fn).__name__} has no forward mode"
                 raise TypeError(f"check_grads: {words}")
             return ask(fn, arrays, flat, options, rng)
     except GradientError as e:
-        named = {
-            "kwargs": kwargs,
-            "constant": constant,
-            "order": order,
-            "vjp": vjp,
-            "jvp": jvp,
-            "engine": engine,
-            "rtol": rtol,
-        }
-        named |= {"layouts": layouts, "nondeterminism": nondeterminism, "skip": skip, "seed": seed}
-        named = {
-            name: value
-            for name, value in named.items()
-            if value is not check_grads.__kwdefaults__[name]
-        }
         again = attempt(lambda: report.script(f, inputs, named)) or "# no script could be written"
         error = type(e)(f"{e}\n\nTo see it again:\n\n{again}")
     raise error  # without the frames of this room
@@ -97,14 +74,13 @@ def ask(fn, arrays, flat, options, rng):
     """All questions, of a function in the protocol."""
     outs = fn.value(*arrays)
     if not outs:
-        result = flat.f(*flat.given[0], **flat.given[1])
-        kinds = [
-            f"{np.shape(y)} {getattr(y, 'dtype', type(y).__name__)}" for _, y in leaves(result)
-        ] or ["nothing"]
-        raise GradientError(f"f gives no floats to differentiate, but {', '.join(kinds)}")
-    outputs = (
-        flat.outputs
-        if len(flat.outputs) == len(outs)
-        else [f"output {j}" for j in range(len(outs))]
-    )
-    Questions(fn, arrays, options, rng, flat.inputs, outputs).run()
+        inputs, kwargs = flat.given
+        results = [y for _, y in leaves(flat.f(*inputs, **kwargs))]
+        kinds = [f"{np.shape(y)} {getattr(y, 'dtype', type(y).__name__)}" for y in results]
+        kinds = ", ".join(kinds) or "nothing"
+        raise GradientError(f"f gives no floats to differentiate, but {kinds}")
+    outputs = flat.outputs
+    if len(outputs) != len(outs):
+        outputs = [f"output {j}" for j in range(len(outs))]
+    sizes = [0.0] * len(outs)
+    Questions(Case(fn, arrays, flat.inputs, outputs, sizes, options=options, rng=rng)).run()

@@ -66,28 +66,26 @@ class Flat:
     `outputs`, the names of the last results.
     """
 
-    def __init__(self, f, inputs, kwargs=None, constant=(), numbers=True):
-        self.f, self.given, self.constant = f, (tuple(inputs), kwargs or {}), set(constant)
-        named = [leaf for name, x in self._named(*self.given) for leaf in leaves(x, name)]
-        number = lambda name, x: not hasattr(x, "dtype") and (name in keywords or not numbers)
-        keywords = {f"input {key}" for key in kwargs or {}}
-        named = [
-            (n, x) for n, x in named if varies(x) and not self.is_constant(n) and not number(n, x)
-        ]
-        self.inputs, self.arrays, self.outputs = [n for n, _ in named], [x for _, x in named], []
-        self.simple = (
-            not kwargs and len(named) == len(inputs) and all(parts(x) is None for x in inputs)
-        )
+    def __init__(self, f, inputs, kwargs, constant, numbers):
+        self.f, self.given, self.constant = f, (inputs, kwargs), set(constant)
+        keywords = {f"input {key}" for key in kwargs}
+        self.inputs, self.arrays, self.outputs = [], [], []
+        for name, x in self._named(inputs, kwargs):
+            for path, leaf in leaves(x, name):
+                counts = hasattr(leaf, "dtype") or (numbers and path not in keywords)
+                if counts and varies(leaf) and not self.is_constant(path):
+                    self.inputs.append(path)
+                    self.arrays.append(leaf)
+        all_arrays = len(self.arrays) == len(inputs) and all(parts(x) is None for x in inputs)
+        self.simple = all_arrays and not kwargs
 
     def _named(self, inputs, kwargs):
         names = getattr(self.f, "input_names", None) or [f"input {i}" for i in range(len(inputs))]
-        return [*zip(names, inputs), *((f"input {k}", x) for k, x in kwargs.items())]
+        return [*zip(names, inputs), *((f"input {key}", x) for key, x in kwargs.items())]
 
     def is_constant(self, name):
         """Whether `constant` names it or something around it."""
-        return bool(self.constant) and any(
-            name == c or name.startswith(c + "[") for c in self.constant
-        )
+        return any(name == c or name.startswith(c + "[") for c in self.constant)
 
     def filled(self, arrays):
         """(inputs, kwargs) with these arrays in their places."""
@@ -124,8 +122,8 @@ class Reals:
     without = None  # the pairs are put together, in memory of their own
 
     def __init__(self, fn, inputs, outputs):
-        self.fn, self.inputs, self.outputs = fn, inputs, outputs  # which are complex
-        self.aliases = getattr(fn, "aliases", True)
+        self.fn, self.aliases = fn, getattr(fn, "aliases", True)
+        self.inputs, self.outputs = inputs, outputs  # which are complex
         for name in "partial", "untracked", "derivative", "jvp":
             if not getattr(fn, name, None):
                 setattr(self, name, None)
@@ -133,8 +131,8 @@ class Reals:
     @staticmethod
     def split(arrays):
         """Complex arrays as pairs; others as they are."""
-        both = lambda a: np.stack([a.real, a.imag], -1)
-        return tuple(both(a) if a is not None and a.dtype.kind == "c" else a for a in arrays)
+        complex_ = lambda a: a is not None and a.dtype.kind == "c"
+        return [np.stack([a.real, a.imag], -1) if complex_(a) else a for a in arrays]
 
     @staticmethod
     def join(arrays, which):
@@ -155,7 +153,7 @@ class Reals:
     def vjp(self, *arrays):
         """The outputs, and the pullback."""
         outs, pull = self.fn.vjp(*self.join(arrays, self.inputs))
-        return self.split(outs), lambda cs: list(self.split(pull(self.join(cs, self.outputs))))
+        return self.split(outs), lambda cs: self.split(pull(self.join(cs, self.outputs)))
 
     def partial(self, k, *arrays):
         """The pullback to array k alone."""
@@ -164,9 +162,8 @@ class Reals:
 
     def jvp(self, arrays, tangents):
         """The tangents of the outputs."""
-        return self.split(
-            self.fn.jvp(self.join(arrays, self.inputs), self.join(tangents, self.inputs))
-        )
+        pairs = (self.join(some, self.inputs) for some in (arrays, tangents))
+        return self.split(self.fn.jvp(*pairs))
 
     def derivative(self, arrays):
         """The gradients as a function of arrays and cotangents."""

@@ -33,9 +33,8 @@ class Engine:
     gradients, None where there is no path.
     """
 
-    aliases = (
-        True  # nothing in most engines ever writes to a gradient, and so they share memory freely
-    )
+    # nothing in most engines ever writes to a gradient, and so they share memory freely
+    aliases = True
     jvp = None
     lower = staticmethod(to_numpy)
     without_graph = contextlib.nullcontext
@@ -90,6 +89,12 @@ class Engine:
         whole = lambda found: [self.zeros(x) if g is None else g for x, g in zip(xs, found)]
         return outs, lambda cs, graph=False: whole(pull(cs, graph))
 
+    @staticmethod
+    def asked(outs, cotangents, counts):
+        """The outputs that count and have a cotangent, and these."""
+        pairs = [(y, c) for y, c in zip(outs, cotangents) if c is not None and counts(y)]
+        return [y for y, _ in pairs], [c for _, c in pairs]
+
     def zeros(self, x):
         """A constant like x."""
         return self.lift(np.zeros_like(self.lower(x)))
@@ -130,10 +135,7 @@ class Tinygan(Engine):
         outs = f(*xs)
 
         def pull(cotangents, create_graph=False):
-            pairs = [
-                (y, c) for y, c in zip(outs, cotangents) if c is not None and isinstance(y, Tensor)
-            ]
-            ys, cs = [y for y, _ in pairs], [c for _, c in pairs]
+            ys, cs = self.asked(outs, cotangents, lambda y: isinstance(y, Tensor))
             return grad(ys, xs, cs, create_graph=create_graph, allow_unused=True)
 
         return outs, pull
@@ -150,20 +152,13 @@ class Torch(Engine):
 
         if isinstance(a, torch.Tensor):
             return a
-        if not (
-            a.flags.c_contiguous and a.flags.writeable
-        ):  # negative strides and memory that is only read
-            a = (
-                a
-                if min(a.strides, default=0) >= 0 and (a.flags.writeable or 0 in a.strides)
-                else a.copy()
-            )
-        brain = a.dtype.kind == "V"  # bfloat16 of ml_dtypes
-        t = (
-            torch.from_numpy(a.view(np.int16)).view(torch.bfloat16)
-            if brain
-            else torch.from_numpy(a)
-        )
+        # torch has no negative strides, and warns of memory that is only read
+        if min(a.strides, default=0) < 0 or not (a.flags.writeable or 0 in a.strides):
+            a = a.copy()
+        if a.dtype.kind == "V":  # bfloat16 of ml_dtypes
+            t = torch.from_numpy(a.view(np.int16)).view(torch.bfloat16)
+        else:
+            t = torch.from_numpy(a)
         device = getattr(self.like, "device", t.device)
         t = t if device == t.device else t.to(device)
         return t.requires_grad_() if track and varies(t) else t
@@ -184,9 +179,8 @@ class Torch(Engine):
         import torch.autograd.forward_ad as forward
 
         with forward.dual_level():
-            outs = self.f(
-                *(forward.make_dual(self.lift(a), self.lift(t)) for a, t in zip(arrays, tangents))
-            )
+            pairs = (map(self.lift, pair) for pair in zip(arrays, tangents))
+            outs = self.f(*(forward.make_dual(*pair) for pair in pairs))
             found = [forward.unpack_dual(y).tangent for y in outs]
             return tuple(self.lower(self.zeros(y) if t is None else t) for y, t in zip(outs, found))
 
@@ -196,9 +190,8 @@ class Torch(Engine):
         outs = f(*xs)
 
         def pull(cotangents, create_graph=False):
-            graph = [getattr(y, "requires_grad", False) for y in outs]
-            pairs = [(y, c) for y, c, g in zip(outs, cotangents, graph) if g and c is not None]
-            ys, cs = [y for y, _ in pairs], [c for _, c in pairs]
+            tracked = lambda y: getattr(y, "requires_grad", False)
+            ys, cs = self.asked(outs, cotangents, tracked)
             if not ys:
                 return [None] * len(xs)
             options = {"retain_graph": True, "create_graph": create_graph, "allow_unused": True}
@@ -225,9 +218,8 @@ class JAX(Engine):
         """The tangents of the outputs."""
         import jax
 
-        return self._lowered(
-            jax.jvp(self.f, tuple(map(self.lift, arrays)), tuple(map(self.lift, tangents)))[1]
-        )
+        primals, tangents = (tuple(map(self.lift, some)) for some in (arrays, tangents))
+        return self._lowered(jax.jvp(self.f, primals, tangents)[1])
 
     def differentiate(self, f, xs):
         import jax
@@ -287,11 +279,10 @@ class MyGrad(Engine):
 
         def pull(cotangents, create_graph=False):
             fresh = [mygrad.tensor(x.data) for x in xs]  # backward() clears the graph
-            pairs = [
-                (y, c) for y, c in zip(f(*fresh), cotangents) if c is not None and not y.constant
-            ]
-            if pairs:
-                mygrad.add_sequence(*(mygrad.sum(y * c) for y, c in pairs), 0.0).backward()
+            ys, cs = self.asked(f(*fresh), cotangents, lambda y: not y.constant)
+            if ys:
+                products = (mygrad.sum(y * c) for y, c in zip(ys, cs))
+                mygrad.add_sequence(*products, 0.0).backward()
             return [x.grad for x in fresh]
 
         return f(*xs), pull

@@ -5,236 +5,258 @@ This room compares numbers. It knows a function by `value` and `vjp` (see `engin
 by `numeric`.
 """
 
+import dataclasses
 import itertools
+from typing import NamedTuple
 
 import numpy as np
 
 from . import numeric
+from .arrays import signed, usual_rtol
 from .report import GradientError, KinkError, index
-from .slopes import FULL, Slopes, signed, usual_rtol
+from .slopes import FULL, Direction, Slopes
 
-LONG = (
-    1_000  # a Jacobian with more rows and columns, or more than FULL entries, is not compared whole
-)
+# a Jacobian with more rows and columns, or more than FULL entries, is not compared whole
+LONG = 1_000
+
+
+@dataclasses.dataclass
+class Input:
+    """One of the inputs: its number, the gradients by it, a row for each cotangent, and how they
+    are compared. zero: what f gives with 0 for it, if f is affine in it."""
+
+    k: int
+    name: str
+    shape: tuple
+    rows: np.ndarray
+    zero: np.ndarray | None
+    tolerance: float
+
+    def __post_init__(self):
+        self.largest = np.abs(self.rows).max(1, initial=0)
+
+
+class Compared(NamedTuple):
+    """What gradients and slopes say of one direction, for each output (of a Jacobian that is
+    compared whole) or each product; how large the terms are that may have cancelled in it, and the
+    values of f."""
+
+    analytic: np.ndarray
+    slope: numeric.Slope
+    terms: np.ndarray
+    values: np.ndarray
 
 
 class Jacobian(Slopes):
-    """The comparison at one point, where all outputs count as one vector.
+    """The comparison for one `Case`, where all outputs count as one vector.
 
-    `names` are those of its inputs and outputs; at a `depth` above 1 its outputs are gradients,
-    made of numbers as large as `scales` says, one for each output, that may have cancelled;
-    `fail(message, kind)` raises.
+    With a depth above 1 the outputs are gradients, made of numbers as large as the case's `sizes`
+    say, that may have cancelled.
     """
 
-    def __init__(self, fn, arrays, options, rng, names, depth, scales, fail):
-        super().__init__(fn, arrays, rng, scales)
-        (self.inputs, self.outputs), self.depth, self.fail = names, depth, fail
-        self.options, self.rtol = options, options.rtol
-        n, m = sum(a.size for a in arrays), self.ends[-1]
-        self.full = n * m <= FULL and n + m <= LONG
-        self.cs = np.diag(signed(rng, m)) if self.full else signed(rng, (2, m))
+    def __init__(self, case):
+        super().__init__(case)
+        columns, rows = sum(a.size for a in self.arrays), self.ends[-1]
+        self.full = rows * columns <= FULL and rows + columns <= LONG
+        signs = np.diag(signed(case.rng, rows)) if self.full else signed(case.rng, (2, rows))
         # as they will be in the type of the outputs
-        rounded = [self.flat(self.split(c)) for c in self.cs]
-        self.cs = np.array(rounded).reshape(self.cs.shape)
-        found = [self.pull(self.split(c)) for c in self.cs]
-        rows = lambda k, a: np.reshape(
-            [row[k].astype(np.float64) for row in found], (len(found), a.size)
-        )
-        self.all_rows = [rows(k, a) for k, a in enumerate(arrays)]
+        rounded = [self.flat(self.split(c)) for c in signs]
+        self.cotangents = np.array(rounded).reshape(signs.shape)
+        # of a whole Jacobian there is one cotangent for each output, with one number that is not 0
+        self.factors = np.diag(self.cotangents) if self.full else 1.0
+        self.rows = self.pulled(self.cotangents)
+
+    def pulled(self, cotangents):
+        """The gradients for some cotangents: for each input an array with a row for each."""
+        found = [self.pull(self.split(c)) for c in cotangents]
+        in_float64 = lambda k: [gradients[k].astype(np.float64) for gradients in found]
+        shapes = [(len(found), a.size) for a in self.arrays]
+        return [np.reshape(in_float64(k), shape) for k, shape in enumerate(shapes)]
 
     def check(self):
         """Raise GradientError or KinkError where a gradient is wrong, in any input."""
         for k, a in enumerate(self.arrays):
-            self.rows = self.all_rows[k]
-            self.largest = np.abs(self.rows).max(1, initial=0)
-            self.affine = self.at_zero(k)
-            # gradients are linear in cotangents, but not without own rounding
-            exact = self.affine and self.depth == 1
+            zero = self.at_zero(k)
             usual = usual_rtol(a.dtype)
-            self.tolerance = self.rtol or (min(4096 * self.eps, usual / 4) if exact else usual)
-            self.compare(k, list(self.directions(a)))
+            # gradients are linear in cotangents, but not without own rounding
+            exact = zero is not None and self.case.depth == 1
+            tolerance = min(4096 * self.eps, usual / 4) if exact else usual
+            tolerance = self.case.options.rtol or tolerance
+            one = Input(k, self.case.inputs[k], a.shape, self.rows[k], zero, tolerance)
+            self.compare(one, list(self.directions(a)))
 
     def directions(self, a):
-        """(places, steps as large as the numbers there): all at once, which leaves ties be; then
-        each one, or, of many, random ones together, the corners and a few others."""
+        """All numbers at once, by as much, which leaves ties be; then each one or, of many, random
+        ones together, the corners and a few others. Steps are as large as the numbers there."""
         size = np.abs(np.where(np.isfinite(a), a, 1.0)).astype(np.float64).ravel()
         usual = np.median(size[size > 0]) if size.any() else 1.0
-        size, places = np.maximum(size, usual), range(a.size)
-        yield np.arange(a.size), np.full(a.size, usual)
+        size, everywhere = np.maximum(size, usual), np.arange(a.size)
+        yield Direction(everywhere, np.full(a.size, usual))
+        places = everywhere
         if not self.full:
-            yield from ((np.arange(a.size), size * signed(self.rng, a.size)) for _ in range(4))
+            for _ in range(4):
+                yield Direction(everywhere, size * signed(self.case.rng, a.size))
             corners = itertools.islice(itertools.product((0, -1), repeat=a.ndim), 16)
-            numbers = np.arange(a.size).reshape(a.shape)
-            places = (
-                {int(numbers[c]) for c in corners} | {*self.rng.integers(0, a.size, 8).tolist()}
-                if a.size
-                else ()
-            )
+            numbers = everywhere.reshape(a.shape)
+            others = self.case.rng.integers(0, a.size, 8).tolist() if a.size else ()
+            places = {int(numbers[c]) for c in corners if a.size} | {*others}
         if a.size > 1:
-            yield from ((np.array([i]), size[[i]]) for i in places)
+            yield from (Direction(np.array([i]), size[[i]]) for i in places)
 
-    def compare(self, k, directions):
+    def compare(self, one, directions):
         """Gradients times steps against slopes along them. A wrong sum is halved until a wrong
         number is found."""
         some = max(1, FULL // max(1, self.here.size))  # of the directions fit into memory at a time
         for i in range(0, len(directions), some):
             chosen = directions[i : i + some]
-            slopes = self.slopes(k, chosen, numeric.START)
+            if one.zero is None:
+                slopes = self.slopes(one.k, chosen, one.tolerance)
+            else:
+                slopes = [self.affine_slope(one.k, direction, one.zero) for direction in chosen]
             for direction, slope in zip(chosen, slopes):
-                if self.verdict(k, *direction, slope):
-                    self.second_opinion(k, direction, slope)
+                if self.verdict(one, direction, slope):
+                    self.second_opinion(one, direction, slope)
 
-    def second_opinion(self, k, direction, slope):
+    def second_opinion(self, one, direction, slope):
         """Raise unless other steps, or another look at what f's values are, are less sure than the
         first."""
-        at, step = direction
-        F = lambda t, columns=None: self.values(k, [direction], t)
-        general = lambda start, grain: numeric.slopes(
-            F, self.here, 1, self.slope_eps, self.tolerance, start, grain
-        )[0]
-        other = general(0.7 * numeric.START, self.grain)
-        if not self.affine:
+        curves = self.curves(one.k, [direction], one.tolerance)
+        general = lambda curves, start: numeric.slopes(curves, 1, start)[0]
+        other = general(curves, 0.7 * numeric.START)
+        if one.zero is None:
             slope = slope.doubted(other)
-        elif np.any(
-            np.abs(slope.value - other.value)
-            > 100 * (slope.error + other.error) + 256 * self.eps * self.sizes
-        ):
-            # it was affine only where it was tried
-            slope = other.doubted(general(numeric.START, self.grain))
-        if wrong := self.verdict(k, at, step, slope):
-            spacing, steady = numeric.grain(
-                lambda t: F(t)[0], self.here, self.slope_eps, self.sizes
-            )
-            if (
-                spacing.any()
-            ):  # over wide steps, or 0 for an output that the gradient takes for constant
-                coarse = general(numeric.START, np.maximum(spacing, self.grain))
-                on = (spacing > 0) & np.isfinite(coarse.error)
-                constant = on & steady & ~self.rows[:, at].any(1) if self.full else spacing < 0
-                slope[on], slope.rough[on] = coarse[on], False
-                slope[constant] = numeric.exact(np.zeros(constant.sum()), 0.0)
-                wrong = self.verdict(k, at, step, slope)
-        if wrong:
-            for half in np.array_split(np.arange(at.size), 2) if at.size > 1 else ():
-                self.compare(k, [(at[half], step[half])])
-            self.fail(*wrong)
-
-    def verdict(self, k, at, step, slope):
-        """None, or what is wrong and of which kind."""
-        if self.full:
-            factors = np.diag(self.cs)
-            # in a row; anywhere, for a sum that may cancel
-            size = self.largest if at.size == 1 else self.largest.max(initial=0)
-            scale = size * np.abs(step).sum() / np.abs(factors)
-            analytic, s, value = self.rows[:, at] @ step / factors, slope, self.sizes
-            # an output of zeros: rounding of the others
-            never = (slope.value == 0) & (slope.error == 0) & (value == 0)
-            scale = np.where(never, self.largest.max(initial=0) * np.abs(step).sum(), scale)
         else:
-            analytic, s, scale = self.contract(k, at, step, slope)
-            value = np.linalg.norm(self.cs * self.sizes, axis=1)
-        scale = np.where(np.isfinite(scale), scale, 0) + value  # what may cancel in it
-        allowed = self.tolerance * np.abs(s.value) + 4 * s.error + 256 * self.eps * scale
-        noise = self.options.nondeterminism * np.abs(step).sum()
-        allowed = allowed + (noise / np.abs(factors) if self.full else noise)
-        bad = s.exists & ~((analytic >= s.low - allowed) & (analytic <= s.high + allowed))
+            apart, error = np.abs(slope.value - other.value), slope.error + other.error
+            if np.any(apart > 100 * error + 256 * self.eps * self.sizes):
+                # it was affine only where it was tried
+                slope = other.doubted(general(curves, numeric.START))
+        if wrong := self.verdict(one, direction, slope):
+            spacing, steady = numeric.grain(curves, self.sizes)
+            if spacing.any():
+                # over wide steps, or 0 for an output that the gradient takes for constant
+                coarser = curves._replace(grain=np.maximum(spacing, curves.grain))
+                coarse = general(coarser, numeric.START)
+                on = (spacing > 0) & np.isfinite(coarse.error)
+                slope[on], slope.rough[on] = coarse[on], False
+                if self.full:
+                    constant = on & steady & ~one.rows[:, direction.places].any(1)
+                    slope[constant] = numeric.exact(np.zeros(constant.sum()), 0.0)
+                wrong = self.verdict(one, direction, slope)
+        if wrong:
+            halves = zip(*(np.array_split(part, 2) for part in direction))
+            for half in () if direction.single else halves:
+                self.compare(one, [Direction(*half)])
+            self.case.fail(*wrong)
+
+    def verdict(self, one, direction, slope):
+        """None, or what is wrong and of which kind."""
+        compared = (self.entries if self.full else self.products)(one, direction, slope)
+        analytic, slope, terms = compared.analytic, compared.slope, compared.terms
+        scale = np.where(np.isfinite(terms), terms, 0) + compared.values
+        allowed = one.tolerance * np.abs(slope.value) + 4 * slope.error + 256 * self.eps * scale
+        noise = self.case.options.nondeterminism * direction.length
+        allowed = allowed + noise / np.abs(self.factors)
+        inside = (analytic >= slope.low - allowed) & (analytic <= slope.high + allowed)
+        bad = slope.exists & ~inside
         # and not just rounding where all cancels
-        unsure = s.exists & s.rough & ~(s.error <= 1e7 * self.eps * scale)
+        unsure = slope.exists & slope.rough & ~(slope.error <= 1e7 * self.eps * scale)
         if not (bad | unsure).any():
             return None
-        excess = np.nan_to_num(np.abs(analytic - s.value), nan=np.inf, posinf=np.inf) / np.maximum(
-            allowed, 1e-300
-        )
-        j = int(np.argmax(np.where(bad if bad.any() else unsure, excess, -1)))
-        unit = float(step[0]) if at.size == 1 else 1.0
-        found, low, high, value = (float(v[j]) / unit for v in (analytic, s.low, s.high, s.value))
-        if (
-            self.full and at.size == 1
-        ):  # by a cotangent of 1, if that is wrong as well, without the rounding of another
-            alone = float(self.pull(self.split(np.eye(len(bad))[j]))[k].ravel()[at[0]])
-            found = (
-                alone
-                if abs(alone - found) < abs(found - value) / 2 or not np.isfinite(found)
-                else found
-            )
-        place = (
-            index(at[0], self.arrays[k].shape)
-            if at.size == 1
-            else f" (a weighted sum of {at.size})"
-        )
-        of = self.output(j) if self.full else "(a weighted sum of outputs)"
-        words = f"d {of} / d {self.inputs[k]}: grad{place}: analytic {found!r}, "
-        if s.gap[j] > 0 and not s.rough[j]:
-            return (
-                f"{words}but this is a kink, with one-sided derivatives {low!r} and {high!r}",
-                KinkError,
-            )
-        kind, why = (
-            (KinkError, ", which does not converge: is f rough or noisy here?")
-            if s.rough[j]
-            else (GradientError, "")
-        )
-        return f"{words}numeric {value!r} ± {abs(s.error[j] / unit):.1g}{why}", kind
+        excess = np.nan_to_num(np.abs(analytic - slope.value), nan=np.inf, posinf=np.inf)
+        excess = excess / np.maximum(allowed, 1e-300)
+        worst = int(np.argmax(np.where(bad if bad.any() else unsure, excess, -1)))
+        return self.words(one, direction, compared, worst)
 
-    def contract(self, k, at, step, slope):
-        """The products with the random cotangents; these are 0 for outputs without a derivative
-        along the step."""
+    def entries(self, one, direction, slope):
+        """Compare every entry of the Jacobian."""
+        most = one.largest.max(initial=0)
+        # what may cancel: in a row, for one number; anywhere, for a sum
+        terms = (one.largest if direction.single else most) * direction.length
+        terms = terms / np.abs(self.factors)
+        # an output of zeros: rounding of the others
+        never = (slope.value == 0) & (slope.error == 0) & (self.sizes == 0)
+        terms = np.where(never, most * direction.length, terms)
+        analytic = one.rows[:, direction.places] @ direction.steps / self.factors
+        return Compared(analytic, slope, terms, self.sizes)
+
+    def products(self, one, direction, slope):
+        """Compare products with the random cotangents; these are 0 for outputs without a derivative
+        along the steps."""
         hot = (slope.gap > 0) | ~slope.exists
-        cs = np.where(hot, 0.0, self.cs)
-        rows = (
-            np.array([self.pull(self.split(c))[k].ravel() for c in cs]) if hot.any() else self.rows
+        cotangents, rows = np.where(hot, 0.0, self.cotangents), one.rows
+        if hot.any():
+            rows = self.pulled(cotangents)[one.k]
+        rows = rows[:, direction.places]
+        terms, errors = (cotangents * np.where(hot, 0, a) for a in (slope.value, slope.error))
+        norm = lambda a: np.linalg.norm(a, axis=1)
+        return Compared(
+            analytic=rows @ direction.steps,
+            slope=numeric.exact(terms.sum(1), np.abs(errors).sum(1)),
+            terms=norm(terms) + norm(rows * direction.steps),
+            values=norm(self.cotangents * self.sizes),
         )
-        terms, errors = cs * np.where(hot, 0, slope.value), cs * np.where(hot, 0, slope.error)
-        norm = lambda a: np.sqrt(np.sum(a * a, 1))
-        s = numeric.exact(terms.sum(1), 0.0)
-        s.error = np.abs(errors).sum(1)
-        return rows[:, at] @ step, s, norm(terms) + norm(rows[:, at] * step)
+
+    def words(self, one, direction, compared, j):
+        """How to say that number j of what was compared is wrong, and the kind of error."""
+        slope, unit = compared.slope[j], 1.0
+        place = f" (a weighted sum of {direction.places.size})"
+        if direction.single:
+            unit, place = float(direction.steps[0]), index(direction.places[0], one.shape)
+        found, value = float(compared.analytic[j]) / unit, float(slope.value) / unit
+        if self.full and direction.single:
+            # by a cotangent of 1, if that is wrong as well, without the rounding of another
+            gradient = self.pulled(np.eye(self.ends[-1])[[j]])[one.k]
+            alone = float(gradient[0, direction.places[0]])
+            if abs(alone - found) < abs(found - value) / 2 or not np.isfinite(found):
+                found = alone
+        words = f"d {self.output(j)} / d {one.name}: grad{place}: analytic {found!r}, "
+        if slope.gap > 0 and not slope.rough:
+            low, high = float(slope.low) / unit, float(slope.high) / unit
+            words += f"but this is a kink, with one-sided derivatives {low!r} and {high!r}"
+            return words, KinkError
+        words += f"numeric {value!r} ± {abs(slope.error / unit):.1g}"
+        if slope.rough:
+            return f"{words}, which does not converge: is f rough or noisy here?", KinkError
+        return words, GradientError
 
     def check_forward(self):
         """The tangents of forward mode are those that the gradients give, which numbers have shown
         to be right."""
         for k, a in enumerate(self.arrays):
-            t = signed(self.rng, a.shape)
-            for tangent in (
-                [t]
-                if self.forward_agrees(k, t)
-                else map(np.reshape, np.eye(a.size), [a.shape] * a.size)
-            ):
-                self.forward_agrees(k, tangent, self.fail)
-            if not self.forward_agrees(k, t):
-                self.forward_agrees(k, t, self.fail)
+            tangent = signed(self.case.rng, a.shape)
+            units = np.eye(a.size).reshape(a.size, *a.shape)
+            # one number alone says where; and once more, for what was kept from the first call
+            for t in (*(units if self.forward_error(k, tangent) else ()), tangent):
+                if message := self.forward_error(k, t):
+                    self.case.fail(message)
 
-    def forward_agrees(self, k, t, fail=None):
-        """Whether forward mode along t for input k agrees, to as many digits as a gradient must
-        have."""
-        tangents = [
-            np.asarray(t if i == k else np.zeros(a.shape), a.dtype)
-            for i, a in enumerate(self.arrays)
-        ]
-        found = self.flat(self.fn.jvp(self.arrays, tangents))
+    def forward_error(self, k, t):
+        """What is wrong with forward mode along t for input k, to as many digits as a gradient must
+        have, or None."""
+        zeros = [np.zeros_like(a) for a in self.arrays]
+        tangents = [*zeros[:k], np.asarray(t, self.arrays[k].dtype), *zeros[k + 1 :]]
+        forward = self.flat(self.fn.jvp(self.arrays, tangents))
         t = tangents[k].ravel().astype(np.float64)
-        rows, size = self.all_rows[k] @ t, np.abs(self.all_rows[k]) @ np.abs(t)
-        found = np.diag(self.cs) * found if self.full else self.cs @ found
-        value = np.abs(self.cs) @ self.sizes
-        bad = ~(
-            np.abs(found - rows)
-            <= (self.rtol or usual_rtol(self.arrays[k].dtype)) * size + 256 * self.eps * value
-        )
-        if bad.any() and fail:
-            j = int(np.argmax(bad))
-            c = self.cs[j, j] if self.full else 1.0
-            place = (
-                index(np.argmax(t != 0), self.arrays[k].shape)
-                if np.count_nonzero(t) == 1
-                else " along a random tangent"
-            )
-            of = self.output(j) if self.full else "(a weighted sum of outputs)"
-            words = f"forward mode {float(found[j] / c)!r}, backward {float(rows[j] / c)!r}"
-            fail(f"d {of} / d {self.inputs[k]}{place}: {words}")
-        return not bad.any()
+        backward, size = self.rows[k] @ t, np.abs(self.rows[k]) @ np.abs(t)
+        forward = self.factors * forward if self.full else self.cotangents @ forward
+        rtol = self.case.options.rtol or usual_rtol(self.arrays[k].dtype)
+        values = np.abs(self.cotangents) @ self.sizes
+        bad = ~(np.abs(forward - backward) <= rtol * size + 256 * self.eps * values)
+        if not bad.any():
+            return None
+        j = int(np.argmax(bad))
+        factor = self.factors[j] if self.full else 1.0
+        place = " along a random tangent"
+        if np.count_nonzero(t) == 1:
+            place = index(np.argmax(t != 0), self.arrays[k].shape)
+        ways = f"forward mode {float(forward[j] / factor)!r}"
+        ways += f", backward {float(backward[j] / factor)!r}"
+        return f"d {self.output(j)} / d {self.case.inputs[k]}{place}: {ways}"
 
     def output(self, i):
-        """The name of number i of the outputs."""
+        """The name of number i of the outputs, where each is compared."""
+        if not self.full:
+            return "(a weighted sum of outputs)"
         j = int(np.searchsorted(self.ends, i, side="right"))
         place = index(i - (self.ends[j - 1] if j else 0), self.outs[j].shape)
-        return f"{self.outputs[j]}{place}"
+        return f"{self.case.outputs[j]}{place}"

@@ -1,152 +1,123 @@
 """A function's slopes at a point, along any direction, by what its values alone say. This room
 knows nothing of gradients."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from . import numeric
+from .arrays import eps, largest
+from .case import attempt
 
 FULL = 100_000  # entries of a Jacobian are in memory at a time
 
 
-def attempt(call):
-    """What the call gives, or None: for points and types of number that f need not accept."""
-    try:
-        return call()
-    except Exception:
-        return None
+class Direction(NamedTuple):
+    """Which numbers of an input move, and by how much each as t moves by 1."""
 
+    places: np.ndarray
+    steps: np.ndarray
 
-def eps(dtype):
-    """The spacing of numbers next to 1."""
-    return float(np.finfo(dtype).eps) if dtype.kind == "f" else 2.0**-7  # bfloat16
+    @property
+    def single(self):
+        """Whether it is one number alone."""
+        return self.places.size == 1
 
-
-def usual_rtol(dtype):
-    """By which gradients may differ, unless the caller says."""
-    return {2.0**-52: 1e-9, 2.0**-23: 1e-4, 2.0**-10: 1e-2, 2.0**-7: 5e-2}.get(eps(dtype), 1e-9)
-
-
-def largest(a):
-    """The largest finite magnitude in an array."""
-    return float(np.max(np.abs(a[np.isfinite(a)]), initial=0))
-
-
-def signed(rng, shape):
-    """Random numbers of both signs, no two alike and none small, of as many digits as there are."""
-    return rng.uniform(0.5, 1.5, shape) * rng.choice([-1.0, 1.0], shape)
+    @property
+    def length(self):
+        """Of all steps together."""
+        return np.abs(self.steps).sum()
 
 
 class Slopes:
-    """Of a function in the protocol of `engines` at `arrays`, where all outputs count as one
-    vector.
+    """Of the function of a `Case`, where all outputs count as one vector."""
 
-    `scales`: one for each output, how large the numbers are that may have cancelled in it. `affine`
-    and `tolerance` are set for one input after another.
-    """
-
-    affine, tolerance = (), 1e-9
-
-    def __init__(self, fn, arrays, rng, scales):
-        self.fn, self.arrays, self.rng = fn, arrays, rng
-        self.outs, self.pull = fn.vjp(*arrays)
+    def __init__(self, case):
+        self.case, self.fn, self.arrays = case, case.fn, case.arrays
+        self.outs, self.pull = self.fn.vjp(*self.arrays)
         self.ends = np.cumsum([y.size for y in self.outs])
-        floor = np.concatenate([np.full(y.size, scale) for y, scale in zip(self.outs, scales)])
-        self.sizes = np.maximum(np.abs(self.flat(self.outs)), floor)
+        floor = [np.full(y.size, size) for y, size in zip(self.outs, case.sizes)]
+        self.sizes = np.maximum(np.abs(self.flat(self.outs)), np.concatenate(floor))
         # float32's slopes in float64, if f allows it
-        self.point = [a.astype(np.float64) for a in arrays]
-        values = attempt(lambda: fn.value(*self.point))
+        self.point = [a.astype(np.float64) for a in self.arrays]
+        values = attempt(lambda: self.fn.value(*self.point))
         if values is None:
-            self.point, values = arrays, self.outs
+            self.point, values = self.arrays, self.outs
         self.here = self.flat(values)
         self.eps, self.slope_eps = (max(eps(y.dtype) for y in ys) for ys in (self.outs, values))
-        self.grain = self.slope_eps * self.sizes
         self.takes_complex = True
 
-    def values(self, k, directions, t):
-        """f's outputs where input k has moved by t along each of the directions."""
-        arrays, rows = (
-            [a.astype(np.complex128) if isinstance(t, complex) else a for a in self.point],
-            [],
-        )
-        start = arrays[k]
-        for at, step in directions:
-            arrays[k] = x = start.copy()
-            x.reshape(-1)[at] += t * step
-            rows.append(self.flat(self.fn.value(*arrays)))
-        return np.array(rows)
+    def curves(self, k, directions, rtol):
+        """f's outputs as input k moves along each of the directions."""
 
-    def slopes(self, k, directions, start):
+        def values(t, columns):
+            arrays = list(self.point)
+            if isinstance(t, complex):
+                arrays = [a.astype(np.complex128) for a in arrays]
+            start, rows = arrays[k], []
+            for i in columns:
+                arrays[k] = x = start.copy()
+                x.reshape(-1)[directions[i].places] += t * directions[i].steps
+                rows.append(self.flat(self.fn.value(*arrays)))
+            return np.array(rows)
+
+        return numeric.Curves(values, self.here, self.slope_eps, rtol, self.slope_eps * self.sizes)
+
+    def slopes(self, k, directions, rtol):
         """The slopes of all outputs, as the numbers of input k move along each of the
         directions."""
-        if self.affine:
-            return [self.affine_slope(k, *direction) for direction in directions]
-        F = lambda t, columns: self.values(k, [directions[i] for i in columns], t)
-        n, how = (
-            len(directions),
-            {"eps": self.slope_eps, "rtol": self.tolerance, "grain": self.grain},
-        )
-        imaginary = (
-            attempt(lambda: self.values(k, directions, 1j * numeric.COMPLEX))
-            if self.takes_complex
-            else None
-        )
+        curves, count = self.curves(k, directions, rtol), len(directions)
+        sideways = lambda: curves.values(1j * numeric.COMPLEX, range(count))
+        imaginary = attempt(sideways) if self.takes_complex else None
         self.takes_complex = imaginary is not None
-        if not self.takes_complex:
-            s = numeric.slopes(F, self.here, n, start=start, **how)
+        if imaginary is None:
+            found = numeric.slopes(curves, count)
         else:
-            s, sure = numeric.confirmed(F, self.here, imaginary, **how)
+            found, sure = numeric.confirmed(curves, imaginary)
             if (rest := np.flatnonzero(~sure)).size:
-                others = numeric.slopes(
-                    lambda t, some: F(t, rest[some]), self.here, rest.size, start=start, **how
-                )
-                s[rest] = numeric.complex_step(imaginary[rest], others)
-        return [s[i] for i in range(n)]
+                others = numeric.slopes(curves.some(rest), rest.size)
+                found[rest] = numeric.complex_step(imaginary[rest], others)
+        return [found[i] for i in range(count)]
 
-    def affine_slope(self, k, at, step):
-        """The slope of a function that is affine in input k: a difference over any distance."""
+    def affine_slope(self, k, direction, zero):
+        """The slope of a function that is affine in input k, and `zero` without it: a difference
+        over any distance."""
         x = np.zeros_like(self.arrays[k])
-        x.reshape(-1)[at] = step
-        value = self.flat(self.fn.value(*self.replaced(self.arrays, k, x)))
-        return numeric.exact(
-            value - self.affine[0], 32 * self.eps * (largest(value) + largest(self.affine[0]))
-        )
+        x.reshape(-1)[direction.places] = direction.steps
+        value = self.replaced(k, x)
+        return numeric.exact(value - zero, 32 * self.eps * (largest(value) + largest(zero)))
 
     def at_zero(self, k):
-        """(f with 0 for input k,) if f is affine in that input, as tried with the input and random
-        numbers, else (): differences of an affine function are its derivatives, over any
-        distance and but for rounding, whatever the type of number."""
-        x = self.arrays[k]
-        u, v = (np.asarray(self.rng.standard_normal(x.shape), x.dtype) for _ in range(2))
-        f = lambda x: self.flat(
-            self.fn.value(*self.replaced(self.arrays, k, np.asarray(x, u.dtype)))
-        )
-        seen = []
-        tried = lambda *points: [seen.append(f(p)) or seen[-1] for p in points]
+        """f with 0 for input k if f is affine in that input, as tried with the input and random
+        numbers, else None: differences of an affine function are its derivatives, over any distance
+        and but for rounding, whatever the type of number."""
+        x, seen = self.arrays[k], []
+        u, v = (np.asarray(self.case.rng.standard_normal(x.shape), x.dtype) for _ in range(2))
+
+        def f(point):
+            seen.append(self.replaced(k, np.asarray(point, x.dtype)))
+            return seen[-1]
 
         def vanish(*sums):
             rounding = 64 * self.eps * sum(map(largest, seen))
-            return all(np.all(np.abs(e) <= rounding) for e in sums)
+            return all(np.all(np.abs(each) <= rounding) for each in sums)
 
         def affine():
-            zero, fu, fx, beyond = tried(0 * u, u, x, u + x)
-            if not vanish(beyond + zero - fu - fx):
-                return ()
-            fv, both, minus, thrice, opposite, part = tried(v, u + v, -u, 3 * u, -x, x / 4)
-            right, left = tried(x + u / 16, x - u / 16)
-            sums = both + zero - fu - fv, minus + fu - 2 * zero, thrice - 3 * fu + 2 * zero
-            return (
-                (zero,)
-                if vanish(
-                    *sums, opposite + fx - 2 * zero, right + left - 2 * fx, 4 * part - fx - 3 * zero
-                )
-                else ()
-            )
+            zero, fu, fx = f(0 * u), f(u), f(x)
+            if not vanish(f(u + x) + zero - fu - fx):
+                return None
+            fv = f(v)
+            added = f(u + v) + zero - fu - fv
+            scaled = f(-u) + fu - 2 * zero, f(3 * u) - 3 * fu + 2 * zero
+            near = f(-x) + fx - 2 * zero, 4 * f(x / 4) - fx - 3 * zero
+            between = f(x + u / 16) + f(x - u / 16) - 2 * fx
+            return zero if vanish(added, *scaled, *near, between) else None
 
-        return attempt(affine) or ()
+        return attempt(affine)
 
-    def replaced(self, arrays, k, x):
-        """The arrays with x for input k."""
-        return [x if i == k else a for i, a in enumerate(arrays)]
+    def replaced(self, k, x):
+        """f's outputs with x for input k."""
+        return self.flat(self.fn.value(*self.arrays[:k], x, *self.arrays[k + 1 :]))
 
     def flat(self, outs):
         """The outputs as one vector of float64, or complex."""
