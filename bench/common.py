@@ -1,4 +1,4 @@
-"""What the benchmarks share: taking turns, asking a fresh process, naming the machine.
+"""How the benchmarks measure: taking turns, asking a fresh process, naming the machine.
 
 On import it loads the standard library alone: Linux counts the memory of a process that starts
 another in the other's peak.
@@ -15,43 +15,9 @@ import statistics
 import subprocess
 import sys
 import time
-import warnings
 from pathlib import Path
 
-TASKS = ("mlp-gan", "dcgan5x5", "mlp-vae", "conv-vae", "wgan-gp", "dcgan")
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-
-
-def model(task, **options):
-    """The model of tinygan that makes this training step."""
-    from tinygan import models
-
-    if task == "wgan-gp":
-        nets = models.dcgan5x5(**options)
-        return models.WGANGP(nets.generator, nets.discriminator, nets.latent)
-    name, _, kind = task.partition("-")
-    return (models.VAES if kind == "vae" else models.MODELS)[name](**options)
-
-
-def images(n, side=28):
-    """A batch of noise."""
-    import numpy as np
-
-    return np.random.default_rng(0).uniform(-1, 1, (n, 1, side, side)).astype(np.float32)
-
-
-class Ours:
-    """tinygan, as its trainer runs it."""
-
-    def __init__(self, model):
-        from tinygan import random
-
-        self.model, self.next_step = model, random.default.next_step
-
-    def step(self, batch):
-        losses = self.model.step(batch)
-        self.next_step()
-        return {k: float(v) for k, v in losses.items()}
 
 
 def machine(*packages):
@@ -71,19 +37,6 @@ def machine(*packages):
             *versions,
         ]
     )
-
-
-def maker(who):
-    """What makes "tinygan", or the peer of that name, of a model, in a process that runs nothing
-    else.
-    """
-    if who == "tinygan":
-        return Ours
-    sys.modules["numba"] = None  # tinygan draws the first weights, and its compiler must not count
-    warnings.simplefilter("ignore")
-    from peers import PEERS
-
-    return PEERS[who]()
 
 
 def timed(f, n):
@@ -179,26 +132,3 @@ def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
         1 << (20 if sys.platform == "darwin" else 10)
     )
-
-
-def alone(who, task, batch_size, steps, seconds=0, **options):
-    """A child that makes at least so many steps (20 or more), for at least so long, with "tinygan"
-    or "torch".
-
-    Peak memory in MB before the first step, after twenty and at the end; the median of milliseconds
-    a step.
-    """
-    batch, times = images(batch_size, options.get("side", 28)), []
-    peer, before = maker(who)(model(task, **options)), peak()
-    while len(times) < steps or sum(times) < seconds:
-        start = time.perf_counter()
-        peer.step(batch)
-        times.append(time.perf_counter() - start)
-        if len(times) == 20:
-            early = peak()
-    return {
-        "before": before,
-        "early": early,
-        "peak": peak(),
-        "ms": 1e3 * statistics.median(times[3:]),
-    }

@@ -13,8 +13,9 @@ import statistics
 
 import numpy as np
 import torch
-from common import TASKS, images, machine, model, race, speed
-from peers import twin
+from common import machine, race, speed
+from peers.with_torch import twin
+from tasks import TASKS, images, model
 
 from tinygan import Tensor, grad, models, nn, no_grad, ops, optim, random
 

@@ -19,7 +19,8 @@ import resource
 import time
 from pathlib import Path
 
-from common import TASKS, alone, answer, ask, images, machine, maker, model, peak
+from common import answer, ask, machine, peak
+from tasks import TASKS, alone, images, maker, model
 
 SIDES = "tinygan", "torch"
 SCENES = "lengths", "sides", "batches"

@@ -14,7 +14,7 @@ import time
 
 import numpy as np
 import torch
-from peers import TorchGAN
+from peers.with_torch import TorchGAN
 
 from tinygan import data, models, random
 from tinygan.metrics import Judge

@@ -13,7 +13,8 @@ import argparse
 import math
 import statistics
 
-from common import alone, answer, ask, machine
+from common import answer, ask, machine
+from tasks import alone
 
 AXES = {
     "batch": (2, 4, 16, 64, 256, 1024),

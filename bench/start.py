@@ -15,7 +15,8 @@ import sys
 import tempfile
 import time
 
-from common import TASKS, answer, ask, images, machine, model
+from common import answer, ask, machine
+from tasks import TASKS, images, model
 
 
 def child(task):

@@ -21,32 +21,30 @@ well.
 import argparse
 import contextlib
 import functools
-import math
 import statistics
 
 import numpy as np
-from common import (
-    TASKS,
-    Ours,
-    answer,
-    images,
-    machine,
-    maker,
-    model,
-    obey,
-    race,
-    running,
-    speed,
-    turns,
-)
+from common import answer, machine, obey, race, running, speed, turns
+from tasks import TASKS, Ours, images, maker, model
+from work import gflop
 
 from tinygan import kernels
 
-TITLES = {"mlp-gan": "mlp GAN", "dcgan5x5": "DCGAN", "mlp-vae": "mlp VAE", "conv-vae": "conv VAE", "wgan-gp": "WGAN-GP",
-          "dcgan": "small DCGAN"}  # fmt: skip
-
-WORDS = {"tinygan": "**tinygan**", "torch heap": "PyTorch, heap kept", "torch tuned": "PyTorch tuned", "jax": "JAX jit",
-         "mygrad": "MyGrad"}  # fmt: skip
+TITLES = {
+    "mlp-gan": "mlp GAN",
+    "dcgan5x5": "DCGAN",
+    "mlp-vae": "mlp VAE",
+    "conv-vae": "conv VAE",
+    "wgan-gp": "WGAN-GP",
+    "dcgan": "small DCGAN",
+}
+WORDS = {
+    "tinygan": "**tinygan**",
+    "torch heap": "PyTorch, heap kept",
+    "torch tuned": "PyTorch tuned",
+    "jax": "JAX jit",
+    "mygrad": "MyGrad",
+}
 
 # older glibc takes no larger one
 KEPT = {"MALLOC_TRIM_THRESHOLD_": str(1 << 30), "MALLOC_MMAP_THRESHOLD_": str(1 << 25)}
@@ -60,35 +58,6 @@ def ceilings(rounds, n=2048):
     return {name: 2 * n**3 / 1e6 / min(times) for name, times in race(runs, rounds).items()}
 
 
-def gflop(step):
-    """The work of a step of tinygan, from the shapes of the matrix products and convolutions that
-    it asks for.
-    """
-    module, total = kernels.of(np.zeros(1)), 0
-    size = {"gemm": lambda a, b: a.size * b.shape[-1],
-            "conv": lambda x, w, size: len(x) * math.prod(size) * w.size,
-            "conv_transpose": lambda y, w, size: y.size * w.size // w.shape[3],
-            "conv_filter": lambda x, y, size: y.size * math.prod(size) * x.shape[3]}  # fmt: skip
-    plain = {name: getattr(module, name) for name in size}
-
-    def counted(name):
-        def f(a, b, *others, **options):
-            nonlocal total
-            total += 2 * size[name](a, b, *others[:1])
-            return plain[name](a, b, *others, **options)
-
-        return f
-
-    try:
-        for name in size:
-            setattr(module, name, counted(name))
-        step()
-    finally:
-        for name, f in plain.items():
-            setattr(module, name, f)
-    return total / 1e9
-
-
 def child(who, task, batch_size, **options):
     """One side, in its process."""
     obey(functools.partial(maker(who)(model(task, **options)).step, images(batch_size)))
@@ -96,7 +65,7 @@ def child(who, task, batch_size, **options):
 
 def measure(task, found, batch_size, rounds, **options):
     """GFLOP of a step, and {name: [milliseconds a step, one a round]}."""
-    from peers import agree
+    from agree import agree
 
     make = functools.partial(model, task, **options)
     names = ["tinygan", *agree(make, found)]
