@@ -2,15 +2,26 @@
 CUDA 13.
 """
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
+HERE = Path(__file__).parent
+
+
+def version():
+    """The package's own `__version__`, read and not imported: NumPy may not be there yet."""
+    source = (HERE / "tinygan" / "__init__.py").read_text(encoding="utf-8")
+    return re.search(r'^__version__ = "(.+)"$', source, re.MULTILINE)[1]
+
+
 setup(
     name="tinygan",
-    version="0.1.0",
-    description="A GAN and VAE stack on a from-scratch NumPy autograd engine, small enough to read in an evening",
-    long_description=(Path(__file__).parent / "README.md").read_text(encoding="utf-8"),
+    version=version(),
+    description="A GAN and VAE stack on a from-scratch NumPy autograd engine, "
+    "small enough to read in an evening",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.11",

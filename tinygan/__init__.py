@@ -15,7 +15,7 @@ from . import ops
 from .autograd import Tensor, grad, primitive
 from .recording import enable_grad, no_grad
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 
 def __getattr__(name):
