@@ -2,9 +2,12 @@
 command line.
 """
 
+import io
 import os
 import subprocess
 import sys
+import tracemalloc
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -288,6 +291,8 @@ def test_the_classifiers_file_is_checked(tmp_path):
     (tmp_path / "judge.npz").write_bytes(content)
     with pytest.raises(DataError, match="judge.npz: .*SHA-256 differs"):
         frozen(tmp_path / "judge.npz")
+    with pytest.raises(DataError, match="none.npz: No such file or directory; install tinygan ag"):
+        frozen(tmp_path / "none.npz")
 
 
 def test_judging_leaves_the_random_numbers_of_a_run_alone(halves):
@@ -383,8 +388,9 @@ def test_the_command_prints_a_table_and_a_page(tmp_path, monkeypatch, capsys):
         out[0]
         == "300 samples against 300 digits of bundled; nearest neighbours among 5000; on the CPU"
     )
-    assert out[1].split() == ["model", "real", "digits", "class", "means", "noise"]
-    table = figures(out[2:-1])
+    assert out[1].startswith("real digits: the other half of bundled") and "has seen" in out[1]
+    assert out[2].split() == ["model", "real", "digits", "class", "means", "noise"]
+    table = figures(out[3:-1])
     model, real, means, noise = table["Frechet distance (low)"]
     assert model < 4 and real < 4 and 50 < means < noise
     assert table["suspiciously near to one (0.01)"] == [
@@ -393,9 +399,8 @@ def test_the_command_prints_a_table_and_a_page(tmp_path, monkeypatch, capsys):
         None,
         None,
     ]
-    assert table["distance to nearest training digit (1)"][0] < 0.8 and len(table) == len(
-        evaluate.ROWS
-    )
+    assert table["distance to nearest training digit (1)"][0] < 0.8
+    assert len(table) == len(evaluate.ROWS) - 1  # without labels nobody asked for a class
     from PIL import Image
 
     page = np.asarray(Image.open(tmp_path / "page.png").convert("L"))
@@ -421,7 +426,7 @@ def test_the_command_judges_four_sets_of_one_size(tmp_path, monkeypatch, capsys)
         is None
     )
     samples, held_out, means, noise = judged
-    training, labels, rest = evaluate.split("bundled")
+    training, labels, rest, *_ = evaluate.split("bundled")
     assert np.array_equal(samples, IMAGES[:40]) and np.array_equal(held_out, rest[:40])
     assert all(
         np.allclose(means[i], training[labels == labels[i]].mean(0), atol=1e-5) for i in range(40)
@@ -434,7 +439,7 @@ def test_the_command_judges_four_sets_of_one_size(tmp_path, monkeypatch, capsys)
     )
 
     path, title, table, shown, pairs, classes = page
-    assert str(path) == "x.png" and "40 samples" in title and len(table) == 1 + len(evaluate.ROWS)
+    assert str(path) == "x.png" and "40 samples" in title and len(table) == len(evaluate.ROWS)
     assert np.array_equal(shown, DIGITS[:40])
     (closest, theirs), (some, nearest) = pairs.values()
     distance = lambda a, b: np.sqrt(((a.astype(float) - b) ** 2).sum((1, 2)))
@@ -456,26 +461,41 @@ def test_full_is_held_against_the_test_digits_and_the_bundled_against_their_othe
     }
     monkeypatch.setattr(data.mnist, "load", lambda source: sets.get(source, sets["full"]))
     whole = lambda images: sorted(map(bytes, images))
-    training, labels, held_out = evaluate.split("full")
-    assert whole(training) == whole(IMAGES[:300]) and whole(held_out) == whole(IMAGES[300:400])
+    training, labels, held_out, _, seen = evaluate.split("full")
+    assert (
+        not seen
+        and whole(training) == whole(IMAGES[:300])
+        and whole(held_out) == whole(IMAGES[300:400])
+    )
     label_of = {bytes(image): label for image, label in zip(IMAGES[:300], LABELS)}
     assert [label_of[bytes(image)] for image in training] == labels.tolist()
-    training, labels, held_out = evaluate.split("bundled")
-    assert len(training) == len(labels) == len(held_out) == len(DIGITS) // 2
+    training, labels, held_out, _, seen = evaluate.split("bundled")
+    assert seen and len(training) == len(labels) == len(held_out) == len(DIGITS) // 2
     assert whole([*training, *held_out]) == whole(IMAGES)
+
+
+COLOURS = np.zeros((30, 28, 28, 3), np.uint8)
 
 
 @pytest.mark.parametrize(
     ("arrays", "args", "words"),
     [
-        (None, [], "No such file"),
-        (b"PK", [], "not an .npz with `images`"),
-        ({"pictures": DIGITS[:30]}, [], "images is not a file in the archive"),
+        (None, [], "there is none"),
+        (b"PK", [], "not a whole .npz"),
+        ({"pictures": DIGITS[:30]}, [], "has no `images`, but pictures"),
+        ({"images": COLOURS}, [], "grey digits only"),
+        ({"images": COLOURS}, [], "got (30, 28, 28, 3) uint8"),
+        ({"images": np.zeros((30, 32, 32), np.uint8)}, [], "got (30, 32, 32) uint8"),
+        ({"images": DIGITS[:30], "labels": LABELS[:29]}, [], "`labels` must be (30,) whole"),
+        ({"images": DIGITS[:30], "labels": np.ones(30)}, [], "got (30,) float64"),
+        ({"images": DIGITS[:30] % 2}, [], "images * 255"),
         ({"images": IMAGES[:30, 0]}, [], "must be (n, 28, 28) uint8"),
         ({"images": DIGITS[:30, None]}, [], "got (30, 1, 28, 28)"),
         ({"images": DIGITS[:19]}, [], "n of 20 or more, got (19, 28, 28)"),
         ({"images": DIGITS[:30]}, ["--data", "nowhere"], "nowhere"),
-        ({"images": DIGITS[:30]}, ["--n", "19"], "must be from 20"),
+        ({"images": DIGITS[:30]}, ["--n", "19"], "must be at least 20"),
+        ({"images": DIGITS[:30]}, ["--report", "no/folder/page.png"], "no folder no/folder"),
+        ({"images": DIGITS[:30]}, ["--report", "page.txt"], "choose .png"),
     ],
 )
 def test_a_users_mistake_is_one_line_and_exit_code_2(
@@ -489,6 +509,60 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(
     code, out, complaint = command(monkeypatch, capsys, path, *args)
     assert code == 2 and not out and len(complaint) == 1
     assert complaint[0].startswith("evaluate.py: ") and words in complaint[0]
+
+
+def test_a_samples_file_that_inflates_to_gigabytes_is_refused_from_its_header(
+    tmp_path, monkeypatch, capsys
+):
+    path, n = tmp_path / "samples.npz", 1_400_000
+    head = io.BytesIO()
+    described = {"descr": "|u1", "fortran_order": False, "shape": (n, 28, 28)}
+    np.lib.format.write_array_header_1_0(head, described)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
+        with file.open("images.npy", "w", force_zip64=True) as array:
+            array.write(head.getvalue())
+            for _ in range(n // 100):
+                array.write(bytes(78_400))
+    assert path.stat().st_size < 8 << 20
+    tracemalloc.start()
+    code, out, complaint = command(monkeypatch, capsys, path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert code == 2 and not out and peak < 8 << 20
+    (line,) = complaint
+    assert "1097600000 bytes, more than the 1073741824 allowed" in line
+
+
+def test_the_command_says_what_it_leaves_out_and_whether_classes_are_those_asked_for(
+    tmp_path, monkeypatch, capsys
+):
+    asked = LABELS[:60].astype(np.int64)
+    asked[:15] = (asked[:15] + 1) % 10
+    np.savez(tmp_path / "samples.npz", images=DIGITS[:60], labels=asked)
+    few = data.Digits(DIGITS[100:200], LABELS[100:200])
+    monkeypatch.setattr(evaluate.data, "load", lambda source: few)
+    _, out, _ = command(monkeypatch, capsys, tmp_path / "samples.npz", "--n", 40)
+    assert out[1] == "of the 60 samples the first 40 are judged: --n is 40"
+    row = figures(out[4:])["judge sees the class asked for (1)"]
+    assert row[0] == pytest.approx(25 / 40, abs=0.03) and row[1] > 0.9 and row[2:] == [None] * 2
+    _, out, _ = command(monkeypatch, capsys, tmp_path / "samples.npz")
+    assert out[1] == "of the 60 samples the first 50 are judged: there are 50 digits of each half"
+
+
+def test_real_digits_are_called_held_out_only_if_they_are(tmp_path, monkeypatch):
+    def origin(source):
+        return evaluate._origin(source, evaluate.split(source))
+
+    def fill(part):
+        for name, array in (("images-idx3", DIGITS[:30]), ("labels-idx1", LABELS[:30])):
+            head = bytes((0, 0, 8, array.ndim)) + np.array(array.shape, ">u4").tobytes()
+            (tmp_path / f"{part}-{name}-ubyte").write_bytes(head + array.tobytes())
+
+    assert origin("bundled").startswith("the other half of bundled, which a model that trained on")
+    fill("train")
+    assert origin(str(tmp_path)).startswith("a tenth of") and "seen" in origin(str(tmp_path))
+    fill("t10k")
+    assert origin(str(tmp_path)).startswith("held out, no model")
 
 
 def test_the_module_runs_and_a_small_folder_is_refused(tmp_path):

@@ -13,7 +13,9 @@ BLOCK = 250  # rows of a matrix of distances that are held at once: 20 MB agains
 
 
 def check(name, least=1, **sets):
-    """ValueError unless the sets of points are arrays (n, d) of finite numbers, n >= least, one d."""
+    """ValueError unless the sets of points are arrays (n, d) of finite numbers, n >= least, and of
+    one d.
+    """
     for which, x in sets.items():
         if x.ndim != 2 or len(x) < least:
             wanted = f"must be (n, d) with n of {least} or more"
