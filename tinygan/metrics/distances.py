@@ -20,8 +20,9 @@ def check(name, least=1, **sets):
         if x.ndim != 2 or len(x) < least:
             wanted = f"must be (n, d) with n of {least} or more"
             raise ValueError(f"{name}: {which} {wanted}, got {x.shape}")
-        wrong = int((~np.isfinite(x).all(1)).sum())
-        if wrong:
+        finite = np.isfinite(x).all(1)
+        if not finite.all():
+            wrong = len(x) - int(finite.sum())
             raise ValueError(
                 f"{name}: {wrong} of the {len(x)} rows of {which} hold NaN or infinity, as a model "
                 "that diverged makes them: judge an earlier checkpoint, or the other rows alone, "
@@ -35,7 +36,9 @@ def check(name, least=1, **sets):
 def gaussian(x):
     """The mean (d,) and covariance (d, d) of points (n, d), n > 1."""
     check("gaussian", 2, x=x)
-    return x.mean(0, dtype=np.float64), np.atleast_2d(np.cov(x, rowvar=False, dtype=np.float64))
+    mean = x.mean(0, dtype=np.float64)
+    cov = np.cov(x, rowvar=False, dtype=np.float64)
+    return mean, np.atleast_2d(cov)
 
 
 def frechet(mean, cov, other_mean, other_cov):
@@ -45,10 +48,16 @@ def frechet(mean, cov, other_mean, other_cov):
     The trace of (C C')^(1/2) is the sum of the singular values of C^(1/2) C'^(1/2). Estimates fall
     with the number of points.
     """
-    given = {"mean": mean[None], "cov": cov, "other_mean": other_mean[None], "other_cov": other_cov}
-    check("frechet", **given)
+    check(
+        "frechet",
+        mean=mean[None],
+        cov=cov,
+        other_mean=other_mean[None],
+        other_cov=other_cov,
+    )
+    apart = ((mean - other_mean) ** 2).sum()
     root = np.linalg.norm(_sqrt(cov) @ _sqrt(other_cov), "nuc")
-    return float(((mean - other_mean) ** 2).sum() + np.trace(cov) + np.trace(other_cov) - 2 * root)
+    return float(apart + np.trace(cov) + np.trace(other_cov) - 2 * root)
 
 
 def _sqrt(cov):
@@ -69,26 +78,35 @@ def kid(x, y, subsets=10, size=1000, seed=0):
         raise ValueError(
             f"kid: {subsets} subsets need {2 * subsets} points or more, got {len(x)} and {len(y)}"
         )
-    x, y = (
-        a[random.permutation(len(a), seed, epoch)].astype(np.float64)
-        for epoch, a in enumerate((x, y))
-    )
-    parts = [slice(i * size, (i + 1) * size) for i in range(subsets)]
-    values = [_mmd2(x[p], y[p]) for p in parts]
-    return float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(subsets))
+    x = x[random.permutation(len(x), seed, 0)].astype(np.float64)
+    y = y[random.permutation(len(y), seed, 1)].astype(np.float64)
+    values = []
+    for start in range(0, subsets * size, size):
+        subset = slice(start, start + size)
+        values.append(_mmd2(x[subset], y[subset]))
+    error = np.std(values, ddof=1) / np.sqrt(subsets)
+    return float(np.mean(values)), float(error)
 
 
 def _mmd2(x, y):
     n, d = x.shape
-    xx, yy, xy = ((a @ b.T / d + 1) ** 3 for a, b in ((x, x), (y, y), (x, y)))
-    return (xx.sum() - np.trace(xx) + yy.sum() - np.trace(yy)) / (n * (n - 1)) - 2 * xy.mean()
+
+    def kernel(a, b):
+        return (a @ b.T / d + 1) ** 3
+
+    # no point is paired with itself: that makes the estimate unbiased
+    xx, yy = kernel(x, x), kernel(y, y)
+    within = xx.sum() - np.trace(xx) + yy.sum() - np.trace(yy)
+    return within / (n * (n - 1)) - 2 * kernel(x, y).mean()
 
 
 def _blocks(x, y):
-    """(rows, squared distances of x[rows] to all of y), rows a slice, in the precision of x: one
-    product a block.
+    """(rows, squared distances of x[rows] to all of y), rows a slice, in the precision of x.
+
+    |x - y|^2 = |x|^2 - 2 x.y + |y|^2, so a block costs one matrix product.
     """
-    x2, y2 = (np.einsum("ij,ij->i", a, a) for a in (x, y))
+    x2 = np.einsum("ij,ij->i", x, x)
+    y2 = np.einsum("ij,ij->i", y, y)
     for start in range(0, len(x), BLOCK):
         rows = slice(start, min(start + BLOCK, len(x)))
         squared = kernels.of(x).gemm(x[rows], y.T)
@@ -99,25 +117,24 @@ def _blocks(x, y):
 
 
 def radii(x, k):
-    """The squared distance of each of the points (n, d) to its k-th nearest neighbour among the
-    others, (n,).
+    """The squared distance, (n,), of each of the points (n, d) to its k-th nearest neighbour among
+    the others.
     """
     check("radii", x=x)
     if k < 1:
         raise ValueError(f"radii: k must be 1 or more, got {k}")
     if len(x) <= k:
         raise ValueError(f"radii: {k} neighbours need more than {k} points, got {len(x)}")
-    out = np.empty(len(x))
-    for rows, squared in _blocks(x.astype(np.float64), x.astype(np.float64)):
-        # no point is its own neighbour
-        squared[np.arange(len(squared)), np.arange(rows.start, rows.stop)] = np.inf
+    out, x = np.empty(len(x)), x.astype(np.float64)
+    for rows, squared in _blocks(x, x):
+        own = np.arange(rows.start, rows.stop)
+        squared[own - rows.start, own] = np.inf  # no point is its own neighbour
         out[rows] = np.partition(squared, k - 1)[:, k - 1]
     return out
 
 
 def membership(points, centres, squared_radii):
-    """In how many balls each of the points (n, d) lies, (n,), and how many points lie in each ball,
-    (m,).
+    """In how many balls each of the points (n, d) lies, (n,), and in each ball how many, (m,).
 
     All kNN measures follow. With the balls of real digits around their k-th neighbours: precision
     is the share of samples in a ball, and recall is precision with the roles exchanged
@@ -128,8 +145,10 @@ def membership(points, centres, squared_radii):
     if squared_radii.shape != (len(centres),):
         wanted = f"{len(centres)} centres need as many squared_radii"
         raise ValueError(f"membership: {wanted}, got {squared_radii.shape}")
-    balls, inside = np.empty(len(points), np.int64), np.zeros(len(centres), np.int64)
-    for rows, squared in _blocks(points.astype(np.float64), centres.astype(np.float64)):
+    balls = np.empty(len(points), np.int64)
+    inside = np.zeros(len(centres), np.int64)
+    points, centres = points.astype(np.float64), centres.astype(np.float64)
+    for rows, squared in _blocks(points, centres):
         hits = squared <= squared_radii
         balls[rows] = hits.sum(1)
         inside += hits.sum(0)
@@ -141,9 +160,12 @@ def nearest(x, y):
     0 for a copy.
     """
     check("nearest", x=x, y=y)
-    x, y = x.astype(np.float32, copy=False), y.astype(np.float32, copy=False)
+    x = x.astype(np.float32, copy=False)
+    y = y.astype(np.float32, copy=False)
     index = np.concatenate([squared.argmin(1) for _, squared in _blocks(x, y)])
-    return index, np.sqrt(((x - y[index]) ** 2).sum(1))
+    # anew for the nearest: what a product gives is not 0 for a copy
+    squared = (x - y[index]) ** 2
+    return index, np.sqrt(squared.sum(1))
 
 
 def copies(samples, held_out):
@@ -156,7 +178,8 @@ def copies(samples, held_out):
     """
     check("copies", samples=samples[:, None], held_out=held_out[:, None])
     ratio = np.median(samples) / np.median(held_out)
-    return float(ratio), float((samples < np.quantile(held_out, 0.01)).mean())
+    near = samples < np.quantile(held_out, 0.01)
+    return float(ratio), float(near.mean())
 
 
 def sliced_wasserstein(x, y, projections=256, seed=0):
@@ -169,22 +192,27 @@ def sliced_wasserstein(x, y, projections=256, seed=0):
     n = min(len(x), len(y))
     directions = random.Generator(seed).normal((x.shape[1], projections))
     directions /= np.linalg.norm(directions, axis=0)
-    x, y = (
-        np.sort(kernels.of(a).gemm(a[:n].astype(np.float32), directions), axis=0) for a in (x, y)
-    )
-    return float(np.sqrt(((x - y) ** 2).mean()))
+
+    def along(points):
+        points = points[:n].astype(np.float32)
+        return np.sort(kernels.of(points).gemm(points, directions), axis=0)
+
+    squared = (along(x) - along(y)) ** 2
+    return float(np.sqrt(squared.mean()))
 
 
 def score(probabilities):
-    """exp(mean KL(p(y|x) || p(y))), from 1 to the number of classes (Salimans 2016, section 4), of
-    (n, classes).
+    """exp(mean KL(p(y|x) || p(y))) of (n, classes), from 1 to the number of classes (Salimans 2016,
+    section 4).
     """
     check("score", probabilities=probabilities)
     p = probabilities.astype(np.float64)
-    return float(np.exp(kl(p, p.mean(0)).mean()))
+    divergences = kl(p, p.mean(0))
+    return float(np.exp(divergences.mean()))
 
 
 def kl(p, q):
     """KL(p || q) in nats along the last axis, where 0 log 0 is 0; infinite where q alone is 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(p > 0, p * np.log(p / q), 0).sum(-1)
+        terms = p * np.log(p / q)
+    return np.where(p > 0, terms, 0).sum(-1)

@@ -39,8 +39,8 @@ class Classifier(nn.Module):
 
 
 def frozen(path=WEIGHTS):
-    """The Classifier with the weights that ship here, in evaluation mode; DataError if they are not
-    those.
+    """The Classifier with the weights that ship here, in evaluation mode; DataError if the file is
+    another one.
     """
     try:
         content = Path(path).read_bytes()
@@ -68,33 +68,30 @@ class Judge:
     """
 
     def __init__(self, real, device="cpu"):
-        self.device, self.net = device, frozen().to(device)
-        (self.features, probabilities), self.pixels = self.look(real), _rows(real)
-        self.gaussian, self.classes = distances.gaussian(self.features), histogram(probabilities)
+        self.device = device
+        self.net = frozen().to(device)
+        self.features, probabilities = self.look(real)
+        self.pixels = _rows(real)
+        self.gaussian = distances.gaussian(self.features)
+        self.classes = histogram(probabilities)
         self.radii = {k: distances.radii(self.features, k) for k in (3, 5)}
 
     def look(self, images):
-        """The classifier's features (n, 64) and class probabilities (n, 10) of the images, on the
-        host.
-        """
+        """The classifier's features (n, 64) and class probabilities (n, 10), on the host."""
         if images.shape[1:] != (1, 28, 28) or images.dtype.kind != "f":
             raise ValueError(
                 f"Judge: needs images (n, 1, 28, 28) of floats in [-1, 1], got {describe(images)}"
             )
         distances.check("Judge", images=_rows(images))
-        seen = []
+        features, probabilities = [], []
         with no_grad():
             for i in range(0, len(images), 500):
-                features = self.net.features(
-                    devices.to(images[i : i + 500].astype("float32"), self.device)
-                )
-                seen.append(
-                    [
-                        devices.to_host(x.data)
-                        for x in (features, ops.softmax(self.net.logits(features), 1))
-                    ]
-                )
-        return [np.concatenate(part) for part in zip(*seen)]
+                some = images[i : i + 500].astype("float32")
+                seen = self.net.features(devices.to(some, self.device))
+                features.append(devices.to_host(seen.data))
+                shares = ops.softmax(self.net.logits(seen), 1)
+                probabilities.append(devices.to_host(shares.data))
+        return np.concatenate(features), np.concatenate(probabilities)
 
     def __call__(self, images):
         """{"fid": ..., "kid": ..., ...}: what each figure is, its paper and its range say the
@@ -128,9 +125,8 @@ class Judge:
 def histogram(probabilities):
     """The share of images (n, classes) whose most probable class is each of them, (classes,)."""
     distances.check("histogram", probabilities=probabilities)
-    return np.bincount(probabilities.argmax(1), minlength=probabilities.shape[1]) / len(
-        probabilities
-    )
+    n, classes = probabilities.shape
+    return np.bincount(probabilities.argmax(1), minlength=classes) / n
 
 
 def _rows(images):
