@@ -68,7 +68,7 @@ class Parser(argparse.ArgumentParser):
         """With --resume, what is not said is as it was said to the run that goes on."""
         found = super().parse_args(args, namespace)
         if getattr(found, "resume", False):
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
                 said = json.loads((found.out / "config.json").read_text())["arguments"]
                 known = [a for a in self._actions if a.dest in said and a.dest not in PASSING]
                 self.set_defaults(**{a.dest: _default(a, said[a.dest]) for a in known})

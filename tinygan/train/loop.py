@@ -110,10 +110,10 @@ def train(
     kinds = [type(callback) for callback in callbacks]
     told = [*callbacks, *(callback for callback in own if type(callback) not in kinds)]
     with (
+        _signals() as caught,  # first: a Ctrl-C while a folder is opened or closed waits
         _alone(),
         run.opened(resume, overwrite),
         contextlib.ExitStack() as stack,
-        _signals() as caught,
     ):
         if run.start == run.total:
             print(f"{run.out}: all {epochs} epochs are done already; ask for more of them to go on")

@@ -116,7 +116,7 @@ class Run:
         records = []
         with contextlib.suppress(FileNotFoundError):
             for line in self.log.read_text(errors="replace").splitlines():
-                with contextlib.suppress(ValueError, TypeError, KeyError):
+                with contextlib.suppress(ValueError, TypeError, KeyError, RecursionError):
                     record = json.loads(line)
                     if record["step"] <= self.start:
                         records.append(record)
@@ -147,7 +147,9 @@ class Run:
         """Write config.json."""
         path, resumed = self.out / "config.json", []
         if meta:
-            with contextlib.suppress(OSError, ValueError, AttributeError, TypeError):
+            with contextlib.suppress(
+                OSError, ValueError, AttributeError, TypeError, RecursionError
+            ):
                 resumed = [*json.loads(path.read_text()).get("resumed", [])]
             resumed = [
                 *resumed,
