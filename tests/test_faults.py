@@ -4,18 +4,24 @@ other runs, signals. Whatever happens, a file is the old one or the new one, who
 
 import contextlib
 import errno
+import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
 from hypothesis import settings
+from runs import ROOT
 
-from tinygan import checkpoint, files
+from tinygan import checkpoint, cli, data, files, plot, random
+from tinygan.checkpoint import CheckpointError
+from tinygan.train import Interrupted, RunExistsError, TrainingError, train
 
 TIMES = settings().max_examples  # 25, and under `intense` 1,000
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
@@ -48,16 +54,19 @@ def content(path):
 
 @pytest.fixture
 def path(tmp_path):
+    """A checkpoint full of ones."""
     save(tmp_path / "c.npz", 1)
     return tmp_path / "c.npz"
 
 
-def at_line(number, act, work):
-    """Call `act` before the given line of Python that `work` runs; how many lines it ran."""
+def at_line(number, act, work, within=""):
+    """Call `act` before that line of Python that `work` runs in files so named; how many it ran."""
     count = 0
 
     def trace(frame, event, argument):
         nonlocal count
+        if within not in frame.f_code.co_filename:
+            return None
         if event == "line":
             count += 1
             if count == number:
@@ -74,7 +83,7 @@ def at_line(number, act, work):
 
 
 def forked(work):
-    """The exit status of a child process that does `work`; killed by os._exit it flushes nothing."""
+    """The exit status of a child process that does `work`; after os._exit it flushes nothing."""
     child = os.fork()
     if child == 0:
         try:
@@ -84,15 +93,17 @@ def forked(work):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def steps(work, times):
-    """Numbers of lines of `work` spread over all of them, the last ones among them."""
-    lines = at_line(-1, None, work)
-    return sorted({*np.linspace(1, lines, min(times, lines), dtype=int), *range(lines - 20, lines)})
+def spread(work, times, within=""):
+    """Numbers of lines of `work` spread over all of them, more densely over the last ones."""
+    lines = at_line(-1, None, work, within)
+    last = range(lines - 200, lines, max(1, 200 // times))
+    return sorted({*np.linspace(1, lines, min(times, lines), dtype=int), *last})
 
 
-def test_a_kill_at_any_line_of_a_save_leaves_a_whole_file(path):
+def test_a_kill_at_any_line_of_a_save_leaves_a_whole_file(path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", os.fstat)  # no wait for a disk: the system outlives the kill
     seen = set()
-    for line in steps(lambda: save(path, 1), TIMES):
+    for line in spread(lambda: save(path, 1), TIMES):
         save(path, 1)
         forked(lambda: at_line(line, lambda: os._exit(9), lambda: save(path, 2)))
         seen.add(content(path))
@@ -103,12 +114,14 @@ def test_a_kill_at_any_line_of_a_save_leaves_a_whole_file(path):
 
 # zipfile's own destructor, met half-way
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_an_interrupt_at_any_line_of_a_save_leaves_no_part(path):
+def test_an_interrupt_at_any_line_of_a_save_leaves_no_part(path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", os.fstat)
+
     def interrupt():
         raise KeyboardInterrupt
 
     seen = set()
-    for line in steps(lambda: save(path, 1), 2 * TIMES):
+    for line in spread(lambda: save(path, 1), 2 * TIMES):
         save(path, 1)
         with contextlib.suppress(BaseException):  # ValueError where zipfile was about to close
             at_line(line, interrupt, lambda: save(path, 2))
@@ -311,7 +324,7 @@ def test_a_pipe_is_not_waited_for(tmp_path):
                 read(path)
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
-    with pytest.raises(checkpoint.CheckpointError, match="there is no checkpoint"):
+    with pytest.raises(CheckpointError, match="there is no checkpoint"):
         checkpoint.read_meta(tmp_path / "none.npz")
 
 
@@ -321,6 +334,368 @@ def test_a_torn_checkpoint_is_one_line_at_any_length(path):
         path.write_bytes(whole[:length] + bytes(len(whole) - length) * (length % 2))  # cut, zeros
         if path.read_bytes() == whole:
             continue
-        with pytest.raises(checkpoint.CheckpointError, match="c.npz: no") as caught:
+        with pytest.raises(CheckpointError, match="c.npz: no") as caught:
             content(path)
         assert len(str(caught.value).splitlines()) == 1
+
+
+class Toy:
+    """A model of NumPy alone, so that it may be forked: numbers that follow the batches and the
+    step, and of which it writes a line.
+    """
+
+    recipe = {"kind": "Toy", "lr": 1}
+
+    def __init__(self, at=None, act=None):
+        random.manual_seed(0)
+        self.values, self.made = np.zeros(2, np.float64), 0
+        self.at, self.act = at, act
+
+    def parts(self):
+        return {"toy": self}
+
+    def state_dict(self):
+        return {"values": self.values}
+
+    load_state_dict = Array.load_state_dict
+
+    def step(self, batch):
+        if self.at == random.default.step:
+            self.act(self)
+        self.values *= 0.9
+        self.values += batch.mean(0) + random.default.step
+        self.made = random.default.step + 1
+        return {"loss": self.values.mean()}
+
+    def preview(self, path):
+        path = path.with_suffix(".txt")
+        path.write_text(str(self.values))
+        return path
+
+
+def fail(model):
+    raise RuntimeError("as a bug would")
+
+
+EPOCHS, STEPS = 3, 4
+
+
+def batches(change=0):
+    return data.Batches(np.arange(16.0).reshape(8, 2) + change, 2, transform=None)
+
+
+def go(out, model=None, **options):
+    """Start a run, or go on with it."""
+    model = model or Toy()
+    options = {"resume": (out / "checkpoint.npz").exists()} | options
+    train(model, batches(), EPOCHS, out, **options)
+    return model
+
+
+@pytest.fixture
+def whole(tmp_path, monkeypatch):
+    """The weights and the pictures of a run that nothing happened to. Nothing waits for a disk."""
+    monkeypatch.setattr(os, "fsync", os.fstat)
+    monkeypatch.setattr(plot, "curves", lambda records, path: path.write_text(str(len(records))))
+    model = go(tmp_path / "whole")
+    return model.values.copy(), pictures(tmp_path / "whole")
+
+
+def pictures(out):
+    return {path.name: path.read_text() for path in (out / "samples").iterdir()}
+
+
+def snapshot(out):
+    return {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+
+def assert_whole(out, model, whole, torn=()):
+    """The run in `out` ended as one that nothing happened to, and left nothing else behind."""
+    assert (model.values == whole[0]).all() and pictures(out) == whole[1]
+    names = {"checkpoint.npz", "config.json", "log.jsonl", "losses.png", "samples"}
+    assert {path.name for path in out.iterdir()} == names
+    records = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    steps = [r["step"] for r in records if "event" not in r]
+    assert steps == [n for n in range(1, EPOCHS * STEPS + 1) if n not in torn]
+    assert (out / "losses.png").exists() and json.loads((out / "config.json").read_text())
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize("at", [0, 5, 7, 11])
+def test_a_signal_is_a_whole_step_a_checkpoint_and_an_exit_code(name, at, whole, tmp_path, capsys):
+    number = getattr(signal, name)
+    before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    model = Toy(at, lambda model: os.kill(os.getpid(), number))
+    with pytest.raises(SystemExit) as caught:
+        cli.run(lambda: go(tmp_path / "run", model))
+    assert caught.value.code == 128 + number
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert f"stopped after step {at + 1} of 12" in line and "--resume" in line
+    assert checkpoint.read_meta(tmp_path / "run" / "checkpoint.npz")["step"] == at + 1
+    assert before == [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    assert_whole(tmp_path / "run", go(tmp_path / "run"), whole)
+
+
+def test_a_second_signal_does_what_it_always_did(whole, tmp_path):
+    def twice(model):
+        for _ in "ab":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        go(tmp_path / "run", Toy(6, twice))
+    assert not isinstance(caught.value, Interrupted)
+    assert_whole(tmp_path / "run", go(tmp_path / "run"), whole)
+
+
+def test_an_ignored_signal_stays_ignored(whole, tmp_path):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        model = go(tmp_path / "run", Toy(6, lambda model: os.kill(os.getpid(), signal.SIGHUP)))
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert_whole(tmp_path / "run", model, whole)
+
+
+def test_ctrl_c_at_any_line_of_a_run_loses_no_step(whole, tmp_path):
+    """Ahead of the first step and behind the last there is nothing to lose."""
+    package, out, saved = "/tinygan/", tmp_path / "run", 0
+    ctrl_c = lambda: os.kill(os.getpid(), signal.SIGINT)
+    for line in spread(lambda: go(tmp_path / "counted"), 2 * TIMES, package):
+        model = Toy()
+        with contextlib.suppress(KeyboardInterrupt):
+            at_line(line, ctrl_c, lambda: go(out, model), package)
+        if model.made:
+            assert checkpoint.read_meta(out / "checkpoint.npz")["step"] == model.made
+            saved += 1
+        assert_whole(out, go(out), whole)
+        shutil.rmtree(out)
+    assert saved > TIMES
+
+
+def test_a_kill_at_any_line_of_a_run_resumes_to_the_same_end(whole, tmp_path):
+    out, package = tmp_path / "run", "/tinygan/"
+    lines = spread(lambda: go(tmp_path / "counted"), TIMES, package)
+    for line in lines:
+        forked(lambda: at_line(line, lambda: os._exit(9), lambda: go(out), package))
+        assert_whole(out, go(out), whole)
+        shutil.rmtree(out)
+
+
+def test_a_disk_that_is_full_is_named_and_the_run_goes_on_later(whole, tmp_path):
+    out, limits = tmp_path / "run", resource.getrlimit(resource.RLIMIT_FSIZE)
+    for most in (0, 100, 700, 900, 1200, 1500):
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most, limits[1]))
+            with contextlib.suppress(OSError):
+                go(out)
+                assert most > 1000
+        except OSError as e:
+            assert str(out) in str(e)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert not [path for path in out.rglob("*") if ".part" in path.name]
+    assert_whole(out, go(out), whole)
+
+
+CUTS = {
+    "log.jsonl": [None, b"", 100, -3, b"\0\xff\n[1]\n{}\n3\n", b"[" * 100_000],
+    "config.json": [None, b"", 20, b"[1]", b'{"resumed": 3}', b"[" * 100_000],
+    "samples": [None],
+    "samples/epoch-001.txt": [None],
+    "samples/epoch-002.txt": [None, b""],
+    "losses.png": [None, b"?"],
+}
+
+
+@pytest.mark.parametrize("end", ["finished", "cut"])
+@pytest.mark.parametrize("name, cut", [(name, cut) for name in CUTS for cut in CUTS[name]])
+def test_what_is_missing_or_torn_beside_a_checkpoint_stops_no_run(name, cut, end, whole, tmp_path):
+    out = tmp_path / "run"
+    if end == "cut":
+        with pytest.raises(RuntimeError):
+            go(out, Toy(9, fail))
+    else:
+        go(out)
+    path = out / name
+    if name == "samples":
+        for picture in path.iterdir():
+            picture.unlink()
+        path.rmdir()
+    elif cut is None:
+        path.unlink(missing_ok=True)
+    elif path.exists():
+        path.write_bytes(path.read_bytes()[:cut] if isinstance(cut, int) else cut)
+    model = go(out)
+    assert (model.values == whole[0]).all()
+    for line in (out / "log.jsonl").read_text().splitlines():
+        assert json.loads(line)["step"] >= 0
+    assert json.loads((out / "config.json").read_text()) and pictures(out)["epoch-003.txt"]
+
+
+@pytest.mark.parametrize("at, part", [(7, "loss"), (11, "loss"), (7, "weights"), (11, "weights")])
+def test_what_is_not_finite_never_replaces_the_last_good_checkpoint(at, part, tmp_path, capsys):
+    class Bad(Toy):
+        def step(self, batch):
+            losses = super().step(batch)
+            if random.default.step == at and part == "loss":
+                return {"loss": np.float64(np.nan)}
+            if random.default.step == at:
+                self.values[1] = np.nan
+            return losses
+
+    out = tmp_path / "run"
+    with pytest.raises(SystemExit) as caught:
+        cli.run(lambda: go(out, Bad()))
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert caught.value.code == 1 and f"step {at + 1}: " in line and str(out) in line
+    assert (part == "loss") == ("the loss is not finite" in line)
+    assert part == "loss" or "toy/values holds NaN" in line
+    assert checkpoint.read_meta(out / "checkpoint.npz")["step"] == at + 1 - STEPS
+    assert go(out).values.all()  # with a better model it goes on
+
+
+def test_nothing_is_said_of_another_runs_checkpoint(tmp_path):
+    def bad(model):
+        model.values[...] = np.nan
+
+    with pytest.raises(TrainingError, match="there is no checkpoint"):
+        go(tmp_path / "run", Toy(0, bad))
+
+
+def test_a_folder_that_holds_a_run_is_refused_and_untouched(whole, tmp_path, capsys):
+    out = tmp_path / "run"
+    go(out)
+    (out / "best.npz").write_bytes(b"a")
+    before = snapshot(out)
+    with pytest.raises(RunExistsError, match=f"{out}: holds a run already"):
+        go(out, resume=False)
+    with pytest.raises(SystemExit) as caught:
+        cli.run(lambda: go(out, resume=False))
+    assert caught.value.code == 2 and "--resume, --overwrite" in capsys.readouterr().err
+    assert snapshot(out) == before
+    go(out, overwrite=True, resume=False)
+    (out / "samples.gif").unlink(missing_ok=True)
+    assert_whole(out, go(out), whole)
+
+
+def test_two_runs_in_one_folder_or_process(tmp_path):
+    out = tmp_path / "run"
+    with pytest.raises(RuntimeError):
+        go(out, Toy(5, fail))
+    before, found = snapshot(out), []
+    with files.locked(out):
+        for options in ({"resume": True}, {"resume": False, "overwrite": True}):
+            with pytest.raises(files.LockedError, match=f"{out}: "):
+                go(out, **options)
+    assert snapshot(out) == before
+
+    def attempt():
+        try:
+            go(tmp_path / "other", Toy())
+        except TrainingError as e:
+            found.append(str(e))
+
+    def beside(model):
+        seed, step = random.default.seed, random.default.step
+        thread = threading.Thread(target=attempt)
+        thread.start()
+        thread.join()
+        random.default.manual_seed(seed)
+        random.default.seek(step)
+
+    go(out, Toy(6, beside))
+    assert len(found) == 1 and "another run trains in this process" in found[0]
+    assert not (tmp_path / "other").exists()
+
+
+def test_other_data_or_settings_do_not_go_on_with_a_run(tmp_path):
+    out = tmp_path / "run"
+    go(out)
+    before = snapshot(out)
+    model = Toy()
+    for other, words in {
+        batches(change=1): "data was .*, is ",
+        data.Batches(np.arange(16.0).reshape(8, 2), 4, transform=None): "batch_size was 2, is 4",
+        data.Batches(np.arange(16.0).reshape(8, 2), 2, 1, transform=None): "order was 0, is 1",
+        data.Batches(np.arange(16.0, dtype="f4").reshape(8, 2), 2, transform=None): "data was ",
+    }.items():
+        with pytest.raises(CheckpointError, match=f"made by another run: .*{words}"):
+            train(model, other, 4 * EPOCHS, out, resume=True)
+    with pytest.raises(CheckpointError, match="train for more epochs"):
+        train(model, batches(), 1, out, resume=True)
+    assert snapshot(out) == before and not model.values.any()
+    same = data.Batches(np.arange(16.0).reshape(2, 8).T.copy().T.reshape(8, 2), 2, transform=None)
+    train(model, same, EPOCHS, out, resume=True)
+
+
+def started(out, **options):
+    """A run of a Toy that takes a while, in a process of its own."""
+    words = "import sys, time, pathlib, test_faults as t\n"
+    words += "model = t.Toy(2, lambda model: (print('on', flush=True), time.sleep(3)))\n"
+    words += "t.cli.run(lambda: t.go(pathlib.Path(sys.argv[1]), model))"
+    env = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+    return subprocess.Popen([sys.executable, "-c", words, str(out)], env=env, text=True, **options)
+
+
+def test_two_processes_that_start_at_once(whole, tmp_path):
+    out, pipes = tmp_path / "run", {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    processes = [started(out, **pipes) for _ in "ab"]
+    while all(process.poll() is None for process in processes):
+        time.sleep(0.05)
+    refused, runs = sorted(processes, key=lambda process: process.poll() is None)
+    _, errors = refused.communicate()
+    assert refused.returncode == 2 and errors == f"-c: {errors[4:].splitlines()[0]}\n", errors
+    assert f"{out}: " in errors and runs.stdout.readline() == "on\n"
+    runs.terminate()
+    time.sleep(0.2)
+    runs.kill()
+    runs.communicate()
+    assert_whole(out, go(out), whole)
+
+
+def test_a_closed_terminal_saves_the_run(whole, tmp_path):
+    """The signal comes with a terminal that can no longer be written to."""
+    terminal, end = os.openpty()
+    process = started(tmp_path / "run", stdout=end, stderr=end, start_new_session=True)
+    os.close(end)
+    seen = b""
+    while b"on\r\n" not in seen:
+        seen += os.read(terminal, 10_000)
+    os.close(terminal)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(30) == 129
+    assert checkpoint.read_meta(tmp_path / "run" / "checkpoint.npz")["step"] == 3
+    assert_whole(tmp_path / "run", go(tmp_path / "run"), whole)
+
+
+def command(out, *flags):
+    """The real command, small."""
+    small = ["--epochs", "2", "--width", "2", "--batch-size", "500", "--device", "cpu"]
+    words = [sys.executable, str(ROOT / "examples/mnist_gan.py"), *small, "--out", str(out), *flags]
+    return words + ["--samples", "20"]
+
+
+def test_kill_9_of_the_real_command_at_random_moments(tmp_path):
+    """Each run is killed some times, then resumed to its end; --hypothesis-profile intense: 50."""
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    quiet["env"] = os.environ | {"PYTHONPATH": str(ROOT)}
+    start = time.monotonic()
+    subprocess.run(command(tmp_path / "whole"), check=True, **quiet)
+    seconds, rng = time.monotonic() - start, np.random.default_rng()
+    wanted = np.load(tmp_path / "whole" / "samples.npz")["images"]
+    for run in range(max(1, TIMES // 20)):
+        out = tmp_path / f"run{run}"
+        for kill in (True, False):
+            flags = ["--resume"] if (out / "checkpoint.npz").exists() else []
+            with subprocess.Popen(command(out, *flags), **quiet) as process:
+                if kill:
+                    time.sleep(rng.uniform(0.3, 1) * seconds)
+                    process.kill()
+                _, errors = process.communicate()
+                assert kill or process.returncode == 0, errors
+        assert np.array_equal(np.load(out / "samples.npz")["images"], wanted)
+        names = sorted(path.relative_to(out) for path in out.rglob("*"))
+        whole = tmp_path / "whole"
+        assert names == sorted(path.relative_to(whole) for path in whole.rglob("*"))
+        steps = [json.loads(line)["step"] for line in (out / "log.jsonl").read_text().splitlines()]
+        assert steps == [*range(1, 41)]
