@@ -86,7 +86,7 @@ def normalised_by_running(x, weight=None, bias=None):
     )
 
 
-geometry = {"size": (2, 2), "groups": 1, "stride": (2, 1), "padding": (1, 0), "dilation": (1, 2)}
+geometry = conv.Geometry(size=(2, 2), stride=(2, 1), padding=(1, 0), dilation=(1, 2), groups=1)
 CASES = {  # a function and its arguments: arrays, or the shapes of arrays
     "add": pairs(ops.add) + [(lambda x: 2 + x, (3,)), (lambda x: x + x, (3,))],
     "subtract": pairs(ops.subtract) + [(lambda x: 2 - x, (3,))],
@@ -278,7 +278,7 @@ CASES = {  # a function and its arguments: arrays, or the shapes of arrays
             (2,),
         )
     ],
-    "_filter": [(lambda x, y: conv._filter(x, y, **geometry), (2, 1, 3, 4), (2, 2, 2, 2))],
+    "_filter": [(lambda x, y: conv._filter(x, y, geometry), (2, 1, 3, 4), (2, 2, 2, 2))],
     "batch_norm": [(normalised, shape, (2,), (2,)) for shape in ((4, 2), (2, 2, 3), (2, 2, 2, 1))]
     + [(lambda x: normalised(x, eps=0.5), (3, 2))]
     + [(normalised_by_running, (2, 2, 2), (2,), (2,)), (normalised_by_running, (3, 2))],

@@ -123,7 +123,7 @@ image = np.ones((1, 1, 4, 5))
             r"max_pool2d: needs x \(n, c, h, w\) or \(c, h, w\), got \(4, 5\)",
         ),
         (lambda: ops.max_pool2d(image, 6), r"kernel \(6, 6\) does not fit .* images of \(4, 5\)"),
-        (lambda: ops.avg_pool2d(image, 3, padding=2), "padding 2, at most half of it"),
+        (lambda: ops.avg_pool2d(image, 3, padding=2), r"padding \(2, 2\), at most half of it"),
         (lambda: ops.avg_pool2d(image, 0), "kernel_size must be a whole number >= 1"),
         (lambda: ops.adaptive_avg_pool2d(image, (2, 0)), "output_size must be a whole number >= 1"),
         (lambda: ops.interpolate(image), "needs either size or scale_factor"),

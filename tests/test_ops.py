@@ -372,7 +372,7 @@ def test_what_porters_type():
     (lambda x: ops.stack([x, x[0]]), ValueError, r"stack: needs arrays of one shape, got .*\(3, 4\)"),
     (lambda x: ops.clip(x[0, 0], np.zeros((2, 1))), ValueError, r"clip: bounds of shapes \(2, 1\) .* x: \(4,\)"),
     (lambda x: x @ 3, ValueError, "matmul: x's last size"),
-    (lambda x: ops.conv2d(x.reshape(1, 2, 3, 4), [1.0]), AttributeError, "shape"),
+    (lambda x: ops.conv2d(x.reshape(1, 2, 3, 4), [1.0]), AttributeError, "ndim"),
     (lambda x: ops.reshape([1.0], (1, 1)), AttributeError, "size"),
     (lambda x: [1.0] @ x, ValueError, "matmul: x's last size"),
     (lambda x: x.reshape((6,), 4), TypeError, "integer"),

@@ -1,7 +1,7 @@
-"""The differentiable operations, under their NumPy and PyTorch names; `methods` makes Tensor's
-operators of them.
+"""The differentiable operations, under their NumPy and PyTorch names.
 
-On raw arrays every operation computes and records nothing. This room knows gradients and no layers.
+`methods` makes Tensor's operators of them. On raw arrays every operation computes and records
+nothing. This room knows gradients and no layers.
 """
 
 from .activations import leaky_relu, relu, sigmoid, softplus, tanh

@@ -9,7 +9,8 @@ from .reduce import sum
 
 
 @primitive
-def _leaky(x, at, slope):  # linear in x, whose slopes are chosen by the constant `at`
+def _leaky(x, at, slope):
+    """Linear in x, whose slopes are chosen by the constant `at`."""
     return kernels.of(x).leaky(x, at, slope)
 
 
@@ -19,9 +20,8 @@ _leaky.defvjp(lambda g, out, x, at, slope: _leaky(g, at, slope))
 def leaky_relu(x, negative_slope=0.01):
     """x where x > 0, negative_slope * x elsewhere (Maas, Hannun & Ng 2013)."""
     if isinstance(negative_slope, Tensor) or np.ndim(negative_slope):
-        raise TypeError(
-            f"leaky_relu: negative_slope must be a number, got {describe(negative_slope)}; see nn.PReLU"
-        )
+        got = describe(negative_slope)
+        raise TypeError(f"leaky_relu: negative_slope must be a number, got {got}; see nn.PReLU")
     return _leaky(x, raw(x), negative_slope)
 
 
@@ -40,7 +40,7 @@ def tanh(x):
 def sigmoid(x):
     """1 / (1 + exp(-x)), exact and without overflow on both sides."""
     e = np.exp(-np.abs(x))
-    # 1 or e above: several times faster than a choice by `where`
+    # the numerator is 1 or e: several times faster than a choice by `where`
     return np.maximum(e, x >= 0) / (1 + e)
 
 

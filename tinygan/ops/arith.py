@@ -22,8 +22,10 @@ def broadcast_to(x, shape):
 
 
 def total(x, axis, keepdims=False):
-    """x.sum(axis), raw. Along outer axes alone NumPy adds one number after another: many of float32
-    are added in float64.
+    """x.sum(axis), raw.
+
+    Along outer axes alone NumPy adds one number after another: many of float32 are added in
+    float64.
     """
     if x.size >= kernels.LARGE and x.dtype == np.float32:
         axes = axis if isinstance(axis, tuple) else (axis,)
@@ -49,15 +51,13 @@ _sum_to.defvjp(lambda g, out, x, shape: broadcast_to(g, x.shape))
 
 
 def elementwise(*rules):
-    """Make a primitive of a function of one or two arrays that broadcast against each other; one
-    rule for each.
-    """
+    """Make a primitive of a function of one or two arrays that broadcast: one rule for each."""
 
     def decorate(f):
         op = primitive(kernels.elementwise(f))
         op.elementwise = True
         op.defvjp(*rules)
-        if len(rules) == 2:
+        if len(rules) == 2:  # what was broadcast is summed back
             to_x, to_y = rules
             op.defvjp(
                 lambda g, out, x, y: sum_to(to_x(g, out, x, y), x.shape),
@@ -77,13 +77,12 @@ _astype.defvjp(lambda g, out, x, dtype: _astype(g, x.dtype))
 
 
 def astype(x, dtype):
-    """x in float32 or float64; its gradient comes back in x's own dtype. TypeError for any other
-    dtype.
-    """
+    """x in float32 or float64, else TypeError; its gradient comes back in x's own dtype."""
     dtype = np.dtype(dtype)
     if dtype not in (np.float32, np.float64):
         raise TypeError(
-            f"astype: a Tensor is of float32 or float64; x.data.astype({str(dtype)!r}) is a raw array"
+            "astype: a Tensor is of float32 or float64;"
+            f" x.data.astype({str(dtype)!r}) is a raw array"
         )
     return _astype(x, dtype)
 
@@ -176,8 +175,9 @@ def abs(x):
 
 @primitive
 def where(condition, x, y):
-    """x where `condition` (a raw array of booleans), else y. The branch not taken gets exactly 0,
-    even where it is NaN.
+    """x where `condition` (a raw array of booleans), else y.
+
+    The branch not taken gets a gradient of exactly 0, even where it is NaN.
     """
     return np.where(condition, x, y)
 
@@ -189,10 +189,12 @@ where.defvjp(
 )
 
 
-def _share(g, x, y):  # where either is NaN, and so is the result, both get all of g
-    return g * (
-        1 - 0.5 * (raw(x) < raw(y)).astype(g.dtype) - 0.5 * (raw(x) <= raw(y)).astype(g.dtype)
-    )
+def _share(g, x, y):
+    """x's part of g, if the larger is chosen: all or nothing of it, half of a tie. Where either is
+    NaN, and so is the result, both get all of it.
+    """
+    less, most = raw(x) < raw(y), raw(x) <= raw(y)
+    return g * (1 - 0.5 * less.astype(g.dtype) - 0.5 * most.astype(g.dtype))
 
 
 @elementwise(lambda g, out, x, y: _share(g, x, y), lambda g, out, x, y: _share(g, y, x))
@@ -213,10 +215,8 @@ def _clip(x, min, max):
 
 
 def _inside(g, out, x, min, max):
-    below, above = (
-        raw(x) < (-np.inf if min is None else min),
-        raw(x) > (np.inf if max is None else max),
-    )
+    below = raw(x) < (-np.inf if min is None else min)
+    above = raw(x) > (np.inf if max is None else max)
     return where(below | above, 0.0, g)
 
 
@@ -224,18 +224,20 @@ _clip.defvjp(_inside)
 
 
 def clip(x, min=None, max=None):
-    """x limited to [min, max], numbers or raw arrays that broadcast to x's shape; None is no limit."""
+    """x limited to [min, max], each a number, or a raw array that broadcasts to x, or no limit."""
     if isinstance(min, Tensor) or isinstance(max, Tensor):
         raise TypeError(
-            "clip: min and max have no gradient, and cannot be Tensors: ops.maximum and ops.minimum have one"
+            "clip: min and max have no gradient, and cannot be Tensors: ops.maximum and"
+            " ops.minimum have one"
         )
     if np.broadcast_shapes(x.shape, np.shape(min), np.shape(max)) != x.shape:
         raise ValueError(
-            f"clip: bounds of shapes {np.shape(min)} and {np.shape(max)} do not broadcast to x: {describe(x)}"
+            f"clip: bounds of shapes {np.shape(min)} and {np.shape(max)} do not broadcast to x:"
+            f" {describe(x)}"
         )
     return _clip(x, min, max)
 
 
 def raw(x):
-    """The array of a Tensor, or x itself: what comparisons, which have no derivative, are made on."""
+    """The array of a Tensor, or x itself: comparisons, which have no derivative, are made on it."""
     return x.data if isinstance(x, Tensor) else x

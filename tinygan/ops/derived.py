@@ -1,10 +1,11 @@
-"""Operations that are a few lines over others, and that no layer needs: flip, cumsum, std, xlogy."""
+"""Operations that are a few lines over others, and that no layer needs."""
 
 import math
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
+from ..arrays import is_integer
 from ..autograd import primitive
 from .arith import log, raw, where
 from .reduce import count, mean, vector_norm
@@ -13,9 +14,8 @@ from .shape import getitem
 
 def flip(x, axis):
     """x in reverse order along `axis`: a view."""
-    return getitem(
-        x, (slice(None),) * normalize_axis_index(axis, x.ndim, "flip") + (slice(None, None, -1),)
-    )
+    before = normalize_axis_index(axis, x.ndim, "flip")
+    return getitem(x, (slice(None),) * before + (slice(None, None, -1),))
 
 
 @primitive
@@ -41,6 +41,7 @@ def xlogy(x, y):
     """x * log(y), and 0 where x is 0 and y any number, below 0 or infinite too."""
     if not hasattr(y, "dtype"):
         y = np.full_like(raw(x), y)
-    elif y.dtype.kind in "iub" and hasattr(x, "dtype"):
+    elif is_integer(y) and hasattr(x, "dtype"):
         y = y.astype(x.dtype)
-    return x * log(where((raw(x) == 0) & ((raw(y) <= 0) | (raw(y) == np.inf)), 1.0, y))
+    endless = (raw(y) <= 0) | (raw(y) == np.inf)
+    return x * log(where((raw(x) == 0) & endless, 1.0, y))

@@ -6,6 +6,7 @@ There is no rule here, since transposing, multiplying and summing have theirs.
 import math
 import string
 
+from ..arrays import is_integer
 from ..autograd import Tensor, describe
 from .linear import matmul
 from .reduce import sum
@@ -13,21 +14,16 @@ from .shape import reshape, transpose
 
 
 def einsum(subscripts, *arrays):
-    """The sums that `subscripts` writes down, as np.einsum: einsum("bij,bjk->bik", x, y) is a
-    batched matrix product.
+    """The sums that `subscripts` writes down, as np.einsum.
 
-    "..." stands for leading axes; without "->" the result has the letters that occur once, in
-    order. Arrays are multiplied from left to right, as matrices. ValueError unless each axis has a
-    letter, once in its array, and each letter one size.
+    einsum("bij,bjk->bik", x, y) is a batched matrix product. "..." stands for leading axes; without
+    "->" the result has the letters that occur once, in order. Arrays are multiplied from left to
+    right, as matrices. ValueError unless each axis has a letter, once in its array, and each letter
+    one size.
     """
-    inputs, arrow, result = subscripts.replace(" ", "").partition("->")
-    names, sizes = inputs.split(","), {}
-    most = max((x.ndim - len(n) + 3 for n, x in zip(names, arrays) if "..." in n), default=0)
-    leading = "".join(c for c in string.ascii_letters if c not in subscripts)[:most]
-    names = [n.replace("...", leading[most + len(n) - 3 - x.ndim :]) for n, x in zip(names, arrays)]
-    once = sorted(c for c in inputs if c.isalpha() and inputs.count(c) == 1)
-    result = result.replace("...", leading) if arrow else leading + "".join(once)
-    fit = inputs.count(",") + 1 == len(arrays)
+    names, result = _letters(subscripts, arrays)
+    sizes = {}
+    fit = len(arrays) == subscripts.count(",") + 1
     for name, x in zip(names, arrays):
         fit &= len(name) == len(set(name)) == x.ndim
         fit &= all(sizes.setdefault(c, n) == n for c, n in zip(name, x.shape))
@@ -35,34 +31,52 @@ def einsum(subscripts, *arrays):
         raise ValueError(f"einsum: {subscripts!r} does not fit {', '.join(map(describe, arrays))}")
     dtype = next((x.dtype for x in arrays if isinstance(x, Tensor)), None)
     if dtype:  # integers beside a Tensor count in its dtype, from the first product on
-        arrays = [x.astype(dtype) if x.dtype.kind in "iub" else x for x in arrays]
+        arrays = [x.astype(dtype) if is_integer(x) else x for x in arrays]
     out, have = arrays[0], names[0]
     for i in range(1, len(arrays)):
-        out, have = _contract(
-            out, have, arrays[i], names[i], {*result, *"".join(names[i + 1 :])}, sizes
-        )
+        kept = {*result, *"".join(names[i + 1 :])}
+        out, have = _contract((out, have), (arrays[i], names[i]), kept, sizes)
     out, have = _summed(out, have, result)
     return transpose(out, [have.index(c) for c in result])
 
 
-def _contract(x, a, y, b, kept, sizes):
-    """x times y, whose axes have the letters a and b, summed over those that are not kept; and the
-    letters of the result.
+def _letters(subscripts, arrays):
+    """The letters of each array and of the result, with letters for "..." as well."""
+    inputs, arrow, result = subscripts.replace(" ", "").partition("->")
+    names = inputs.split(",")
+    named = [len(name.replace("...", "")) for name in names]
+    free = "".join(c for c in string.ascii_letters if c not in subscripts)
+    leading = [x.ndim - n if "..." in name else 0 for name, x, n in zip(names, arrays, named)]
+    dots = free[: max(leading, default=0)]
+    # the last axes of "..." are those that all arrays with "..." have
+    full = [name.replace("...", dots[len(dots) - n :]) for name, n in zip(names, leading)]
+    if arrow:
+        return full, result.replace("...", dots)
+    once = sorted(c for c in inputs if c.isalpha() and inputs.count(c) == 1)
+    return full, dots + "".join(once)
+
+
+def _contract(left, right, kept, sizes):
+    """The product of two (array, its letters), summed over letters that are not kept, and its
+    letters.
     """
-    (x, a), (y, b) = _summed(x, a, {*b} | kept), _summed(y, b, {*a} | kept)
-    batch, inner = ([c for c in a if c in b and (c in kept) == keep] for keep in (True, False))
-    rows, columns = [c for c in a if c not in b], [c for c in b if c not in a]
-    count = lambda letters: math.prod(sizes[c] for c in letters)
-    lead = [sizes[c] for c in batch]
-    left = reshape(
-        transpose(x, [a.index(c) for c in batch + rows + inner]), (*lead, count(rows), count(inner))
-    )
-    right = reshape(
-        transpose(y, [b.index(c) for c in batch + inner + columns]),
-        (*lead, count(inner), count(columns)),
-    )
+    x, a = _summed(*left, {*right[1]} | kept)
+    y, b = _summed(*right, {*a} | kept)
+    batch = [c for c in a if c in b and c in kept]
+    inner = [c for c in a if c in b and c not in kept]
+    rows = [c for c in a if c not in b]
+    columns = [c for c in b if c not in a]
+    x = _stacked(x, a, (batch, rows, inner), sizes)
+    y = _stacked(y, b, (batch, inner, columns), sizes)
     letters = batch + rows + columns
-    return reshape(matmul(left, right), [sizes[c] for c in letters]), letters
+    return reshape(matmul(x, y), [sizes[c] for c in letters]), letters
+
+
+def _stacked(x, letters, parts, sizes):
+    """x as a stack of matrices; parts: the letters of the stack, of the rows, of the columns."""
+    batch, rows, columns = ([sizes[c] for c in part] for part in parts)
+    x = transpose(x, [letters.index(c) for part in parts for c in part])
+    return reshape(x, (*batch, math.prod(rows), math.prod(columns)))
 
 
 def _summed(x, letters, kept):

@@ -6,12 +6,14 @@ from .shape import reshape
 
 
 def group_norm(x, num_groups, weight=None, bias=None, eps=1e-5):
-    """As `layer_norm`, over each of so many groups of channels of x (n, c, ...); weight and bias
-    (c,) (Wu & He 2018).
+    """As `layer_norm`, over each of so many groups of the channels of x (n, c, ...).
+
+    weight and bias: (c,). (Wu & He 2018)
     """
     if x.ndim < 2 or num_groups < 1 or x.shape[1] % num_groups:
         raise ValueError(
-            f"group_norm: needs x (n, c, ...) whose channels {num_groups} groups divide, got {describe(x)}"
+            f"group_norm: needs x (n, c, ...) whose channels {num_groups} groups divide, got"
+            f" {describe(x)}"
         )
     n, c, *rest = x.shape
     check("group_norm", (c,), weight, bias)

@@ -1,6 +1,4 @@
-"""Matrix products. Their rules are matrix products of the transposed; `kernels.gemm` is their one
-door.
-"""
+"""Matrix products: their rules are matrix products too, and `kernels.gemm` does them all."""
 
 import numpy as np
 
@@ -23,14 +21,12 @@ _matmul.defvjp(
 
 
 def matmul(x, y):
-    """x @ y with NumPy's rules: (..., m, k) @ (..., k, n) -> (..., m, n), batches broadcast, 1-D is
-    a row or a column.
+    """x @ y with NumPy's rules: (..., m, k) @ (..., k, n) -> (..., m, n).
+
+    Batches broadcast; an array with one axis is a row, as y a column.
     """
-    if (
-        not getattr(x, "ndim", 0)
-        or not getattr(y, "ndim", 0)
-        or x.shape[-1] != y.shape[-2 if y.ndim > 1 else 0]
-    ):
+    axes = getattr(x, "ndim", 0) and getattr(y, "ndim", 0)
+    if not axes or x.shape[-1] != y.shape[-2 if y.ndim > 1 else 0]:
         raise ValueError(
             f"matmul: x's last size must be y's last but one (x: {describe(x)}, y: {describe(y)})"
         )
@@ -61,11 +57,15 @@ def linear(x, weight, bias=None):
     """x @ weight.T + bias: (..., in), (out, in), (out,) -> (..., out)."""
     if x.ndim < 1 or x.shape[-1] != weight.shape[-1]:
         raise ValueError(
-            f"linear: x's last size must be {weight.shape[-1]} (x: {describe(x)}, weight: {describe(weight)})"
+            f"linear: x's last size must be {weight.shape[-1]} (x: {describe(x)}, weight:"
+            f" {describe(weight)})"
         )
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ValueError(
-            f"linear: bias must have shape ({len(weight)},), got {describe(bias)} (weight: {describe(weight)})"
+            f"linear: bias must have shape ({len(weight)},), got {describe(bias)} (weight:"
+            f" {describe(weight)})"
         )
-    out = _linear(x if x.ndim == 2 else reshape(x, (-1, x.shape[-1])), weight, bias)
-    return out if x.ndim == 2 else reshape(out, x.shape[:-1] + weight.shape[:1])
+    if x.ndim == 2:
+        return _linear(x, weight, bias)
+    out = _linear(reshape(x, (-1, x.shape[-1])), weight, bias)
+    return reshape(out, x.shape[:-1] + weight.shape[:1])

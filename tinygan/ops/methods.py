@@ -1,5 +1,4 @@
-"""Tensor's operators and methods: `x + y`, `x.sum()` and the like are the functions of this folder,
-and nothing more.
+"""Tensor's operators and methods: `x + y`, `x.sum()` and the like are functions of this folder.
 
 `autograd` knows no operation by name, so they are attached here. NumPy's names and arguments, and
 PyTorch's where they say the same (`dim`, `keepdim`, `view`, `permute`); where PyTorch has another
@@ -89,9 +88,7 @@ def _sizes(sizes):
 
 
 class _Count(int):
-    """The number of elements, as NumPy's `size`; called, as PyTorch's size() and size(dim), the
-    shape or a part of it.
-    """
+    """The number of elements, as NumPy's `size`; called, as PyTorch's size(), the shape."""
 
     def __new__(cls, shape):
         count = super().__new__(cls, math.prod(shape))
@@ -239,8 +236,9 @@ class Methods:
         return shape.reshape(self, _sizes(sizes))
 
     def transpose(self, *axes):
-        """All axes in another order, reversed by default, as in NumPy; transpose(i, j) exchanges
-        two, as in PyTorch.
+        """All axes in another order, reversed by default, as in NumPy.
+
+        transpose(i, j) exchanges two, as in PyTorch.
         """
         if len(axes) == 2:
             return shape.swapaxes(self, *axes)

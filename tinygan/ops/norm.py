@@ -1,5 +1,4 @@
-"""Normalisation: batch_norm with its own kernels for training, layer_norm composed of smaller
-operations.
+"""Normalisation: batch_norm, which has kernels for training, and layer_norm, composed of others.
 
 A rule that has a kernel uses it when nothing is to be differentiated further, and the same formula
 in primitives otherwise.
@@ -17,8 +16,8 @@ from .shape import reshape
 
 
 @primitive
-# center, inv (c,): x's own mean and 1 / standard deviation
 def _batch_norm(x, weight, bias, *, center, inv, eps):
+    """center, inv (c,): x's own mean and 1 / standard deviation."""
     scale = weight * inv
     return _image(kernels.of(x).affine(rows(x), scale, bias - center * scale), x.shape)
 
@@ -41,16 +40,12 @@ class _Rules:
 def _to_x(sums, g, out, x, weight, bias, *, center, inv, eps):
     if not isinstance(g, Tensor):
         found = sums(g, x, center, inv)
-        return _image(
-            kernels.of(x).norm_grad(rows(g), rows(x), center, inv, weight, *found), x.shape
-        )
+        change = kernels.of(x).norm_grad(rows(g), rows(x), center, inv, weight, *found)
+        return _image(change, x.shape)
     axes = (0, *range(2, x.ndim))
     normal, inv = normalised(x, axes, eps)
-    return (
-        reshape(weight, inv.shape[1:])
-        * inv
-        * (g - mean(g, axes, True) - normal * mean(g * normal, axes, True))
-    )
+    change = g - mean(g, axes, True) - normal * mean(g * normal, axes, True)
+    return reshape(weight, inv.shape[1:]) * inv * change
 
 
 def _to_weight(sums, g, out, x, weight, bias, *, center, inv, eps):
@@ -77,22 +72,20 @@ _batch_norm.rules = _Rules()
 def _image(rows, shape):
     """The inverse of `rows`."""
     n, c, *rest = shape
-    return (
-        rows
-        if not rest
-        else rows.reshape(n, *rest, c).transpose(0, len(shape) - 1, *range(1, len(shape) - 1))
-    )
+    if not rest:
+        return rows
+    last = len(shape) - 1
+    return rows.reshape(n, *rest, c).transpose(0, last, *range(1, last))
 
 
 def batch_norm(
     x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
 ):
-    """weight * (x - mean) / sqrt(var + eps) + bias for each channel of x (n, c, ...) (Ioffe &
-    Szegedy 2015).
+    """weight * (x - mean) / sqrt(var + eps) + bias for each channel of x (n, c, ...).
 
     training: mean and biased variance are x's own, and the running ones, raw arrays (c,) or None,
-    move towards them by `momentum` (the unbiased variance, as in PyTorch). Otherwise the running
-    ones are used.
+    move towards them by `momentum` (the unbiased variance, as in PyTorch); otherwise those are
+    used. (Ioffe & Szegedy 2015)
     """
     if x.ndim < 2 or (running_mean is not None and running_mean.shape != x.shape[1:2]):
         channels = "c" if running_mean is None else len(running_mean)
@@ -116,7 +109,8 @@ def batch_norm(
     count = x.size // c
     if count < 2:
         raise ValueError(
-            f"batch_norm: needs more than one value per channel to train on, got {describe(x)}; use eval()"
+            f"batch_norm: needs more than one value per channel to train on, got {describe(x)}; use"
+            " eval()"
         )
     center, variance = kernels.of(data).moments(rows(data))
     out = _batch_norm(x, weight, bias, center=center, inv=1 / np.sqrt(variance + eps), eps=eps)
@@ -127,8 +121,9 @@ def batch_norm(
 
 
 def layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5):
-    """weight * (x - mean) / sqrt(var + eps) + bias over the last axes of x, whose sizes are
-    `normalized_shape` (Ba 2016).
+    """weight * (x - mean) / sqrt(var + eps) + bias over the last axes of x.
+
+    normalized_shape: their sizes, also those of weight and bias. (Ba 2016)
     """
     shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
     if not shape or x.shape[-len(shape) :] != shape:
@@ -140,9 +135,7 @@ def layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5):
 
 
 def check(name, shape, weight, bias):
-    """ValueError unless weight and bias, where given, have that shape: they would broadcast to
-    another result.
-    """
+    """ValueError unless weight and bias, where given, have that shape: others might broadcast."""
     for what, a in (("weight", weight), ("bias", bias)):
         if a is not None and a.shape != shape:
             raise ValueError(f"{name}: {what} must have shape {shape}, got {describe(a)}")

@@ -15,7 +15,8 @@ def _expm1(x):
 
 def elu(x, alpha=1.0):
     """x where x > 0, alpha * (exp(x) - 1) elsewhere (Clevert 2016)."""
-    return where(raw(x) > 0, x, alpha * _expm1(where(raw(x) > 0, 0.0, x)))
+    above = raw(x) > 0
+    return where(above, x, alpha * _expm1(where(above, 0.0, x)))
 
 
 def silu(x):
@@ -37,7 +38,8 @@ def _normal_cdf(x):
     squares = [((n + 0.5) * h) ** 2 for n in range(terms)]
     integral = sum(math.exp(-s) / (s + t * t) for s in squares)
     pole = np.exp(t * (-2 * math.pi / h)) * (t < math.pi / h)
-    below = t * np.exp(-t * t) * integral * (h / math.pi) + pole / (1 + pole)
+    below = t * np.exp(-t * t) * integral * (h / math.pi)
+    below = below + pole / (1 + pole)
     return np.where(x > 0, 1 - below, below)
 
 
@@ -50,5 +52,5 @@ def gelu(x, approximate="none"):
         return x * _normal_cdf(x)
     if approximate != "tanh":
         raise ValueError(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
-    # (1 + tanh(u)) / 2 = sigmoid(2 u)
-    return x * sigmoid(math.sqrt(8 / math.pi) * x * (1 + 0.044715 * (x * x)))
+    double = math.sqrt(8 / math.pi) * x * (1 + 0.044715 * (x * x))
+    return x * sigmoid(double)  # (1 + tanh(u)) / 2 = sigmoid(2 u)

@@ -1,5 +1,4 @@
-"""Sums and other reductions over axes, with NumPy's `axis` (None, a number or a tuple) and
-`keepdims`.
+"""Sums and other reductions, with NumPy's `axis` (None, a number or a tuple) and `keepdims`.
 
 Ties of `max` and `min` share the gradient equally. This room knows no layers.
 """
@@ -17,9 +16,11 @@ from .shape import transpose
 
 def _kept(shape, axis):
     """`shape` with the reduced axes at size 1, as keepdims gives it."""
-    axes = range(len(shape)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
-    axes = {a % len(shape) for a in axes if shape}
-    return tuple(1 if i in axes else n for i, n in enumerate(shape))
+    if axis is None:
+        return (1,) * len(shape)
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    reduced = {a % len(shape) for a in axes if shape}
+    return tuple(1 if i in reduced else n for i, n in enumerate(shape))
 
 
 def count(shape, axis):
@@ -33,11 +34,11 @@ def sum(x, axis=None, keepdims=False):
     return total(x, axis, keepdims)
 
 
-sum.defvjp(
-    lambda g, out, x, axis=None, keepdims=False: broadcast_to(
-        g.reshape(_kept(x.shape, axis)), x.shape
-    )
-)
+def _spread(g, out, x, axis=None, keepdims=False):
+    return broadcast_to(g.reshape(_kept(x.shape, axis)), x.shape)
+
+
+sum.defvjp(_spread)
 
 
 def rows(x):
@@ -60,8 +61,9 @@ def mean(x, axis=None, keepdims=False):
 
 
 def var(x, axis=None, correction=0, keepdims=False):
-    """The variance over `axis`, divided by the count less `correction`: 0 as in NumPy (PyTorch's
-    default is 1).
+    """The variance over `axis`, divided by the count less `correction`.
+
+    That is 0 by default, as in NumPy; PyTorch's default is 1.
     """
     d = x - mean(x, axis, True)
     return sum(d * d, axis, keepdims) / builtins.max(count(x.shape, axis) - correction, 0)
@@ -88,17 +90,18 @@ def prod(x, axis=None, keepdims=False):
 
 
 def _prod(g, out, x, axis=None, keepdims=False):
-    shape = _kept(x.shape, axis)
-    # the axes multiplied over come last ...
+    """By the product of all elements but each, right where some are 0: of a square with 1 on its
+    diagonal.
+    """
+    shape, n = _kept(x.shape, axis), count(x.shape, axis)
+    # the axes multiplied over come last, as one
     order = sorted(range(x.ndim), key=lambda i: shape[i] != x.shape[i])
-    kept = [n for n, k in zip(x.shape, shape) if n == k]
-    rows = transpose(x, order).reshape((*kept, count(x.shape, axis)))  # ... as one
-    n = rows.shape[-1]
-    square = broadcast_to(rows.reshape((*kept, 1, n)), (*kept, n, n))
+    kept = [size for size, k in zip(x.shape, shape) if size == k]
+    square = broadcast_to(transpose(x, order).reshape((*kept, 1, n)), (*kept, n, n))
     itself = np.identity(n, bool, like=raw(x))  # CuPy has no eye(like=)
-    others = prod(where(itself, 1.0, square), axis=-1)  # of all but each, right where some are 0
+    others = prod(where(itself, 1.0, square), axis=-1)
     others = transpose(others.reshape([x.shape[i] for i in order]), np.argsort(order).tolist())
-    return broadcast_to(g.reshape(shape), x.shape) * others
+    return _spread(g, out, x, axis) * others
 
 
 prod.defvjp(_prod)
@@ -114,7 +117,7 @@ def _max(g, out, x, axis=None, keepdims=False):
     shape, x = _kept(x.shape, axis), raw(x)
     top = (x == raw(out).reshape(shape)) | (x != x)  # a NaN is the largest, and the smallest
     share = top / np.maximum(top.sum(axis=axis, keepdims=True), 1)
-    return broadcast_to(g.reshape(shape), x.shape) * share.astype(g.dtype)
+    return _spread(g, out, x, axis) * share.astype(g.dtype)
 
 
 max.defvjp(_max)
@@ -131,12 +134,12 @@ min.defvjp(_max)
 
 @primitive
 def logsumexp(x, axis=None, keepdims=False):
-    """log(sum(exp(x))) over `axis`, without overflow; of nothing, or nothing but -inf, it is -inf,
-    with gradient 0.
+    """log(sum(exp(x))) over `axis`, without overflow.
+
+    Of nothing, or nothing but -inf, it is -inf, and its gradient is 0.
     """
-    top = (
-        x.max(axis=axis, keepdims=True) if count(x.shape, axis) else x.sum(axis=axis, keepdims=True)
-    )
+    largest = x.max if count(x.shape, axis) else x.sum
+    top = largest(axis=axis, keepdims=True)
     top = np.where(np.isfinite(top), top, top.dtype.type(0))
     with np.errstate(divide="ignore"):
         out = np.log(np.exp(x - top).sum(axis=axis, keepdims=True)) + top

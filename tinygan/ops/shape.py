@@ -8,7 +8,6 @@ import itertools
 import math
 
 import numpy as np
-
 from numpy.lib.array_utils import normalize_axis_index
 
 from .. import kernels
@@ -18,9 +17,8 @@ from ..autograd import describe, primitive
 @primitive
 def reshape(x, shape):
     """x with another shape of as many elements; one size may be -1."""
-    return (
-        x.reshape(shape) if x.size < kernels.LARGE else kernels.of(x).contiguous(x).reshape(shape)
-    )
+    x = x if x.size < kernels.LARGE else kernels.of(x).contiguous(x)
+    return x.reshape(shape)
 
 
 reshape.defvjp(lambda g, out, x, shape: reshape(g, x.shape))
@@ -33,9 +31,9 @@ def transpose(x, axes=None):
 
 
 def _order_back(g, out, x, axes=None):
-    return transpose(
-        g, None if axes is None else tuple(np.argsort([a % x.ndim for a in axes]).tolist())
-    )
+    if axes is None:
+        return transpose(g)
+    return transpose(g, tuple(np.argsort([a % x.ndim for a in axes]).tolist()))
 
 
 transpose.defvjp(_order_back)
@@ -58,10 +56,8 @@ def getitem(x, index):
 @primitive
 def _put(g, index, shape):
     x = np.zeros_like(g, shape=(1, *shape)).reshape(shape)  # CuPy takes an empty shape for none
-    if all(
-        i is None or i is Ellipsis or isinstance(i, (int, slice))
-        for i in (index if isinstance(index, tuple) else (index,))
-    ):
+    parts = index if isinstance(index, tuple) else (index,)
+    if all(i is None or i is Ellipsis or isinstance(i, (int, slice)) for i in parts):
         x[index] = g
     else:
         kernels.of(g).index_add(x, index, g)
@@ -78,16 +74,13 @@ def pad(x, pad_width):
         raise ValueError(
             f"pad: needs {x.ndim} pairs (before, after) of numbers >= 0, got {pad_width}"
         )
-    inside = tuple(slice(before, before + n) for n, (before, _) in zip(x.shape, pad_width))
-    return _put(
-        x, inside, tuple(before + n + after for n, (before, after) in zip(x.shape, pad_width))
-    )
+    sizes = list(zip(x.shape, pad_width))
+    inside = tuple(slice(before, before + n) for n, (before, _) in sizes)
+    return _put(x, inside, tuple(before + n + after for n, (before, after) in sizes))
 
 
 class _Each:
-    """The rules of an operation with any number of arguments: `rule(i, g, out, ...)` for argument
-    i.
-    """
+    """The rules of an operation of any number of arguments: `rule(i, g, out, ...)` for number i."""
 
     def __init__(self, rule):
         self.rule = rule
@@ -103,7 +96,8 @@ def _concatenate(*xs, axis):
 
 def _part(i, g, out, *xs, axis):
     before = sum(x.shape[axis] for x in xs[:i])
-    return getitem(g, (slice(None),) * axis + (slice(before, before + xs[i].shape[axis]),))
+    own = slice(before, before + xs[i].shape[axis])
+    return getitem(g, (slice(None),) * axis + (own,))
 
 
 _concatenate.rules = _Each(_part)
@@ -113,9 +107,8 @@ def concatenate(xs, axis=0):
     """The arrays one after another along an axis that they have."""
     xs = list(xs)
     if not xs or not all(hasattr(x, "shape") for x in xs):
-        raise TypeError(
-            f"concatenate: needs one array or more, got [{', '.join(map(describe, xs))}]"
-        )
+        got = ", ".join(map(describe, xs))
+        raise TypeError(f"concatenate: needs one array or more, got [{got}]")
     return _concatenate(*xs, axis=normalize_axis_index(axis, xs[0].ndim, "concatenate"))
 
 
@@ -123,7 +116,8 @@ def stack(xs, axis=0):
     """The arrays, all of one shape, along a new axis."""
     xs = list(xs)
     if len({getattr(x, "shape", None) for x in xs}) != 1:
-        raise ValueError(f"stack: needs arrays of one shape, got [{', '.join(map(describe, xs))}]")
+        got = ", ".join(map(describe, xs))
+        raise ValueError(f"stack: needs arrays of one shape, got [{got}]")
     axis = normalize_axis_index(axis, xs[0].ndim + 1, "stack")
     return concatenate([unsqueeze(x, axis) for x in xs], axis)
 
@@ -131,13 +125,11 @@ def stack(xs, axis=0):
 def unsqueeze(x, axis):
     """x with a new axis of size 1 before `axis` (after the last: x.ndim or -1)."""
     axis = normalize_axis_index(axis, x.ndim + 1, "unsqueeze")
-    return reshape(x, x.shape[:axis] + (1,) + x.shape[axis:])
+    return reshape(x, (*x.shape[:axis], 1, *x.shape[axis:]))
 
 
 def squeeze(x, axis=None):
-    """x without its axes of size 1, or without `axis`, a number or several, where that has size 1
-    (as in PyTorch).
-    """
+    """x without its axes of size 1, or without those of `axis`, a number or several, of size 1."""
     axes = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     axes = {normalize_axis_index(a, x.ndim, "squeeze") for a in axes}
     return reshape(x, tuple(n for i, n in enumerate(x.shape) if n != 1 or i not in axes))
@@ -150,4 +142,5 @@ def flatten(x, start_dim=0, end_dim=-1):
         raise ValueError(
             f"flatten: start_dim {start_dim} comes after end_dim {end_dim} in x: {describe(x)}"
         )
-    return reshape(x, x.shape[:start] + (math.prod(x.shape[start : end + 1]),) + x.shape[end + 1 :])
+    one = math.prod(x.shape[start : end + 1])
+    return reshape(x, (*x.shape[:start], one, *x.shape[end + 1 :]))

@@ -7,13 +7,17 @@ from .conv import conv2d, conv_transpose2d
 def _signals(f, x, weight, bias, groups, **options):
     """f, of images, on signals (n, c, length) and filters (o, c, k): images of height 1."""
     if x.ndim != 3 or weight.ndim != 3:
-        name, both = f.__name__.replace("2", "1"), f"x: {describe(x)}, weight: {describe(weight)}"
-        raise ValueError(f"{name}: needs x (n, c, length) and weight with 3 axes ({both})")
+        name = f.__name__.replace("2", "1")
+        raise ValueError(
+            f"{name}: needs x (n, c, length) and weight with 3 axes (x: {describe(x)}, weight:"
+            f" {describe(weight)})"
+        )
     for name, value in options.items():
         if not isinstance(value, str):
-            along = value if isinstance(value, tuple) else (value,)
-            options[name] = (0 if "padding" in name else 1, *along)
-    return f(x[:, :, None], weight[:, :, None], bias, groups=groups, **options)[:, :, 0]
+            height = 0 if "padding" in name else 1
+            options[name] = (height, *(value if isinstance(value, tuple) else [value]))
+    out = f(x[:, :, None], weight[:, :, None], bias, groups=groups, **options)
+    return out[:, :, 0]
 
 
 def conv1d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
