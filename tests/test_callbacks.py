@@ -175,6 +175,8 @@ def test_checkpoints_every_so_many_steps_or_minutes(tmp_path, monkeypatch):
         monkeypatch.setattr(train.run.Run, "save", keep)
         train.train(*tiny(), 2, tmp_path / name, callbacks=[train.Checkpoint(**often)])
         monkeypatch.undo()
+        log = (tmp_path / name / "log.jsonl").read_text().splitlines()
+        assert len(log) == 10
         assert saved == ([2, 4, 5, 7, 9, 10] if name == "steps" else [*range(1, 11)])
 
 

@@ -169,8 +169,7 @@ def test_the_loop_is_short_and_each_callback_shorter():
     assert code_lines(loop, own) + code_lines(loop, read) <= 60
     for node in parsed(callbacks).body:
         if isinstance(node, ast.ClassDef):
-            assert code_lines(callbacks, node) <= 30, node.name
-            assert all(code_lines(callbacks, n) <= 20 for n in node.body), node.name
+            assert code_lines(callbacks, node) <= 20, node.name
 
 
 def test_no_function_has_more_than_six_positional_parameters():
@@ -179,7 +178,8 @@ def test_no_function_has_more_than_six_positional_parameters():
         for node in functions(path):
             given = [*node.args.posonlyargs, *node.args.args]
             required = len(given) - len(node.args.defaults)
-            if required > 6 and room(path) != "kernels":  # a compiled loop takes what it reads
+            # a compiled loop takes what it reads; an optimizer's update, its state and options
+            if required > 6 and room(path) not in ("kernels", "optim"):
                 long[f"{named(path)} {node.name}"] = required
     assert not long
 

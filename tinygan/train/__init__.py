@@ -10,7 +10,7 @@ needs `len`, `rows(epoch, i)` and `at(rows)`, as `data.Batches` has them.
 """
 
 from .callbacks import (  # noqa: F401
-    Bar, Callback, Checkpoint, EarlyStop, Evaluate, Log, Preview, Schedule,
+    Bar, Callback, Checkpoint, EarlyStop, Evaluate, Lines, Log, Preview, Schedule, Summary,
 )  # fmt: skip
 from .loop import loop, train  # noqa: F401
 from .run import Interrupted, RunExistsError, TrainingError, load  # noqa: F401

@@ -9,6 +9,7 @@ from `Callback` and define what you need.
 """
 
 import contextlib
+import importlib
 import json
 import math
 import os
@@ -102,18 +103,13 @@ class EarlyStop(Callback):
 
 
 class Bar(Callback):
-    """A progress bar, on a terminal or in a notebook; elsewhere one line an epoch."""
+    """A progress bar, on a terminal or in a notebook; elsewhere nothing, see `Lines`."""
 
     def begin(self, run):
         super().begin(run)
-        if notebook := "ipykernel" in sys.modules:
-            from tqdm.auto import tqdm
-        else:
-            from tqdm import tqdm
-        options = {"unit": "step", "dynamic_ncols": True, "disable": False if notebook else None}
+        options = {"unit": "step", "dynamic_ncols": True, "disable": not live()}
         # what the first step does, for seconds, once on a machine
-        self.bar = tqdm(desc="compiling kernels", total=run.total, initial=run.start, **options)
-        self.clock = time.perf_counter()
+        self.bar = tqdm()(desc="compiling kernels", total=run.total, initial=run.start, **options)
 
     def records(self, records):
         words = f"epoch {records[-1]['epoch']}/{self.run.epochs}"
@@ -122,18 +118,38 @@ class Bar(Callback):
             self.bar.set_postfix_str(in_words(records[-1]), refresh=False)
             self.bar.update(len(records))
 
-    def epoch(self, record):
-        run, seconds = self.run, time.perf_counter() - self.clock
-        if self.bar.disable:
-            left = seconds / (run.step - run.start) * (run.total - run.step)
-            words = f"epoch {record['epoch']}/{run.epochs}  {in_words(record)}"
-            print(f"{words}  {seconds:.0f} s, {left:.0f} s left", flush=True)
-        elif figures := {k: v for k, v in record.items() if k not in run.records[0]}:
-            self.bar.write(f"epoch {record['epoch']}: {in_words(figures)}")
-
     def end(self, error):
         with contextlib.suppress(OSError):
             self.bar.close()
+
+
+class Lines(Callback):
+    """A line for each epoch, where no bar is seen; where one is, a line above it for the figures that
+    only the end of an epoch has.
+    """
+
+    def begin(self, run):
+        self.run, self.clock = run, time.perf_counter()
+
+    def epoch(self, record):
+        run, epoch, seconds = self.run, record["epoch"], time.perf_counter() - self.clock
+        with contextlib.suppress(OSError):
+            if not live():
+                left = seconds / (run.step - run.start) * (run.total - run.step)
+                words = f"{in_words(record)}  {seconds:.0f} s, {left:.0f} s left"
+                print(f"epoch {epoch}/{run.epochs}  {words}", flush=True)
+            elif figures := {k: v for k, v in record.items() if k not in run.records[0]}:
+                tqdm().write(f"epoch {epoch}: {in_words(figures)}")
+
+
+def live():
+    """Whether somebody watches: a terminal, or a notebook."""
+    return "ipykernel" in sys.modules or sys.stderr.isatty()
+
+
+def tqdm():
+    """The progress bar's class, loaded when there is one to be shown."""
+    return importlib.import_module("tqdm.auto" if "ipykernel" in sys.modules else "tqdm").tqdm
 
 
 class Log(Callback):
@@ -189,9 +205,7 @@ class Checkpoint(Callback):
 
 
 class Preview(Callback):
-    """What the model draws of itself each `every` epochs, in samples/; at the end all of that as
-    samples.gif, and the losses as losses.png.
-    """
+    """What the model draws of itself each `every` epochs, in samples/."""
 
     def __init__(self, *, every=1):
         self.every = every
@@ -213,6 +227,10 @@ class Preview(Callback):
             if drawn is not None:
                 with files.replacing(pictures / drawn.name) as temporary:
                     os.replace(drawn, temporary)
+
+
+class Summary(Callback):
+    """At the end of a run: its pictures as samples.gif, the losses as losses.png."""
 
     def end(self, error):
         if error is None:

@@ -17,7 +17,7 @@ import numpy as np
 from .. import device, ops, random
 from ..capture import capture
 from ..optim.schedules import second_half
-from .callbacks import Bar, Checkpoint, Log, Preview, Schedule
+from .callbacks import Bar, Checkpoint, Lines, Log, Preview, Schedule, Summary
 from .run import LATEST, Interrupted, Run, TrainingError
 
 READ = {"cpu": 1, "gpu": 50}  # the losses are read after so many steps: reading waits for a GPU
@@ -52,7 +52,9 @@ def loop(model, batches, epochs, *, step=None, start=0, before=(), halt=lambda: 
         if len(unread) >= often or i + 1 == steps or halt():
             yield _read(unread, done + 1, steps, time.perf_counter() - clock)
             unread.clear()
-            random.default.draw = 0  # whatever was drawn meanwhile, by a preview say, no step misses
+            random.default.draw = (
+                0  # whatever was drawn meanwhile, by a preview say, no step misses
+            )
             if halt():
                 return
 
@@ -100,15 +102,17 @@ def train(
     dict that config.json holds beside.
 
     step: `model.step` unless given. schedule: the factor of the learning rates by progress in [0, 1).
-    callbacks: see `Callback`; they come first, and one of a kind that a run has anyway (Checkpoint,
+    callbacks: see `Callback`; they come first, but one of a kind that every run has (Checkpoint,
     Preview) takes its place. On Ctrl-C, SIGTERM or SIGHUP the step is finished and saved, then
     Interrupted raised. TrainingError if a loss or a weight is not finite, or another run trains in
     this process.
     """
     run = Run(model, batches, epochs, out, config, notes)
-    own = [Schedule(schedule), Bar(), *([Log(), Checkpoint(), Preview()] if run.out else [])]
-    kinds = [type(callback) for callback in callbacks]
-    told = [*callbacks, *(callback for callback in own if type(callback) not in kinds)]
+    told = [Schedule(schedule), Bar(), Lines()]
+    told += [Log(), Checkpoint(), Preview(), Summary()] if run.out else []
+    for i, own in enumerate(told):  # one of the caller's takes the place of one of its kind
+        told[i] = next((given for given in callbacks if isinstance(given, type(own))), own)
+    told = [*(given for given in callbacks if given not in told), *told]
     with (
         _signals() as caught,  # first: a Ctrl-C while a folder is opened or closed waits
         _alone(),
@@ -134,9 +138,9 @@ def train(
         except TrainingError as error:
             raise TrainingError(f"{error}; {run.last()}") from None
         if caught:
-            saved = (
-                f"{run.out / LATEST} holds it: resume to go on" if run.out else "nothing is saved"
-            )
+            saved = "nothing is saved"
+            if run.out:
+                saved = f"{run.out / LATEST} holds it: resume to go on"
             raise Interrupted(f"stopped after step {run.step} of {run.total}; {saved}", caught[0])
     return run.records
 
