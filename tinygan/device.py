@@ -2,7 +2,7 @@
 a GPU is unusable.
 
 Code elsewhere calls plain NumPy functions, which CuPy arrays answer themselves, and takes its raw
-functions from `kernels.of(array)`; so only this file and `kernels/gpu.py` ever say "cupy", and both
+functions from `kernels.of(array)`; so only this file and `kernels/gpu/` ever say "cupy", and both
 import it only when it is used. It knows neither Tensor nor kernels.
 """
 
@@ -25,13 +25,13 @@ def resolve(name):
     """
     if name not in ("auto", "cpu", "gpu"):
         raise ValueError(f"device must be 'auto', 'cpu' or 'gpu', got {name!r}")
-    if name == "cpu" or name == "auto" and importlib.util.find_spec("cupy") is None:
+    if name == "cpu":
         return "cpu"
     try:
         with warnings.catch_warnings():
             if name == "auto":
                 warnings.simplefilter("ignore")
-            _check()
+            _check_gpu()
     except DeviceError:
         if name == "gpu":
             raise
@@ -40,8 +40,8 @@ def resolve(name):
 
 
 def describe():
-    """One line on the GPU in use, such as 'NVIDIA H100 (driver 13.0, runtime 13.0, CuPy 14.2.0)'."""
-    cupy = module("gpu")
+    """One line on the GPU in use: 'NVIDIA H100 (driver 13.0, runtime 13.0, CuPy 14.2.0)', say."""
+    cupy = _cupy()
     runtime = cupy.cuda.runtime
     versions = runtime.driverGetVersion(), runtime.runtimeGetVersion()
     driver, library = (f"{v // 1000}.{v % 1000 // 10}" for v in versions)
@@ -60,11 +60,10 @@ def of(array):
 
 def is_array(x):
     """Whether x is a NumPy or CuPy array."""
-    return (
-        isinstance(x, np.ndarray)
-        or "cupy" in sys.modules
-        and isinstance(x, sys.modules["cupy"].ndarray)
-    )
+    if isinstance(x, np.ndarray):
+        return True
+    cupy = sys.modules.get("cupy")  # where nobody imported it there are no arrays of it
+    return cupy is not None and isinstance(x, cupy.ndarray)
 
 
 def module(where):
@@ -84,11 +83,10 @@ def to(array, device):
     source, target = of(array), module(device)
     if source == device:
         return array
-    # channels-last behind NCHW: n h w c
-    order = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
+    order = memory_order(array)
     stored = array.transpose(order)  # both libraries copy this as it lies in memory
     moved = stored.get() if device == "cpu" else target.asarray(stored)
-    return moved.transpose(sorted(range(array.ndim), key=order.__getitem__))
+    return moved.transpose(inverse(order))
 
 
 def to_device_of(array, like):
@@ -99,6 +97,22 @@ def to_device_of(array, like):
 def to_host(array):
     """The array as a NumPy array (the same memory if it is one)."""
     return to(array, "cpu")
+
+
+def memory_order(array):
+    """The axes of an array in the order in which they lie in memory, as `transpose` takes them:
+    (0, 2, 3, 1) for an NCHW image that is stored channels-last.
+    """
+    if array.flags.c_contiguous:
+        return range(array.ndim)
+    return sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
+
+
+def inverse(order):
+    """The order of axes that undoes a transposition: x.transpose(order).transpose(inverse(order))
+    is x.
+    """
+    return sorted(range(len(order)), key=order.__getitem__)
 
 
 def _cupy():
@@ -114,12 +128,14 @@ def _cupy():
     return cupy
 
 
-def _check():
+def _check_gpu():
+    """DeviceError, where no GPU can be used: with what is missing, from CuPy to the libraries."""
     cupy = _cupy()
     runtime = cupy.cuda.runtime
     if runtime.driverGetVersion() == 0:
         raise DeviceError(
-            "no NVIDIA driver was found: install one (nvidia-smi must list the GPU), or use device='cpu'"
+            "no NVIDIA driver was found: install one (nvidia-smi must list the GPU), "
+            "or use the device 'cpu'"
         )
     try:
         count, reason = runtime.getDeviceCount(), "the driver counts 0 devices"

@@ -1,10 +1,6 @@
 """How an array lies in memory: the order of its axes there, NumPy's or CuPy's. It loads neither."""
 
-
-def memory_order(x):
-    if x.flags.c_contiguous:
-        return range(x.ndim)
-    return sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
+from ..device import memory_order
 
 
 def dense(x):
