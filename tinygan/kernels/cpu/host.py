@@ -1,25 +1,28 @@
-"""NumPy arrays under the Numba kernels: how they lie in memory, and elementwise work on large ones.
+"""NumPy arrays under the compiled loops: results laid out in memory as their arguments are, and
+NumPy expressions over large arrays.
 
-This file compiles nothing. The memory itself comes from `memory`, the cores from `threads`.
+This file compiles nothing. The memory itself comes from `memory`, the cores from `threads`; the
+order of axes in memory from `device`.
 """
 
 import numpy as np
 
-from ..layout import dense, flat, memory_order
+from ...device import inverse, memory_order
+from ..layout import dense, flat
 from .memory import empty
 from .threads import split
+from .thresholds import ELEMENTWISE_BLOCK
 
 
 def empty_like(x, dtype=None):
     """`empty` with x's shape, and its axes in x's order in memory."""
     order = memory_order(x)
-    return empty(tuple(x.shape[i] for i in order), dtype or x.dtype).transpose(
-        sorted(range(x.ndim), key=order.__getitem__)
-    )
+    stored = empty(tuple(x.shape[i] for i in order), dtype or x.dtype)
+    return stored.transpose(inverse(order))
 
 
 def like(g, x):
-    """g laid out in memory as the dense x is, and with its shape."""
+    """g laid out in memory as the dense x is, and with its shape: g itself if it lies so."""
     if g.strides == x.strides and g.shape == x.shape:
         return g
     out = empty_like(x)
@@ -28,7 +31,7 @@ def like(g, x):
 
 
 def contiguous(x):
-    """x with its axes in their own order in memory."""
+    """x with its axes in their own order in memory: x itself if it lies so."""
     if x.flags.c_contiguous:
         return x
     out = empty(x.shape, x.dtype)
@@ -36,42 +39,41 @@ def contiguous(x):
     return out
 
 
-BLOCK = 1 << 16  # elements at a time: what f makes on the way stays in the cache
-
-
 def elementwise(f, *args):
-    """f(*args), where f works element by element on arrays that broadcast.
+    """f(*args), where f works element by element on arrays that broadcast, or on numbers.
 
-    It is done block by block, shared among the cores.
+    It is done block by block, in the order of memory, shared among the cores: what f makes on the
+    way stays in the cache. The result lies in memory as the first full argument does.
     """
-    shape = np.broadcast_shapes(*(np.shape(a) for a in args))
+    shape = np.broadcast_shapes(*map(np.shape, args))
     model = next((a for a in args if np.shape(a) == shape and dense(a)), None)
     if model is None:
         return f(*args)
-    if all(a.shape == shape and a.strides == model.strides for a in args if np.ndim(a)):
-        laid = [flat(a) if np.ndim(a) else a for a in args]
-    else:
-        order = memory_order(model)
-        laid = [np.broadcast_to(a, shape).transpose(order) if np.ndim(a) else a for a in args]
-    like = next(a for a in laid if np.ndim(a))
-    nothing = f(*(a[:0] if np.ndim(a) else a for a in laid))
-    out = empty_like(model, nothing.dtype)
-    rows = flat(out) if like.ndim == 1 else out.transpose(order)
-    split(_blocks, len(rows), out.size >> 1, f, laid, rows, np.geterr())
+    order = memory_order(model)
+    alike = all(a.shape == shape and a.strides == model.strides for a in args if np.ndim(a))
+
+    def stored(a):  # as one axis where all agree, else with its axes in the model's order
+        return flat(a) if alike else a.transpose(order)
+
+    args = [stored(a if alike else np.broadcast_to(a, shape)) if np.ndim(a) else a for a in args]
+    no_rows = f(*(a[:0] if np.ndim(a) else a for a in args))  # tells the dtype of the result
+    out = empty_like(model, no_rows.dtype)
+    rows = stored(out)
+    split(_blocks, len(rows), out.size >> 1, f, args, rows, np.geterr())
     return out
 
 
 def _blocks(start, stop, f, args, out, errors):
-    step = max(1, BLOCK * len(out) // max(out.size, 1))
-    # a block of it, written out, serves for all
-    repeated = [np.ndim(a) > 0 and a.strides[0] == 0 for a in args]
-    args = [np.ascontiguousarray(a[:step]) if same else a for a, same in zip(args, repeated)]
+    """out[i] = f(args[i]) for the rows i from start to stop, a block of rows at a time."""
+    step = max(1, ELEMENTWISE_BLOCK * len(out) // max(out.size, 1))
+    # what is the same in every row: one block of it, written out, serves for all
+    same = [np.ndim(a) > 0 and a.strides[0] == 0 for a in args]
+    args = [np.ascontiguousarray(a[:step]) if s else a for a, s in zip(args, same)]
+
+    def rows(a, s, i, n):
+        return a if np.ndim(a) == 0 else a[:n] if s else a[i : i + n]
+
     with np.errstate(**errors):  # as in the thread that asked
         for i in range(start, stop, step):
             n = min(step, stop - i)
-            out[i : i + n] = f(
-                *(
-                    (a[:n] if same else a[i : i + n]) if np.ndim(a) else a
-                    for a, same in zip(args, repeated)
-                )
-            )
+            out[i : i + n] = f(*(rows(a, s, i, n) for a, s in zip(args, same)))
