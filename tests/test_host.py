@@ -153,11 +153,11 @@ def test_no_table_of_the_kernels_outlives_its_bound(monkeypatch):
         results = next(c.cell_contents for c in f.__closure__ if isinstance(c.cell_contents, dict))
         results.clear()
         for n in range(20, 40):
-            geometry = (1, 1), (0, 0), (1, 1)
+            geometry = conv_direct.Geometry((3, 3), (1, 1), (0, 0), (1, 1))
             args = {
                 matmul.line: (100 * n, 1),
-                conv_direct.patches: ((2, n, n, 3), (n - 2, n - 2), (3, 3), *geometry, 4),
-                conv_direct.phases: ((2, n, n, 3), (2, n + 2, n + 2, 3), (3, 3), *geometry, 4, 6),
+                conv_direct.patches: ((2, n, n, 3), (n - 2, n - 2), geometry, 4),
+                conv_direct.phases: ((2, n, n, 3), (2, n + 2, n + 2, 3), geometry, 4),
                 conv_fft._matrices: ((n // 4, 5), (3, 3), (n // 4 - 2, 3), (0, 0)),
             }[f]
             latest = f(*args)

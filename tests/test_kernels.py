@@ -6,6 +6,8 @@ threads. A result may not depend on how many threads share the work, nor on wher
 lies.
 """
 
+import doctest
+import math
 import os
 import signal
 import sys
@@ -43,7 +45,7 @@ def share_early():
 
 
 def large(dtype):
-    """Arrays on both sides of cpu.SMALL elements and of SHARED, none of a size that divides evenly."""
+    """Arrays on both sides of SMALL_LOOP elements and of SHARED, of no size that divides evenly."""
     near = 2e-6 if dtype == "float32" else 2e-13
 
     def case(name, *args, rtol=0.0):
@@ -163,10 +165,81 @@ def test_equals_reference(case):
     case.check(cpu, lambda a: a.copy("K"), lambda result: result)
 
 
-@pytest.mark.parametrize("image, kernel, padding", [
-    ((7, 7), (5, 5), (2, 2)), ((6, 3), (2, 3), (0, 1)), ((1, 4), (3, 2), (4, 1)), ((5, 5), (5, 5), (0, 0))
+def test_the_worked_example_of_conv_direct_is_so():
+    assert doctest.testmod(conv_direct) == (0, 13)
+
+
+def padded(images, group, corner):
+    """Images in zeros as in a group, one row each: pixel (0, 0) at `corner`, cut off outside."""
+    out = np.zeros((len(images), *group[1:]))
+    for i, j in np.ndindex(images.shape[1:3]):
+        y, x = i + corner[0], j + corner[1]
+        if 0 <= y < group[1] and 0 <= x < group[2]:
+            out[:, y, x] = images[:, i, j]
+    return out.reshape(len(images), -1)
+
+
+EXAMPLE = (3, 3), (4, 4), (2, 2), (1, 1), (1, 1)  # as in the docstring of conv_direct
+
+
+@pytest.mark.parametrize("size, kernel, stride, padding, dilation", [
+    EXAMPLE, STRIDED, SIDEWAYS, OUTSIDE, APART
 ], ids=str)  # fmt: skip
-def test_spectral_convolutions_are_as_exact_as_direct_ones(image, kernel, padding):
+def test_the_tables_of_offsets_mean_these_loops(size, kernel, stride, padding, dilation):
+    geometry = conv_direct.Geometry(kernel, stride, padding, dilation)
+    image = [
+        (outputs - 1) * s + d * (k - 1) + 1 - 2 * p for outputs, k, s, p, d in zip(size, *geometry)
+    ]
+    x, w, y = whole(2, *image, 3), whole(*kernel, 3, 5), whole(2, *size, 5)
+
+    table = conv_direct.patches(x.shape, size, geometry, 8)
+    pixels, filters = padded(x, table.group, table.corner), w.reshape(-1, 5)
+    to_y, to_w = np.zeros((2, math.prod(size), 5)), np.zeros_like(filters)
+    to_pixels = np.zeros_like(pixels)
+    for b, i in np.ndindex(2, math.prod(size)):
+        output = y[b].reshape(-1, 5)[i]
+        for q, column in enumerate(table.columns):
+            place = table.rows[i] + column
+            to_y[b, i] += pixels[b, place] * filters[q]
+            to_w[q] += pixels[b, place] * output
+            to_pixels[b, place] += filters[q] @ output
+    np.testing.assert_array_equal(to_y.reshape(y.shape), reference.conv(x, w, size, *geometry[1:]))
+    expected = reference.conv_filter(x, y, kernel, *geometry[1:])
+    np.testing.assert_array_equal(to_w.reshape(w.shape), expected)
+    expected = reference.conv_transpose(y, w, tuple(image), *geometry[1:])
+    of_image = padded(np.ones_like(x), table.group, table.corner)  # and not of its padding
+    np.testing.assert_array_equal(to_pixels * of_image, padded(expected, table.group, table.corner))
+
+    table = conv_direct.phases(y.shape, x.shape, geometry, 8)
+    outputs, to_x = padded(y, table.group, table.corner), np.full((2, x[0].size), np.nan)
+    for phase, taps in zip(table.phases, table.taps, strict=True):
+        filters = w[taps].swapaxes(2, 3).reshape(-1, 3)
+        columns = table.columns[phase.column : phase.column + phase.terms]
+        for i in range(phase.row, phase.row + phase.positions):
+            pixel = table.to[i] + np.arange(3)
+            to_x[:, pixel] = outputs[:, table.rows[i] + columns] @ filters
+    np.testing.assert_array_equal(to_x.reshape(x.shape), expected)
+
+
+def test_a_bias_of_another_type_counts_in_that_of_the_images():
+    x, w, y = (whole(*s).astype("f4") for s in ((3, 8, 8, 4), (4, 4, 4, 20), (3, 4, 4, 20)))
+    geometry, bias = ((2, 2), (1, 1), (1, 1)), np.arange(20.0)
+    for face, *args in (
+        ("conv", x, w, (4, 4), *geometry, bias),
+        ("conv_transpose", y, w, (8, 8), *geometry, bias[:4]),
+    ):
+        ours, expected = getattr(cpu, face)(*args), getattr(reference, face)(*args)
+        assert ours.dtype == expected.dtype == "f4"
+        np.testing.assert_array_equal(ours, expected)
+
+
+@pytest.mark.parametrize("image, kernel, padding", [
+    ((7, 7), (5, 5), (2, 2)),
+    ((6, 3), (2, 3), (0, 1)),
+    ((1, 4), (3, 2), (4, 1)),
+    ((5, 5), (5, 5), (0, 0)),
+], ids=str)  # fmt: skip
+def test_convolutions_by_fft_are_as_exact_as_direct_ones(image, kernel, padding):
     size = tuple(i + 2 * p - k + 1 for i, k, p in zip(image, kernel, padding))
     x, w, y = real(9, *image, 11), real(*kernel, 11, 13), real(9, *size, 13)
     geometry = (1, 1), padding, (1, 1)
@@ -188,23 +261,20 @@ def test_spectral_convolutions_are_as_exact_as_direct_ones(image, kernel, paddin
 def test_each_convolution_takes_the_route_with_the_fewest_multiplications():
     def route(side, c, o, kernel, stride, padding, dtype="f", dilation=1):
         size = (side + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
-        x, w = np.zeros((128, side, side, c), dtype), np.zeros((kernel, kernel, c, o), dtype)
-        geometry = (size, size), (stride, stride), (padding, padding), (dilation, dilation)
-        return cpu._route(x, w, x.shape, w.shape, *geometry)
+        shapes = (128, side, side, c), (kernel, kernel, c, o), (128, size, size, o)
+        x, w, _ = (np.zeros(shape, dtype) for shape in shapes)
+        return cpu._route(x, w, shapes, (stride, stride), (padding, padding), (dilation, dilation))
 
     assert route(7, 128, 256, 5, 1, 2) is conv_fft
-    assert (
-        route(7, 128, 256, 5, 1, 2, "d")
-        is route(14, 64, 128, 5, 2, 2)
-        is route(7, 128, 256, 3, 1, 2, "f", 2)
-        is conv_direct
-    )
-    assert (
-        route(7, 128, 256, 1, 1, 0)
-        is route(28, 64, 64, 3, 1, 1)
-        is route(7, 1, 64, 5, 1, 2)
-        is conv_direct
-    )
+    for case in (
+        (7, 128, 256, 5, 1, 2, "d"),
+        (14, 64, 128, 5, 2, 2),
+        (7, 128, 256, 3, 1, 2, "f", 2),
+        (7, 128, 256, 1, 1, 0),
+        (28, 64, 64, 3, 1, 1),
+        (7, 1, 64, 5, 1, 2),
+    ):
+        assert route(*case) is conv_direct, case
     assert route(7, 128, 256, 5, 1, 2, np.int64) is reference
 
 
