@@ -1,5 +1,4 @@
-"""The raw functions in plain NumPy: the specification that `cpu` (Numba) and `gpu` (CuPy) are
-tested against.
+"""The raw functions in plain NumPy: what `cpu` (Numba) and `gpu` (CuPy) are tested against.
 
 Raw functions take and give arrays, never Tensors, and know nothing of gradients. The same names
 with the same arguments stand in all three modules; `kernels.of(array)` picks one. Images are
@@ -36,28 +35,26 @@ def im2col(x, size, kernel, stride, padding, dilation):
     Row (i, j), tap (u, v) reads x[i*stride - padding + u*dilation, j*stride - padding +
     v*dilation], and zero outside the image; size is (oh, ow).
     """
-    n, h, w, c = x.shape
+    n, *image, c = x.shape
     cols = np.zeros((n, *size, *kernel, c), x.dtype)
-    for tap, pixels, positions in _taps((h, w), size, kernel, stride, padding, dilation):
+    for tap, pixels, positions in _taps(image, size, kernel, stride, padding, dilation):
         cols[:, *positions, *tap] = x[:, *pixels]
     return cols.reshape(n * math.prod(size), math.prod(kernel) * c)
 
 
 def col2im(cols, x, size, kernel, stride, padding, dilation):
-    """The adjoint of `im2col`, into a contiguous x (n, h, w, c): a pixel sums what was read from
-    it.
+    """The adjoint of `im2col`, into a contiguous x (n, h, w, c): a pixel becomes the sum of all
+    entries of cols that `im2col` would fill from it.
     """
-    n, h, w, c = x.shape
+    n, *image, c = x.shape
     cols = cols.reshape(n, *size, *kernel, c)
     x[...] = 0
-    for tap, pixels, positions in _taps((h, w), size, kernel, stride, padding, dilation):
+    for tap, pixels, positions in _taps(image, size, kernel, stride, padding, dilation):
         x[:, *pixels] += cols[:, *positions, *tap]
 
 
 def _taps(image, size, kernel, stride, padding, dilation):
-    """For each tap (u, v): the slices of the image that it reads, and of the output positions that
-    read there.
-    """
+    """For each tap (u, v): slices of the pixels that it reads, and of the positions that read."""
     rows, columns = map(_taps_along, image, size, kernel, stride, padding, dilation)
     for u, (pixels_down, down) in enumerate(rows):
         for v, (pixels_across, across) in enumerate(columns):
@@ -72,47 +69,51 @@ def _taps_along(extent, outputs, kernel, stride, padding, dilation):
         first = max(0, -(start // stride))
         stop = min(outputs, (extent - 1 - start) // stride + 1)
         if first < stop:
-            pixels = slice(start + first * stride, start + (stop - 1) * stride + 1, stride)
-            pairs.append((pixels, slice(first, stop)))
+            begin = start + first * stride
+            end = start + (stop - 1) * stride + 1
+            pairs.append((slice(begin, end, stride), slice(first, stop)))
         else:  # all outside
             pairs.append((slice(0), slice(0)))
     return pairs
 
 
 def convolutions(im2col, col2im, gemm, empty, numbers):
-    """The three faces of `ops.conv` from a device's im2col, col2im and gemm, with so many numbers
-    in columns at a time.
+    """The three faces of `ops.conv` from a device's im2col, col2im and gemm.
 
     Images are (n, h, w, c) and (n, oh, ow, o), filters (kh, kw, c, o); `size` is the (height,
-    width) of the result, and a bias is as long as it has channels.
+    width) of the result, and a bias is as long as it has channels. Of the batch so much is done
+    at a time that the columns have no more than `numbers` elements.
     """
 
     def conv(x, w, size, stride, padding, dilation, bias=None):
-        kernel, o = w.shape[:2], w.shape[3]
+        *kernel, _, o = w.shape
         filters = w.reshape(-1, o)
         out = empty((len(x), *size, o), x.dtype)
         for some in blocks(x, size, w.shape):
             cols = im2col(x[some], size, kernel, stride, padding, dilation)
-            gemm(cols, filters, out=out[some].reshape(len(cols), o))
+            rows = out[some].reshape(len(cols), o)
+            gemm(cols, filters, out=rows)
         return shifted(out, bias)
 
     def conv_transpose(y, w, size, stride, padding, dilation, bias=None):
-        kernel, c, o = w.shape[:2], w.shape[2], w.shape[3]
+        *kernel, c, o = w.shape
         positions = y.shape[1:3]
         filters = w.reshape(-1, o).T
         out = empty((len(y), *size, c), y.dtype)
         for some in blocks(y, positions, w.shape):
-            cols = gemm(y[some].reshape(-1, o), filters)
+            rows = y[some].reshape(-1, o)
+            cols = gemm(rows, filters)
             col2im(cols, out[some], positions, kernel, stride, padding, dilation)
         return shifted(out, bias)
 
     def conv_filter(x, y, size, stride, padding, dilation):
-        positions, o = y.shape[1:3], y.shape[3]
+        _, *positions, o = y.shape
         shape = *size, x.shape[3], o
         out = None
         for some in blocks(x, positions, shape):
             cols = im2col(x[some], positions, size, stride, padding, dilation)
-            part = gemm(cols.T, y[some].reshape(len(cols), o)).reshape(shape)
+            rows = y[some].reshape(len(cols), o)
+            part = gemm(cols.T, rows).reshape(shape)
             out = part if out is None else out + part
         return out
 
@@ -136,7 +137,9 @@ conv, conv_transpose, conv_filter = convolutions(im2col, col2im, gemm, np.empty,
 
 def leaky(x, at, slope):
     """slope * x where `at` <= 0, x elsewhere."""
-    return np.where(at <= 0, slope * x if slope else x.dtype.type(0), x)
+    # not 0 * x, which is NaN where x is infinite
+    below = slope * x if slope else x.dtype.type(0)
+    return np.where(at <= 0, below, x)
 
 
 def moments(x):
@@ -155,8 +158,9 @@ def affine(x, scale, shift):
 
 
 def norm_sums(g, x, mean, inv):
-    """Column sums of g, and of g times the normalised x: (rows, c) -> (c,), (c,). inv is 1 /
-    standard deviation.
+    """Column sums of g, and of g times the normalised x: (rows, c) -> (c,), (c,).
+
+    inv is 1 / standard deviation.
     """
     sum_g = g.sum(axis=0)
     sum_gx = (g * ((x - mean) * inv)).sum(axis=0)
@@ -164,8 +168,9 @@ def norm_sums(g, x, mean, inv):
 
 
 def norm_grad(g, x, mean, inv, weight, sum_g, sum_gx):
-    """The gradient of weight * (x - mean) * inv through mean and inv as well (Ioffe & Szegedy 2015,
-    section 3).
+    """The gradient of weight * (x - mean) * inv, through mean and inv as well: (rows, c).
+
+    Ioffe & Szegedy 2015, section 3.
     """
     rows = max(len(x), 1)
     through_inv = (x - mean) * (inv * sum_gx / rows)
@@ -173,12 +178,11 @@ def norm_grad(g, x, mean, inv, weight, sum_g, sum_gx):
 
 
 def adam(params, grads, ms, vs, lr, steps, beta1, beta2, eps, peaks=None):
-    """One step of Adam in place on the parameters p, m and v, lists of arrays (Kingma & Ba 2015,
-    algorithm 1).
+    """One step of Adam in place on p, m and v, lists of arrays (Kingma & Ba 2015, algorithm 1).
 
     lr is an array () of float64, `steps` (n,) of int64: how many each of the n parameters has
     taken, with this one. peaks: arrays for the largest v so far, which then stands for v (amsgrad:
-    Reddi 2018).
+    Reddi, Kale & Kumar 2018).
     """
     peaks = peaks or [None] * len(vs)
     counts = steps.tolist()
@@ -194,9 +198,7 @@ def adam(params, grads, ms, vs, lr, steps, beta1, beta2, eps, peaks=None):
 
 
 def lerp(averages, values, weight):
-    """p += weight * (q - p), in place, for lists of arrays p and q; `weight` is an array () of
-    float64.
-    """
+    """p += weight * (q - p) in place, for lists of arrays p and q; weight: a float64 array ()."""
     for p, q in zip(averages, values):
         p += p.dtype.type(weight) * (q - p)
 
@@ -213,8 +215,9 @@ LOW = 0xFFFFFFFF  # the lower of a number's two words
 
 
 def philox(counter, key):
-    """Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): four and
-    two uint32 arrays.
+    """Philox4x32-10: four uint32 from a counter of four and a key of two, numbers or arrays.
+
+    Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
     """
     c0, c1, c2, c3 = (np.asarray(c, np.uint64) for c in counter)
     k0, k1 = map(int, key)
@@ -237,8 +240,10 @@ def bits(n, key, draw, step):
     """
     blocks = np.arange((n + 3) // 4)
     time = int(step[0])
-    others = (np.full_like(blocks, word) for word in (draw, time & LOW, time >> 32))
-    words = np.stack(philox((blocks, *others), key), axis=1)
+    counter = [blocks]
+    for word in (draw, time & LOW, time >> 32):
+        counter.append(np.full_like(blocks, word))
+    words = np.stack(philox(counter, key), axis=1)
     return words.reshape(-1)[:n]
 
 
@@ -254,7 +259,8 @@ def fill_uniform(out, words):
 
 def normal(out, key, draw, step):
     """Fill `out` with standard normals, two from two words (Box & Muller 1958)."""
-    fill_normal(out, bits((out.size + 1) // 2 * 2, key, draw, step))
+    pairs = (out.size + 1) // 2
+    fill_normal(out, bits(2 * pairs, key, draw, step))
 
 
 def fill_normal(out, words):
@@ -266,7 +272,8 @@ def fill_normal(out, words):
     normals = np.empty(u.shape[::-1], out.dtype)
     normals[:, 0] = radius * np.cos(angle)
     normals[:, 1] = radius * np.sin(angle)
-    out[...] = normals.reshape(-1)[: out.size].reshape(out.shape)
+    normals = normals.reshape(-1)[: out.size]
+    out[...] = normals.reshape(out.shape)
 
 
 def bernoulli(out, p, scale, key, draw, step):

@@ -9,6 +9,8 @@ NumPy's: the reference does it.
 This file compiles nothing. It only decides which way a convolution goes.
 """
 
+import math
+
 from .. import reference
 from ..reference import col2im, im2col, index_add
 from . import conv_direct, conv_fft
@@ -54,7 +56,7 @@ def _route(a, b, shapes, stride, padding, dilation):
         return reference
     if a.dtype == "f8" or stride != (1, 1) or dilation != (1, 1):
         return conv_direct
-    _, (kh, kw, c, o), (n, oh, ow, _) = shapes
-    direct = n * oh * ow * kh * kw * c * o
+    _, filters, results = shapes
+    direct = math.prod(results) * math.prod(filters[:3])
     through = conv_fft.multiplications(shapes, padding)
     return conv_fft if FOURIER_GAIN * through < direct else conv_direct

@@ -49,9 +49,10 @@ def _periods(image, padding):
 
 def multiplications(shapes, padding):
     """How many it takes; shapes: (n, h, w, c), (kh, kw, c, o) and (n, oh, ow, o)."""
-    (n, h, w, c), (kh, kw, _, o), (_, oh, ow, _) = shapes
-    rows = 1.5 * math.prod(_periods((h, w), padding))  # of B, G and A: three for two frequencies
-    return rows * (n * h * w * c + n * oh * ow * o + kh * kw * c * o + n * c * o)
+    (n, *image, c), (*_, o), _ = shapes
+    rows = 1.5 * math.prod(_periods(image, padding))  # of B, G and A: three for two frequencies
+    transforms = sum(map(math.prod, shapes))
+    return rows * (transforms + n * c * o)
 
 
 @kept
@@ -79,25 +80,28 @@ def _matrices(image, kernel, size, padding):
 
 def _waves(turns, shape, before=(0, 0)):
     """Cosine and sine at each place, as one axis; turns: radians from a place to the next."""
-    along = (t * (np.arange(n) - p) for t, n, p in zip(turns, shape, before))
-    angles = np.add.outer(*along).ravel()
+    down, across = (t * (np.arange(n) - p) for t, n, p in zip(turns, shape, before))
+    angles = np.add.outer(down, across).ravel()
     return np.cos(angles), np.sin(angles)
 
 
 def _transform(matrix, images):  # (r, h*w), (n, h, w, c) -> (r, n, c)
     n, h, w, c = images.shape
+    flat = images.reshape(n, h * w, c)
     out = empty((len(matrix), n, c), images.dtype)
-    gemm(matrix, images.reshape(n, h * w, c), out=out.swapaxes(0, 1))
+    gemm(matrix, flat, out=out.swapaxes(0, 1))
     return out
 
 
 def _transform_filters(matrix, w):  # (r, kh*kw), (kh, kw, c, o) -> (r, c, o)
     kh, kw, c, o = w.shape
-    return gemm(matrix, w.reshape(kh * kw, c * o)).reshape(-1, c, o)
+    out = gemm(matrix, w.reshape(kh * kw, c * o))
+    return out.reshape(len(out), c, o)
 
 
 def _back(matrix, numbers, size, bias):  # (r, h*w), (r, n, c) -> (n, h, w, c)
-    out = gemm(matrix.T, numbers.swapaxes(0, 1)).reshape(-1, *size, numbers.shape[2])
+    out = gemm(matrix.T, numbers.swapaxes(0, 1))  # (n, h*w, c)
+    out = out.reshape(len(out), *size, out.shape[2])
     if bias is not None:
         out += bias
     return out
@@ -105,18 +109,20 @@ def _back(matrix, numbers, size, bias):  # (r, h*w), (r, n, c) -> (n, h, w, c)
 
 def conv(x, w, size, stride, padding, dilation, bias=None):
     b, g, a = _matrices(x.shape[1:3], w.shape[:2], size, padding)
-    products = gemm(_transform(b, x), _transform_filters(g, w))  # (r, n, o)
-    return _back(a, products, size, bias)
+    images, filters = _transform(b, x), _transform_filters(g, w)
+    return _back(a, gemm(images, filters), size, bias)
 
 
 def conv_transpose(y, w, size, stride, padding, dilation, bias=None):
     b, g, a = _matrices(size, w.shape[:2], y.shape[1:3], padding)
-    products = gemm(_transform(a, y), _transform_filters(g, w).swapaxes(1, 2))  # (r, n, c)
-    return _back(b, products, size, bias)
+    results, filters = _transform(a, y), _transform_filters(g, w)
+    return _back(b, gemm(results, filters.swapaxes(1, 2)), size, bias)
 
 
 def conv_filter(x, y, size, stride, padding, dilation):
     b, g, a = _matrices(x.shape[1:3], size, y.shape[1:3], padding)
-    products = gemm(_transform(b, x).swapaxes(1, 2), _transform(a, y))  # (r, c, o)
+    images, results = _transform(b, x), _transform(a, y)
+    products = gemm(images.swapaxes(1, 2), results)
     r, c, o = products.shape
-    return gemm(g.T, products.reshape(r, c * o)).reshape(*size, c, o)
+    out = gemm(g.T, products.reshape(r, c * o))
+    return out.reshape(*size, c, o)

@@ -6,7 +6,7 @@ Uniform and normal numbers are NumPy's expressions over these bits, those of the
 import numpy as np
 
 from .. import reference
-from ..reference import MULTIPLIERS, ROUNDS, WEYL
+from ..reference import LOW, MULTIPLIERS, ROUNDS, WEYL
 from .compiler import TYPES, jit, word
 from .memory import empty
 from .threads import split
@@ -24,7 +24,10 @@ def _bits(start, stop, out, counter, key):
     for first in range(start, stop, LANES):
         n = min(LANES, stop - first)
         for i in range(n):
-            c0[i], c1[i], c2[i], c3[i] = np.uint32(first + i), draw, low, high
+            c0[i] = np.uint32(first + i)
+            c1[i] = draw
+            c2[i] = low
+            c3[i] = high
         k0, k1 = key
         for _ in range(ROUNDS):
             for i in range(n):
@@ -45,10 +48,12 @@ def _bits(start, stop, out, counter, key):
 
 
 def bits(n, key, draw, step):
-    blocks, time = (n + 3) // 4, int(step[0])
+    blocks = (n + 3) // 4
+    time = int(step[0])
     out = empty((4 * blocks,), np.uint32)
-    counter = np.uint32(draw), np.uint32(time & 0xFFFFFFFF), np.uint32(time >> 32)
-    split(_bits, blocks, out.size, out, counter, tuple(map(np.uint32, key)))
+    counter = tuple(map(np.uint32, (draw, time & LOW, time >> 32)))
+    key = tuple(map(np.uint32, key))
+    split(_bits, blocks, out.size, out, counter, key)
     return out[:n]
 
 
@@ -57,7 +62,8 @@ def uniform(out, key, draw, step):
 
 
 def normal(out, key, draw, step):
-    reference.fill_normal(out, bits((out.size + 1) // 2 * 2, key, draw, step))
+    pairs = (out.size + 1) // 2
+    reference.fill_normal(out, bits(2 * pairs, key, draw, step))
 
 
 @jit
@@ -65,11 +71,13 @@ def _bernoulli(start, stop, words, out, p, scale):
     words, out = words[start:stop], out[start:stop]
     zero = out.dtype.type(0)
     for i in range(out.size):
-        out[i] = scale if np.float32(words[i] >> np.uint32(8)) * np.float32(2**-24) < p else zero
+        u = np.float32(words[i] >> np.uint32(8)) * np.float32(2**-24)
+        out[i] = scale if u < p else zero
 
 
 def bernoulli(out, p, scale, key, draw, step):
     if not out.flags.c_contiguous or out.dtype not in TYPES:
         return reference.bernoulli(out, p, scale, key, draw, step)
-    words, p, scale = bits(out.size, key, draw, step), np.float32(p), out.dtype.type(scale)
+    words = bits(out.size, key, draw, step)
+    p, scale = np.float32(p), out.dtype.type(scale)
     split(_bernoulli, out.size, out.size, words, out.reshape(-1), p, scale)

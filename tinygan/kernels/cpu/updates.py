@@ -36,14 +36,16 @@ def adam(params, grads, ms, vs, lr, steps, beta1, beta2, eps, peaks=None):
         laid_out_alike = all(a is None or a.strides == p.strides for a in (m, v, peak))
         if p.dtype not in TYPES or not dense(p) or not laid_out_alike:
             arrays = [p], [g], [m], [v]
-            own = peaks and [peak]
-            reference.adam(*arrays, lr, steps[i : i + 1], beta1, beta2, eps, peaks=own)
+            own = steps[i : i + 1]
+            reference.adam(*arrays, lr, own, beta1, beta2, eps, peaks=peaks and [peak])
             continue
         t = counts[i]
-        rates = rate / (1 - beta1**t), beta1, beta2, (1 - beta2**t) ** -0.5, eps
-        rates = tuple(map(p.dtype.type, rates))  # a plain tuple: Numba knows it ten times faster
+        root = (1 - beta2**t) ** -0.5
+        rates = rate / (1 - beta1**t), beta1, beta2, root, eps
+        rates = tuple(map(p.dtype.type, rates))
         arrays = flat(p), flat(like(g, p)), flat(m), flat(v)
-        split(_adam, p.size, p.size, arrays, flat(peak) if peaks else None, rates)
+        peak = flat(peak) if peaks else None
+        split(_adam, p.size, p.size, arrays, peak, rates)
 
 
 @jit
@@ -56,6 +58,7 @@ def _lerp(start, stop, p, q, weight):
 def lerp(averages, values, weight):
     for p, q in zip(averages, values):
         if p.dtype in TYPES and dense(p):
-            split(_lerp, p.size, p.size, flat(p), flat(like(q, p)), p.dtype.type(weight))
+            q = like(q, p)
+            split(_lerp, p.size, p.size, flat(p), flat(q), p.dtype.type(weight))
         else:
             reference.lerp([p], [q], weight)
