@@ -1,5 +1,6 @@
 """Under the kernels: memory that is used again and goes back, tables, a team of threads."""
 
+import ast
 import importlib
 import os
 import shutil
@@ -205,10 +206,13 @@ def test_a_caller_works_alone_while_no_thread_can_start(no_more_threads, pool, m
 
 
 LOOP = """
+from .inner import FACTOR
+from ..outer import START
+
 def loop(x, n):
-    total = x[0]
+    total = x[0] + START
     for i in range(1, n):
-        total += x[i] * {factor}
+        total += x[i] * FACTOR
     return total
 """
 
@@ -218,15 +222,21 @@ def compiled(tmp_path, monkeypatch):
     """A function that compiles LOOP anew, as a process of its own would, with what it warns of."""
     monkeypatch.setattr(numba.config, "CACHE_DIR", "")
     monkeypatch.syspath_prepend(tmp_path)
+    folder = tmp_path / "looping" / "deep"
+    folder.mkdir(parents=True)
 
-    def compile(factor=0.1):
-        (tmp_path / "looping.py").write_text(LOOP.format(factor=factor))
+    def compile(factor=0.1, start=0.0):
+        (folder / "loops.py").write_text(LOOP)
+        (folder / "inner.py").write_text(f"FACTOR = {factor}")
+        (folder.parent / "outer.py").write_text(f"START = {start}")
         importlib.invalidate_caches()
-        sys.modules.pop("looping", None)
+        for name in [name for name in sys.modules if name.split(".")[0] == "looping"]:
+            del sys.modules[name]
+        compiler._digest.cache_clear()
         compiler._warned.clear()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            f = compiler.jit(importlib.import_module("looping").loop)
+            f = compiler.jit(importlib.import_module("looping.deep.loops").loop)
             results = [f(np.arange(9, dtype=t), 9) for t in ("f4", "f8")]
         return f, results, [str(w.message) for w in caught]
 
@@ -234,16 +244,25 @@ def compiled(tmp_path, monkeypatch):
     compiler._warned.clear()
 
 
-def test_compiled_loops_are_kept_on_disk(compiled, tmp_path, monkeypatch):
+def test_compiled_loops_are_kept_on_disk(compiled):
     for hits in (0, 2):
         f, results, said = compiled()
         assert sum(f.stats.cache_hits.values()) == hits and not said
         assert results == [pytest.approx(3.6, rel=1e-6), pytest.approx(3.6, rel=1e-15)]
-    with monkeypatch.context() as patch:  # what is inlined into a loop is compiled anew with it
-        patch.setattr(compiler.pkgutil, "get_data", lambda *where: b"another microkernel")
-        f, _, said = compiled()
-        assert not f.stats.cache_hits and not said
+
+
+def test_constants_from_other_files_are_compiled_anew(compiled):
+    assert compiled()[1][1] == pytest.approx(3.6)
     assert compiled(factor=0.2)[1] == [pytest.approx(7.2, rel=1e-6), pytest.approx(7.2)]
+    assert compiled(factor=0.2, start=5.0)[1][1] == pytest.approx(12.2)
+
+
+def test_compiled_loops_take_nothing_from_beyond_the_folders_that_count():
+    for path in Path(compiler.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                far = node.level > 2 or (node.module or "").startswith("tinygan")
+                assert not far, f"{path.name}: a constant from there could change unnoticed"
 
 
 def cut(path, size):
@@ -270,7 +289,7 @@ def exchange(path, other):
 )
 def test_a_damaged_cache_costs_time_alone(damage, compiled, tmp_path):
     _, expected, _ = compiled()
-    cache = tmp_path / "__pycache__"
+    cache = tmp_path / "looping" / "deep" / "__pycache__"
     damage(*cache.glob("*.nbi"), sorted(cache.glob("*.nbc")))
     _, results, said = compiled()
     assert results == expected
@@ -286,8 +305,9 @@ def test_without_a_place_for_a_cache_the_bits_are_the_same(compiled, tmp_path, m
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "file" / "folder"))
     assert compiled()[1:] == (expected, [])  # another place serves
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file" / "home"))
-    shutil.rmtree(tmp_path / "__pycache__")
-    (tmp_path / "__pycache__").touch()
+    cache = tmp_path / "looping" / "deep" / "__pycache__"
+    shutil.rmtree(cache)
+    cache.touch()
     f, results, said = compiled()
     assert results == expected and not f.stats.cache_hits
     assert len(said) == 1 and "no locator available" in said[0]

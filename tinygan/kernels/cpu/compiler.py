@@ -6,8 +6,9 @@ when this package is imported. Here a cache that fails costs time alone: the bit
 """
 
 import contextlib
+import functools
 import hashlib
-import pkgutil
+import importlib.resources
 import warnings
 
 import numba
@@ -35,13 +36,18 @@ def jit(f):
 
 
 class _Cache(FunctionCache):
-    """Numba's folder of compiled functions, which may fail, for loops with `microkernel` inside."""
+    """Numba's folder of compiled functions, for functions of a package; it may fail.
+
+    Numba compiles anew when the file that holds f has changed. But machine code also holds what f
+    takes from other files: constants (`thresholds`), and other loops and instructions (`matmul`,
+    `microkernel`). Left alone, Numba would go on with the old ones, and give wrong numbers without
+    a word. So all files count that f may take something from: those of its folder and of the one
+    above, where what is common to all devices lies.
+    """
 
     def __init__(self, f):
         super().__init__(f)
-        # Numba compiles anew when f's own file has changed, and looks at no other
-        other = hashlib.sha256(pkgutil.get_data(__package__, "microkernel.py")).digest()
-        self._cache_file._source_stamp = self._cache_file._source_stamp, other
+        self._cache_file._source_stamp = _digest(f.__globals__["__package__"])
 
     def load_overload(self, sig, target_context):
         try:
@@ -61,10 +67,23 @@ class _Cache(FunctionCache):
             _warn(e, self.cache_path)
 
 
+@functools.cache
+def _digest(package):
+    """A hash of the source files of a package and of the one that it is part of."""
+    digest = hashlib.sha256()
+    for folder in filter(None, (package, package.rpartition(".")[0])):
+        paths = importlib.resources.files(folder).iterdir()
+        for path in sorted(paths, key=lambda path: path.name):
+            if path.name.endswith(".py"):
+                digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
 _warned = []
 
 
 def _warn(error, folder="Numba's folder"):
+    """Say so, once in a process."""
     if not _warned:
         _warned.append(error)
         warnings.warn(
