@@ -17,6 +17,7 @@ or was left out.
 """
 
 import argparse
+import contextlib
 import functools
 import itertools
 import statistics
@@ -168,36 +169,41 @@ def main():
 
     say(f"{device.describe()}, torch {version('torch')}; ms/step, medians of {args.rounds} rounds")
     for precision in args.precisions:
-        round_products(precision)
-        rate, bandwidth = rates(cupy, args.square)
-        words = f"a product {rate / 1e12:.2f} TFLOP/s, a copy {bandwidth / 1e12:.2f} TB/s"
-        say(f"\n{precision}: {words}")
-        names = (*args.columns, "products", "bytes", "roofline")
-        say(f"{'model':12} {'width':>5} {'batch':>5}" + "".join(f"{n:>10}" for n in names))
-        for name, k, n in itertools.product(args.models, args.widths, args.batch_sizes):
-            label = f"{name:12} {k:5} {n:5}"
-            if args.limit and time.perf_counter() - start > args.limit:
-                say(f"{label}  left out: the time is up")
-                lacks += 1
-                continue
-            real = images(n)
-            times, failed = measured((name, k, real), args.columns, args.rounds)
-            bounds = bound(ours(name, k, "gpu"), real, rate, bandwidth)
-            cells = [times.get(column) for column in args.columns] + [*bounds, sum(bounds)]
-            say(label + "".join("         -" if t is None else f"{t * 1e3:10.3f}" for t in cells))
-            for reason in failed:
-                say(f"    {reason}")
-            lacks += len(failed)
-            cupy.get_default_memory_pool().free_all_blocks()
+        with rounded(precision):
+            rate, bandwidth = rates(cupy, args.square)
+            words = f"a product {rate / 1e12:.2f} TFLOP/s, a copy {bandwidth / 1e12:.2f} TB/s"
+            say(f"\n{precision}: {words}")
+            names = (*args.columns, "products", "bytes", "roofline")
+            say(f"{'model':12} {'width':>5} {'batch':>5}" + "".join(f"{n:>10}" for n in names))
+            for name, k, n in itertools.product(args.models, args.widths, args.batch_sizes):
+                label = f"{name:12} {k:5} {n:5}"
+                if args.limit and time.perf_counter() - start > args.limit:
+                    say(f"{label}  left out: the time is up")
+                    lacks += 1
+                    continue
+                real = images(n)
+                times, failed = measured((name, k, real), args.columns, args.rounds)
+                bounds = bound(ours(name, k, "gpu"), real, rate, bandwidth)
+                cells = [times.get(column) for column in args.columns] + [*bounds, sum(bounds)]
+                say(
+                    label
+                    + "".join("         -" if t is None else f"{t * 1e3:10.3f}" for t in cells)
+                )
+                for reason in failed:
+                    say(f"    {reason}")
+                lacks += len(failed)
+                cupy.get_default_memory_pool().free_all_blocks()
     return min(lacks, 1)
 
 
-def round_products(precision):
-    """What float32 products are rounded to from now on, tinygan's and PyTorch's."""
-    kernels.precision(precision, "gpu")
+@contextlib.contextmanager
+def rounded(precision):
+    """Inside it float32 products are rounded so, tinygan's and PyTorch's."""
     if torch := sys.modules.get("torch"):
         tf32 = precision == "tf32"
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
+    with kernels.precision(precision, "gpu"):
+        yield
 
 
 def bound(model, real, rate, bandwidth):

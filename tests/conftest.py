@@ -26,9 +26,30 @@ else:
 @pytest.fixture(scope="module")
 def gpu():
     """`tinygan.kernels.gpu`, imported on the stand-in."""
+    room = "tinygan.kernels.gpu"
+
+    def files():
+        return [name for name in sys.modules if name == room or name.startswith(room + ".")]
+
     with pytest.MonkeyPatch.context() as patch:
         for name, module in standin.make().items():
             patch.setitem(sys.modules, name, module)
-        patch.delitem(sys.modules, "tinygan.kernels.gpu", raising=False)
-        yield importlib.import_module("tinygan.kernels.gpu")
-        sys.modules.pop("tinygan.kernels.gpu")
+        for name in files():
+            patch.delitem(sys.modules, name)
+        yield importlib.import_module(room)
+        for name in files():
+            sys.modules.pop(name)
+
+
+@pytest.fixture
+def asked(gpu, monkeypatch):
+    """What each product asked cuBLAS to round to: 68 is float32, 77 TF32 and 70 float64."""
+    compute, plain = [], gpu.matmul._cublas
+
+    def noted(name, *args):
+        if "Gemm" in name:
+            compute.append(args[-2])
+        plain(name, *args)
+
+    monkeypatch.setattr(gpu.matmul, "_cublas", noted)
+    return compute

@@ -415,6 +415,7 @@ class RawModule:
                     values.append(np.ctypeslib.as_ctypes_type(dtype)(x.item()))
             write(lambda: run(grid[0], *block, *values))
 
+        launch.name = name
         return launch
 
 

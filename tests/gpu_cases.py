@@ -1,7 +1,7 @@
 """Cases for the GPU, run by `test_gpu_host.py` and `test_capture.py` on the stand-in and by
 `test_gpu.py` on a device.
 
-A case calls one function of `kernels/gpu.py` and of `kernels/reference.py` with the same arrays and
+A case calls one function of `kernels/gpu/` and of `kernels/reference.py` with the same arrays and
 compares what they return and what they changed in place. MODELS makes every model, small, and a few
 by other objectives; `trained` trains one.
 """
@@ -179,9 +179,11 @@ def known_answer(gpu, to_gpu, counter, key):
     """Four words from the device function itself, for a counter that no array is large enough to
     reach.
     """
-    once = 'extern "C" __global__ void once(unsigned* words, unsigned k0, unsigned k1) { philox(words, k0, k1); }'
+    once = 'extern "C" __global__ void once(unsigned* words, unsigned k0, unsigned k1) {'
+    once += " philox(words, k0, k1); }"
     words = to_gpu(np.array(counter, np.uint32))
-    gpu._kernel(gpu.RANDOM + once, "once", "f")((1,), (1, 1), (words, *map(np.uint32, key)))
+    kernel = gpu.launch.compiled(gpu.cuda.RANDOM + once, "once", "f")
+    gpu.launch.launch(kernel, 1, (1, 1), words, *map(np.uint32, key))
     return words
 
 

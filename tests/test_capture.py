@@ -375,7 +375,6 @@ def test_an_example_resumes_in_its_own_precision_only(gpu, name, tmp_path, monke
     )
     monkeypatch.setattr(data, "load", lambda source: digits)
     monkeypatch.setattr(data, "split", lambda source: (digits, digits))
-    monkeypatch.setitem(gpu.TYPES, "f", gpu.TYPES["f"])
     flags = [
         "--model",
         "mlp",

@@ -2,7 +2,6 @@
 and captured ones.
 """
 
-import contextlib
 import warnings
 
 import numpy as np
@@ -55,13 +54,6 @@ def to_host(x):
     )
 
 
-@contextlib.contextmanager
-def precision(name):
-    kernels.precision(name, "gpu")
-    yield
-    kernels.precision("float32", "gpu")
-
-
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_raw_function_equals_reference(gpu, case):
     case.check(gpu, to_gpu, to_host)
@@ -79,7 +71,7 @@ def test_cupy_has_the_ways_of_its_stand_in():
 def test_tf32_rounds_products_to_ten_bits_and_float32_does_not(gpu):
     a, b = (np.random.default_rng(0).standard_normal((256, 256)) for _ in range(2))
     for name, least, most in (("float32", 0, 1e-6), ("tf32", 1e-5, 2e-3)):
-        with precision(name):
+        with kernels.precision(name, "gpu"):
             c = to_host(gpu.gemm(to_gpu(a.astype(np.float32)), to_gpu(b.astype(np.float32))))
         assert least <= np.abs(c - a @ b).max() / np.abs(a @ b).max() < most
 
@@ -103,7 +95,7 @@ def test_a_step_gives_the_cpus_weights(name):
 @pytest.mark.parametrize("arithmetic", ["float32", "tf32"])
 @pytest.mark.parametrize("name", MODELS)
 def test_captured_and_eager_steps_give_the_same_model(name, arithmetic):
-    with precision(arithmetic), warnings.catch_warnings():
+    with kernels.precision(arithmetic, "gpu"), warnings.catch_warnings():
         warnings.filterwarnings("error", "tinygan: this step")  # it was captured
         eager, expected, _ = trained(name, "gpu", 8)
         captured, losses, _ = trained(name, "gpu", 8, capture)

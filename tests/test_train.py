@@ -290,7 +290,7 @@ def test_the_examples_step_is_the_models_step():
         (["--resume"], "there is no checkpoint"),
         (["--lr", "nan"], "must be"),
         (["--seed", "-1"], "must be"),
-        (["--precision", "tf32"], "use --precision float32"),
+        (["--precision", "tf32"], "use precision float32"),
         (["--seed", str(2**32)], "4294967295"),
     ],
 )

@@ -130,8 +130,7 @@ def run_training(
             return {name: found[name] for name in ("fid", "coverage")}
 
         callbacks = [Evaluate(figures, every=args.evaluate, best="fid"), *callbacks]
-    kernels.precision(args.precision, model.device)
-    if True:
+    with kernels.precision(args.precision, model.device):
         train(
             model,
             batches,

@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import device
 from . import reference
+from .rounding import matmul_precision, precision
 
 
 def of(x):
@@ -31,19 +32,6 @@ def _cpu():
             stacklevel=3,
         )
         return reference
-
-
-def precision(name, where):
-    """What float32 matrix products round to, from now on: 'float32', or on a GPU 'tf32', faster, 10
-    bits of fraction.
-    """
-    if where == "gpu":
-        gpu = importlib.import_module(".gpu", __package__)
-        gpu.TYPES["f"] = gpu.SINGLE[name]
-    elif name != "float32":
-        raise device.DeviceError(
-            f"precision {name} is for a GPU, and this runs on the CPU: use --precision float32"
-        )
 
 
 LARGE = 1 << 16  # elements: below, a NumPy expression is as fast as it gets

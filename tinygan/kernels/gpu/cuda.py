@@ -1,6 +1,7 @@
-"""The CUDA sources behind `gpu`, compiled by CuPy when first used; `real` is float or double.
+"""The CUDA sources of the kernels, compiled by CuPy when first used; `real` is float or double.
 
-Text and nothing else: this file knows no CuPy, and the tests compile it without any GPU.
+Text and nothing else: this file knows no CuPy, and the tests compile it without any GPU. Each
+kernel names its twin in `reference`, which says in NumPy what it computes.
 """
 
 WALK = 4  # rows that a thread of im2col takes: to find its place costs three divisions
@@ -8,24 +9,28 @@ WALK = 4  # rows that a thread of im2col takes: to find its place costs three di
 IMAGES = (
     f"#define WALK {WALK}"
     + r"""
-// A thread takes the columns q = threadIdx.x, threadIdx.x + blockDim.x, ... of a row, or of WALK.
-// Images are (n, h, w, c).
+// Images are (n, h, w, c), and rows of the result are (n, oh, ow) or (n, h, w). A thread takes one
+// row, or WALK of them, and there the columns q = threadIdx.x, threadIdx.x + blockDim.x, ...
 __device__ int row() { return blockIdx.x * blockDim.y + threadIdx.y; }
+// size, kernel, stride, padding and dilation, downwards and across
 #define GEOMETRY int rows, int h, int w, int c, int oh, int ow, \
                  int kh, int kw, int sh, int sw, int ph, int pw, int dh, int dw
 
+// reference.im2col: the patch under output position (b, i, j) becomes a row,
+// cols[b, i, j, u, v, channel] = x[b, i*sh + u*dh - ph, j*sw + v*dw - pw, channel], 0 outside x.
 extern "C" __global__ void im2col(const real* x, real* cols, GEOMETRY) {
     int first = row() * WALK, k = kh * kw * c;
     if ((unsigned)first >= rows) return;
     for (int q = threadIdx.x; q < k; q += blockDim.x) {
-        int tap = q / c, u = tap / kw, top = u * dh - ph, left = (tap - u * kw) * dw - pw;
+        int tap = q / c, u = tap / kw, v = tap - u * kw, channel = q - tap * c;
+        int top = u * dh - ph, left = v * dw - pw;
         int j = first % ow, i = first / ow % oh, b = first / ow / oh;
         real value[WALK];  // read first and written then: the reads need not wait for one another
         #pragma unroll
         for (int s = 0; s < WALK; s++) {
             int y = i * sh + top, z = j * sw + left;
             bool inside = first + s < rows && y >= 0 && y < h && z >= 0 && z < w;
-            value[s] = inside ? x[(((long long)b * h + y) * w + z) * c + q - tap * c] : 0;
+            value[s] = inside ? x[(((long long)b * h + y) * w + z) * c + channel] : 0;
             if (++j == ow && (j = 0, ++i == oh)) i = 0, b++;
         }
         #pragma unroll
@@ -33,7 +38,9 @@ extern "C" __global__ void im2col(const real* x, real* cols, GEOMETRY) {
             if (first + s < rows) cols[((long long)first + s) * k + q] = value[s];
     }
 }
-// Row r is one pixel, which gathers from every patch that holds it: no two threads write to one place.
+
+// reference.col2im: pixel (b, y, z) of x sums what im2col read from it. It gathers from every patch
+// that holds it, tap by tap, so that no two threads write to one place.
 extern "C" __global__ void col2im(const real* cols, real* x, GEOMETRY) {
     int r = row(), z = r % w, y = r / w % h, b = r / w / h;
     if ((unsigned)r >= rows) return;
@@ -51,10 +58,13 @@ extern "C" __global__ void col2im(const real* cols, real* x, GEOMETRY) {
         x[(long long)r * c + q] = sum;
     }
 }
+"""
+)
 
+COLUMN_SUMS = r"""
 // N sums for each column of (rows, c), written as (parts, N, c): `add` adds element e, of column q,
-// to s[0], s[1], ... A block takes blockDim.x columns and every parts-th run of blockDim.y rows; each
-// thread shares its sums with the last row of threads, which adds them up.
+// to s[0], s[1], ... A block takes blockDim.x columns and every parts-th run of blockDim.y rows;
+// each thread shares its sums with the last row of threads, which adds them up in one order.
 #define COLUMN_SUMS(name, N, add, ...) \
 extern "C" __global__ void __launch_bounds__(1024) name( \
         __VA_ARGS__, real* sums, int rows, int c, int parts) { \
@@ -74,34 +84,49 @@ extern "C" __global__ void __launch_bounds__(1024) name( \
         sums[((long long)part * N + n) * c + q] = s[n]; \
     } \
 }
+// reference.column_sums: the sum of x
 COLUMN_SUMS(column_sums, 1, s[0] += x[e], const real* x)
-// shifted by the first row, so that the squares do not cancel
+// For reference.moments: the sums of d and of d*d, where d = x - x[0]; unshifted, the squares of
+// numbers far from 0 would cancel.
 COLUMN_SUMS(moments, 2, real d = x[e] - x[q]; s[0] += d; s[1] += d * d, const real* x)
+// reference.norm_sums: the sums of g and of g times the normalised x
 COLUMN_SUMS(norm_sums, 2, s[0] += g[e]; s[1] += g[e] * ((x[e] - mean[q]) * inv[q]),
             const real* g, const real* x, const real* mean, const real* inv)
 """
-)
 
-MANY = r"""
-// Up to 64 tensors at a time. Of each, t: the addresses of its arrays, or numbers; how many elements they have; and which
-// block is its first.
-struct Tensors { unsigned long long at[6][64]; long long size[64]; unsigned first[64]; };
+MOST, ARRAYS, CHUNK = 64, 6, 2048  # tensors in a launch, arrays of each, elements in a block
+
+MULTI_TENSOR = (
+    f"#define MOST {MOST}\n#define ARRAYS {ARRAYS}\n#define CHUNK {CHUNK}ll"
+    + r"""
+// Up to MOST tensors. Of tensor t: the addresses of its arrays, or numbers; how many elements each
+// has; and which block is its first.
+struct Tensors {
+    unsigned long long at[ARRAYS][MOST];
+    long long size[MOST];
+    unsigned first[MOST];
+};
 #define ARRAY(k) ((real*)tensors.at[k][t])
-// A block has 2048 elements of one tensor: of the last whose first block is not after it.
+// A block has CHUNK elements of one tensor t: of the last whose first block is not after it, which
+// is found by bisection; beyond the last tensor `first` is larger than any block.
 #define TENSOR \
     unsigned t = 0; \
-    for (unsigned half = 32; half; half /= 2) t += blockIdx.x < tensors.first[t + half] ? 0 : half; \
-    long long begin = 2048ll * (blockIdx.x - tensors.first[t]), rest = tensors.size[t] - begin, \
-              end = begin + (rest < 2048 ? rest : 2048);
+    for (unsigned half = MOST / 2; half; half /= 2) \
+        t += blockIdx.x < tensors.first[t + half] ? 0 : half; \
+    long long begin = CHUNK * (blockIdx.x - tensors.first[t]), rest = tensors.size[t] - begin, \
+              end = begin + (rest < CHUNK ? rest : CHUNK);
 #define EACH for (long long i = begin + threadIdx.x; i < end; i += blockDim.x)
 
+// reference.lerp: p += w (q - p)
 extern "C" __global__ void lerp(Tensors tensors, const double* weight) {
     TENSOR
     real *p = ARRAY(0), *q = ARRAY(1);
     real w = (real)*weight;
     EACH p[i] += w * (q[i] - p[i]);
 }
-// expm1(t * log(beta)) is beta^t - 1, to float32's last digit in float32
+
+// reference.adam, where log1 and log2 are log(beta1) and log(beta2): expm1(t * log(beta)) is
+// beta^t - 1, to float32's last digit in float32. at[4] is a number: the tensor's place in `steps`.
 extern "C" __global__ void adam(Tensors tensors, const double* lr, const long long* steps,
                                 real beta1, real beta2, real log1, real log2, real eps) {
     TENSOR
@@ -109,15 +134,18 @@ extern "C" __global__ void adam(Tensors tensors, const double* lr, const long lo
     real count = (real)steps[tensors.at[4][t]];
     real rate = (real)*lr / -expm1(count * log1), left = -expm1(count * log2);
     EACH {
-        real mean = m[i] + (1 - beta1) * (g[i] - m[i]), square = v[i] + (1 - beta2) * (g[i] * g[i] - v[i]);
+        real mean = m[i] + (1 - beta1) * (g[i] - m[i]);
+        real square = v[i] + (1 - beta2) * (g[i] * g[i] - v[i]);
         m[i] = mean, v[i] = square;
         if (peak) square = peak[i] = peak[i] >= square ? peak[i] : square;
         p[i] -= rate * mean / (sqrt(square / left) + eps);
     }
 }
 """
+)
 
 RANDOM = r"""
+// reference.philox: ten rounds on the counter c (four words), in place, under the key (k0, k1)
 __device__ void philox(unsigned* c, unsigned k0, unsigned k1) {
     for (int round = 0; round < 10; round++) {
         unsigned long long p = 0xD2511F53ull * c[0], q = 0xCD9E8D57ull * c[2];
@@ -129,18 +157,30 @@ __device__ void philox(unsigned* c, unsigned k0, unsigned k1) {
 #define KEY long long n, unsigned k0, unsigned k1, unsigned draw, const long long* step
 // A thread has four words w, for the elements from `at` on; EACH walks them, or every second one.
 #define EACH(by) \
-    unsigned b = blockIdx.x * blockDim.y + threadIdx.y, w[4] = {b, draw, (unsigned)*step, (unsigned)(*step >> 32)}; \
+    unsigned b = blockIdx.x * blockDim.y + threadIdx.y; \
+    unsigned w[4] = {b, draw, (unsigned)*step, (unsigned)(*step >> 32)}; \
     philox(w, k0, k1); \
     long long at = 4ll * b; \
     for (int i = 0; i < 4 && at + i < n; i += by)
-
+// a word as a multiple of 2^-24 in [0, 1)
 __device__ float unit(unsigned word) { return (word >> 8) * (1.0f / (1 << 24)); }
+
+// reference.bits: the words themselves
 extern "C" __global__ void bits(unsigned* out, KEY) { EACH(1) out[at + i] = w[i]; }
+
+// reference.uniform: a number from [0, 1) of each word
 extern "C" __global__ void uniform(real* out, KEY) { EACH(1) out[at + i] = unit(w[i]); }
-extern "C" __global__ void bernoulli(real* out, KEY, float p, real y) { EACH(1) out[at + i] = unit(w[i]) < p ? y : 0; }
+
+// reference.bernoulli: y with probability p, else 0
+extern "C" __global__ void bernoulli(real* out, KEY, float p, real y) {
+    EACH(1) out[at + i] = unit(w[i]) < p ? y : 0;
+}
+
+// reference.normal: two standard normals of each two words (Box & Muller 1958)
 extern "C" __global__ void normal(real* out, KEY) {
     EACH(2) {
-        real radius = sqrt((real)-2 * log((real)1 - unit(w[i]))), angle = (real)6.283185307179586 * unit(w[i + 1]);
+        real radius = sqrt((real)-2 * log((real)1 - unit(w[i])));
+        real angle = (real)6.283185307179586 * unit(w[i + 1]);
         out[at + i] = radius * cos(angle);
         if (at + i + 1 < n) out[at + i + 1] = radius * sin(angle);
     }

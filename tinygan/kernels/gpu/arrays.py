@@ -1,0 +1,40 @@
+"""CuPy arrays under the kernels: memory for them, and elementwise work that keeps their layout."""
+
+import cupy
+import numpy as np
+
+from ...device import inverse, memory_order
+
+empty, contiguous = cupy.empty, cupy.ascontiguousarray
+
+
+def elementwise(f, *args):
+    """f(*args), lying in memory as its arguments do: CuPy's functions write in C order."""
+    arrays = [a for a in args if isinstance(a, cupy.ndarray)]
+    shape = np.broadcast_shapes(*(a.shape for a in arrays))
+    model = next((a for a in arrays if a.shape == shape and 0 not in a.strides), None)
+    if model is None or model.flags.c_contiguous:
+        return f(*args)
+    order = memory_order(model)
+
+    def in_order(a):
+        return cupy.broadcast_to(a, shape).transpose(order) if isinstance(a, cupy.ndarray) else a
+
+    return f(*map(in_order, args)).transpose(inverse(order))
+
+
+_leaky = cupy.ElementwiseKernel(
+    "T x, T at, T slope", "T y", "y = !(at <= 0) ? x : slope == 0 ? (T)0 : slope * x", "leaky"
+)
+
+
+def leaky(x, at, slope):
+    out = cupy.empty_like(at)
+    order = memory_order(out)  # CuPy then walks it all as one run
+    _leaky(x.transpose(order), at.transpose(order), slope, out.transpose(order))
+    return out
+
+
+def index_add(x, index, g):
+    """`reference.index_add`, in no certain order where an index is repeated."""
+    cupy.add.at(x, index, g)  # np.add.at would be refused where the index is a tuple
