@@ -5,6 +5,7 @@ The stand-in refuses what CUDA refuses under capture, memory that others could g
 do not wait.
 """
 
+import functools
 import gc
 import importlib
 import json
@@ -12,13 +13,14 @@ import shutil
 import warnings
 import weakref
 from pathlib import Path
+from typing import NamedTuple
 
 import cupy_standin as standin
 import numpy as np
 import pytest
 from gpu_cases import MODELS, assert_same_model, state, trained
 
-from tinygan import checkpoint, data, device, models, optim, random
+from tinygan import Tensor, checkpoint, data, device, grad, kernels, models, no_grad, optim, random
 from tinygan.capture import MOST, capture
 from tinygan.train import TrainingError, train
 
@@ -124,6 +126,81 @@ def test_results_are_the_graphs_own_and_inputs_are_copied(launches):
         np.array_equal(double(view.T)[0].get(), 2 * np.arange(12.0).reshape(3, 4).T)
         for _ in range(EAGER + 2)
     )
+
+
+def test_whatever_a_recording_keeps_of_a_call_makes_another_recording(launches):
+    """dtypes, host arrays to their last digit and element, the types of numbers, signs of zero."""
+    seen = []
+
+    @capture
+    def step(x, y=0):
+        seen.append(y)
+        return x * float(np.sum(y))
+
+    long, other = np.zeros(2000), np.zeros(2000)
+    other[1000] = 1
+    precise = np.array(0.1234567890123), np.array(0.1234567890124)
+    for y in (1, 1.0, True, 0.0, -0.0, np.float32(1), *precise, long, other):
+        step_of_y = functools.partial(step, gpu_array(1), y)
+        assert [float(step_of_y()) for _ in range(EAGER + 1)] == [np.float32(np.sum(y))] * 3
+        assert len(seen) == EAGER + 1 and all(type(was) is type(y) for was in seen)
+        seen.clear()
+        if len(launches) == MOST:  # which is as many as there may be
+            step = capture(step.__wrapped__)
+    double = capture(lambda x: x + 1)
+    for dtype in (np.float32, np.float64, np.float32):
+        for _ in range(EAGER + 1):
+            assert double(device.to(np.ones(2, dtype), "gpu")).dtype == dtype
+
+
+def test_an_object_is_told_by_itself_and_not_by_what_it_prints():
+    step, one = capture(lambda x, scale: x * scale.data), np.eye(1, 2000, 1000)[0]
+    scales = [Tensor(device.to(one * i, "gpu")) for i in range(3)]
+    for i in 0, 1, 2, 2, 1, 0, 0, 1, 2:
+        assert float(step(gpu_array(2), scales[i])[1000]) == 2 * i
+
+
+class Pair(NamedTuple):
+    images: object
+    labels: object
+
+
+def test_arrays_are_found_in_tuples_lists_and_dictionaries(launches):
+    @capture
+    def step(first, second, *, third):
+        return first.images - first.labels + second["a"][0] * third[0]
+
+    def called(i):
+        a = [gpu_array(i * n) for n in (10, 2, 3, 4)]
+        result = float(step(Pair(a[0], a[1]), {"a": [a[2]]}, third=(a[3], "same")))
+        assert [float(x) for x in a] == [10 * i, 2 * i, 3 * i, 4 * i]
+        return result
+
+    assert [called(i) for i in range(5)] == [8 * i + 12 * i * i for i in range(5)]
+    assert len(launches) == 5 - EAGER
+
+
+def test_each_precision_has_its_recording(launches, asked):
+    step, x = capture(lambda x: kernels.of(x).gemm(x, x)), gpu_array([1, 2], [3, 4])
+    for _ in range(2):
+        for name in ("float32", "tf32"):
+            with kernels.precision(name, "gpu"):
+                for _ in range(EAGER + 1):
+                    step(x)
+    # as it is, beside, and under capture
+    assert asked == [68] * 3 + [77] * 3 and len(launches) == 2 + 6
+    graphs = [graph() for graph in launches]
+    assert graphs[0] is graphs[2] and graphs[1] is graphs[-1] is not graphs[0]
+
+
+def test_a_recording_without_gradients_is_another(launches):
+    weight = Tensor(gpu_array(3))
+    step = capture(lambda x: x * weight)
+    with no_grad():
+        for _ in range(EAGER + 1):
+            step(gpu_array(2))
+    for _ in range(EAGER + 1):
+        assert float(grad(step(gpu_array(2)), weight)) == 2
 
 
 def test_a_step_may_draw_and_count_by_itself():
@@ -367,7 +444,7 @@ def test_a_captured_run_resumes_to_the_bit(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["mnist_gan", "mnist_vae"])
-def test_an_example_resumes_in_its_own_precision_only(gpu, name, tmp_path, monkeypatch):
+def test_an_example_resumes_in_its_own_precision_only(name, asked, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(Path(__file__).parent.parent / "examples")
     main, digits = (
         importlib.import_module(name).main,
@@ -389,6 +466,7 @@ def test_an_example_resumes_in_its_own_precision_only(gpu, name, tmp_path, monke
     ]
     monkeypatch.setattr("sys.argv", [name, *flags, "--precision", "tf32"])
     main()
+    assert set(asked) == {77}
     monkeypatch.setattr("sys.argv", [name, *flags, "--resume"])
     with pytest.raises(
         checkpoint.CheckpointError, match="another run: precision was tf32, is float32"

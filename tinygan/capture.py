@@ -8,130 +8,181 @@ counter do), and what a step does in Python happens no more.
 """
 
 import functools
+import itertools
+import types
 import warnings
 import weakref
 
-from . import device, random
+import numpy as np
+
+from . import device, kernels, random, recording
 
 MOST = 8  # recordings of one step; if it is called in more ways than that, they will hardly repeat
 
 
 def capture(step):
     """`step` with the same arguments and results, replayed where an argument, or a part of a tuple,
-    is a GPU array.
+    list or dictionary, is a GPU array.
 
     Its results are arrays that the next call overwrites: copy what is to be kept. Calls follow one
-    another on one stream. There is a recording for each combination of shapes and other arguments.
-    Random numbers come from `random.default`. A step that cannot be captured, since it reads a
-    value on the host, say, runs as it is, with one warning that names the reason.
+    another on one stream. There is a recording for each combination of shapes, dtypes and other
+    arguments, precision and place in the random numbers, which come from `random.default`. A step
+    that cannot be captured, since it reads a value on the host, say, runs as it is, with one
+    warning that names the reason.
     """
-    recordings, refused = {}, []
+    recordings, refusals = {}, []  # a recording by signature: None after the first call
 
     @functools.wraps(step)
-    def replayed(*args, **kwargs):
-        given, source, reason = (args, tuple(kwargs.values())), random.default, None
-        if refused or not any(map(_on_gpu, _leaves(given))):
+    def captured(*args, **kwargs):
+        call, refusal = (args, kwargs), None
+        if refusals or not any(map(_on_gpu, flatten(call))):
             return step(*args, **kwargs)
-        known = ((a.shape, a.dtype) if _on_gpu(a) else a for a in _leaves(given))
-        key = repr([_with(given, known), [*kwargs], source.seed, source.draw])
+        key = signature(call)
         if recordings.get(key):
-            return recordings[key](given)
-        if key in recordings:  # the kernels are compiled: they were called before
-            results, recordings[key], reason = _record(step, args, kwargs)
+            return recordings[key].replay(call)
+        if key in recordings:  # the kernels are compiled: the first call launched them
+            results, recordings[key] = _record(step, call)
+            refusal = recordings[key].refusal
         else:
             results, recordings[key] = step(*args, **kwargs), None
             if len(recordings) > MOST:
-                reason = f"it is called in more than {MOST} ways: shapes, arguments, seeds, random draws before it"
-        if reason:
-            refused.append(reason)
+                refusal = f"it is called in more than {MOST} ways: {WAYS}"
+        if refusal:
+            refusals.append(refusal)
             recordings.clear()
-            _Recording.release()
+            free_memory()
             warnings.warn(
-                f"tinygan: this step runs without a CUDA graph, which cannot capture it: {reason}",
+                f"tinygan: this step runs without a CUDA graph, which cannot capture it: {refusal}",
                 stacklevel=2,
             )
         return results
 
-    return replayed
+    return captured
+
+
+WAYS = "shapes, dtypes, other arguments, precisions, seeds, random draws before it"
+
+
+def signature(call):
+    """What decides which kernels a call launches, and which numbers they are given: a dictionary's
+    key.
+    """
+    source = random.default
+    around = kernels.matmul_precision.get(), recording.mode.recording, source.seed, source.draw
+    structure = repr(unflatten(call, itertools.repeat("")))
+    return structure, *map(_constant, flatten(call)), *around
+
+
+def _constant(leaf):
+    """What a recording keeps of an argument: of a GPU array all but its numbers, else the value."""
+    if _on_gpu(leaf):
+        return leaf.shape, leaf.dtype
+    if isinstance(leaf, np.ndarray):
+        return leaf.shape, leaf.dtype, leaf.tobytes()
+    if isinstance(leaf, (int, float, complex, str, bytes, np.generic)):
+        return repr(leaf)  # 1, 1.0 and True are equal, and so are 0.0 and -0.0
+    return id(leaf)  # a recording keeps its arguments, so that no other thing gets the number
 
 
 def _on_gpu(a):
     return device.is_array(a) and device.of(a) == "gpu"
 
 
-def _leaves(x):
-    return [leaf for i in x for leaf in _leaves(i)] if isinstance(x, tuple) else [x]
+def flatten(tree):
+    """The leaves of tuples, lists and dictionaries in one another, in their order."""
+    if isinstance(tree, dict):
+        tree = tree.values()
+    elif not isinstance(tree, (tuple, list)):
+        return [tree]
+    return [leaf for part in tree for leaf in flatten(part)]
 
 
-def _with(x, leaves):
-    return tuple(_with(i, leaves) for i in x) if isinstance(x, tuple) else next(leaves)
+def unflatten(tree, leaves):
+    """Such a tree with other leaves, taken from an iterator."""
+    if isinstance(tree, dict):
+        return {key: unflatten(part, leaves) for key, part in tree.items()}
+    if not isinstance(tree, (tuple, list)):
+        return next(leaves)
+    parts = [unflatten(part, leaves) for part in tree]
+    return tree._make(parts) if hasattr(tree, "_make") else type(tree)(parts)  # named tuples
 
 
-# one: cuBLAS has a workspace for each stream
-_stream = functools.cache(lambda cuda: cuda.Stream(non_blocking=True))
+@functools.cache
+def side_stream(cuda):
+    """The stream for recordings: CUDA captures none that is the default one or waits for it. There
+    is but one, since cuBLAS keeps a workspace for each.
+    """
+    return cuda.Stream(non_blocking=True)
 
 
 class _Recording:
-    """Replays a call on arguments like its own: a graph, its inputs and results, and a memory pool.
+    """A call to be replayed on arguments like its own, or why it cannot be.
 
-    They live and die together. A CuPy pool that is merely dropped never gives its memory back.
+    Its graph, inputs and results lie in a memory pool of its own, for the graph goes on writing to
+    its addresses, which another pool would hand to others. They live and die together: a CuPy pool
+    that is merely dropped never gives its memory back.
     """
 
-    gone = []  # pools of recordings that are gone, while somebody uses their memory: kept results
-
     def __init__(self, pool):
-        self.held = []
-        weakref.finalize(self, _Recording.release, self.held, pool).atexit = False
+        self.refusal, self.kept = None, types.SimpleNamespace()
+        # `self.kept`, and not `self`, which is gone by then
+        weakref.finalize(self, _release, self.kept, pool).atexit = False
 
-    def __call__(self, given):
-        graph, inputs, results, counters = self.held
-        for to, a in zip(inputs, _leaves(given)):
-            if _on_gpu(a):
-                to[...] = a
-        graph.launch()
-        source, steps, draw = random.default, *counters
-        source.step, source.draw = source.step + steps, draw
-        return results
-
-    @classmethod
-    def release(cls, held=None, pool=None):
-        """Forget what a recording held, and free the memory of all that are gone."""
-        if pool:
-            held.clear()
-            cls.gone.append(pool)
-        for pool in cls.gone[:]:
-            pool.free_all_blocks()
-            if not pool.total_bytes():
-                cls.gone.remove(pool)
+    def replay(self, call):
+        kept = self.kept
+        for ours, theirs in zip(kept.inputs, flatten(call)):
+            if _on_gpu(theirs):
+                ours[...] = theirs
+        kept.graph.launch()
+        random.default.step += kept.steps
+        random.default.draw = kept.draw
+        return kept.results
 
 
-def _record(step, args, kwargs):
-    """A call's results, its _Recording or None, and why there is none or None."""
-    _Recording.release()
-    cuda, source, reason = device.module("gpu").cuda, random.default, None
-    here, there, pool = cuda.get_current_stream(), _stream(cuda), cuda.MemoryPool()
-    recording = _Recording(pool)
-    there.wait_event(here.record())
+_gone = []  # pools of recordings that are gone, while somebody uses their memory: kept results
+
+
+def _release(kept, pool):
+    vars(kept).clear()
+    _gone.append(pool)
+    free_memory()
+
+
+def free_memory():
+    """Give back the memory of all recordings that are gone, but for what somebody still uses."""
+    for pool in _gone[:]:
+        pool.free_all_blocks()
+        if not pool.total_bytes():
+            _gone.remove(pool)
+
+
+def _record(step, call):
+    """A call's results, and its _Recording."""
+    free_memory()
+    cuda, source = device.module("gpu").cuda, random.default
+    main_stream, pool = cuda.get_current_stream(), cuda.MemoryPool()
+    made, side = _Recording(pool), side_stream(cuda)
+    side.wait_event(main_stream.record())  # the arguments are still being computed there
     try:
-        with there, cuda.using_allocator(pool.malloc):
-            inputs = [
-                a.copy("K") if _on_gpu(a) else a for a in _leaves((args, tuple(kwargs.values())))
-            ]
-            own_args, own_values = _with((args, tuple(kwargs.values())), iter(inputs))
-            own = functools.partial(step, *own_args, **dict(zip(kwargs, own_values)))
-            before = source.step, source.draw
-            now = own()  # cuBLAS starts and the pool grows, as a recording must not
-            after, source.draw = (source.step, source.draw), before[1]
+        with side, cuda.using_allocator(pool.malloc):
+            inputs = [a.copy("K") if _on_gpu(a) else a for a in flatten(call)]
+            args, kwargs = unflatten(call, iter(inputs))
+            step_before, draw_before = source.step, source.draw
+            # on this stream cuBLAS starts and the pool grows, as they must not under capture
+            results = step(*args, **kwargs)
+            step_after, draw_after = source.step, source.draw
+            source.draw = draw_before  # the recording is of the same call
             try:
-                there.begin_capture()
+                side.begin_capture()
                 try:
-                    results = own()
-                finally:
-                    graph = there.end_capture()
-                recording.held += graph, inputs, results, (after[0] - before[0], after[1])
+                    made.kept.results = step(*args, **kwargs)
+                finally:  # a stream left capturing would refuse all further work
+                    made.kept.graph = side.end_capture()
             except Exception as e:
-                reason = f"{type(e).__name__}: {e}"
-            source.step, source.draw = after
+                made.refusal = f"{type(e).__name__}: {e}"
+            source.step, source.draw = step_after, draw_after
+            made.kept.steps, made.kept.draw = step_after - step_before, draw_after
+            made.kept.inputs = inputs
     finally:
-        here.wait_event(there.record())
-    return now, None if reason else recording, reason
+        main_stream.wait_event(side.record())  # what follows reads the results
+    return results, made
