@@ -1,9 +1,6 @@
 """What a caller gives, a function with nested arguments of some engine or a NumPy function with its
 gradient by hand, in the protocol of `engines`."""
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 import numpy as np
 
 from .arrays import owner, to_numpy
@@ -11,38 +8,35 @@ from .containers import Flat, Reals, as_tuple, leaves, rebuild, varies
 from .engines import ENGINES
 
 
-class Given(NamedTuple):
-    """What a caller of check_grads gives that makes up the function."""
-
-    f: Callable
-    inputs: tuple
-    kwargs: dict
-    constant: tuple
-    vjp: Callable | None
-    jvp: Callable | bool | None
-    engine: str | None
-
-
-def adapt(given, before):
+def adapt(f, inputs, before, *, kwargs, constant, vjp, jvp, engine):
     """f in the protocol; the arrays that it is differentiated by, as NumPy's, copied; and a Flat
-    that has their names.
+    that has their names. All is as check_grads was given it.
 
     A Python float is a float64 array of shape (). f is called once, for which of its outputs can be
     differentiated, and before(value, arrays) is called before that: what f may keep of its first
     call should not be this one.
     """
-    by_hand = given.vjp is not None or hasattr(given.f, "value") and hasattr(given.f, "vjp")
-    fn, flat = flatten(given, by_hand)
+    given = [x for _, x in leaves([list(inputs), kwargs])]
+    by_hand = vjp is not None or hasattr(f, "value") and hasattr(f, "vjp")
+    engine = engine or next(filter(None, map(owner, [*given, f])), "tinygan")
+    if engine not in ENGINES:
+        raise ValueError(f"check_grads: engine {engine!r} is none of {', '.join(ENGINES)}")
+    on_device = lambda x: hasattr(x, "get") and hasattr(x, "dtype")
+    like = (x for x in given if owner(x) == engine and varies(x) or on_device(x))
+    fn = ENGINES[engine](None, next(like, None))
+    if not by_hand:  # what stays constant comes in the engine's own arrays too
+        array = lambda x: isinstance(x, np.ndarray) and x.dtype.kind in "biufc"
+        lift = lambda _, x: fn.lift(x) if array(x) and (not varies(x) or constant) else x
+        inputs, kwargs = rebuild(inputs, lift), rebuild(kwargs, lift)
+    fn.f = flat = Flat(f, inputs, kwargs, constant, numbers=by_hand or engine != "torch")
     arrays = [np.array(to_numpy(x), order="C") for x in flat.arrays]
     if not arrays:
-        got = [x for _, x in leaves([list(given.inputs), given.kwargs])]
-        numpys = [(x, to_numpy(x)) if hasattr(x, "dtype") else (x, None) for x in got]
-        kinds = [repr(x) if a is None else f"{np.shape(a)} {a.dtype}" for x, a in numpys]
-        raise TypeError(f"check_grads: needs an input of floats, got {', '.join(kinds) or 'none'}")
-    if by_hand and given.vjp is None:
-        return given.f, arrays, flat
-    if by_hand:
-        fn = Pair(flat, given.vjp, given.jvp)
+        kind = lambda x: f"{np.shape(to_numpy(x))} {to_numpy(x).dtype}"
+        kinds = ", ".join(kind(x) if hasattr(x, "dtype") else repr(x) for x in given)
+        raise TypeError(f"check_grads: needs an input of floats, got {kinds or 'none'}")
+    if by_hand and vjp is None:
+        return f, arrays, flat
+    fn = Pair(flat, vjp, jvp) if by_hand else fn
     if not any(a.dtype.kind == "c" for a in arrays):
         before(fn.value, arrays)
     outs = fn.value(*arrays) if by_hand else counted(fn, flat, arrays)
@@ -51,25 +45,6 @@ def adapt(given, before):
         fn = Reals(fn, *kinds)
         arrays = [np.ascontiguousarray(a) for a in Reals.split(arrays)]
     return fn, arrays, flat
-
-
-def flatten(given, by_hand):
-    """The engine's version of f, and f as a function of one array after another."""
-    leaf_values = [x for _, x in leaves([list(given.inputs), given.kwargs])]
-    engine = given.engine or next(filter(None, map(owner, [*leaf_values, given.f])), "tinygan")
-    if engine not in ENGINES:
-        raise ValueError(f"check_grads: engine {engine!r} is none of {', '.join(ENGINES)}")
-    on_device = lambda x: hasattr(x, "get") and hasattr(x, "dtype")
-    like = (x for x in leaf_values if owner(x) == engine and varies(x) or on_device(x))
-    fn = ENGINES[engine](None, next(like, None))
-    inputs, kwargs = given.inputs, given.kwargs
-    if not by_hand:  # what stays constant comes in the engine's own arrays too
-        array = lambda x: isinstance(x, np.ndarray) and x.dtype.kind in "biufc"
-        lifted = lambda x: array(x) and (not varies(x) or given.constant)
-        lift = lambda _, x: fn.lift(x) if lifted(x) else x
-        inputs, kwargs = rebuild(tuple(inputs), lift), rebuild(kwargs, lift)
-    fn.f = Flat(given.f, inputs, kwargs, given.constant, numbers=by_hand or engine != "torch")
-    return fn, fn.f
 
 
 def counted(fn, flat, arrays):

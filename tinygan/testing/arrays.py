@@ -71,3 +71,8 @@ def signed(rng, shape):
 def copies(arrays, factor=1):
     """The arrays in memory of their own, times a number."""
     return [np.asarray(a * a.dtype.type(factor)) for a in arrays]
+
+
+def replaced(arrays, k, x):
+    """The arrays with x in place of number k."""
+    return [*arrays[:k], x, *arrays[k + 1 :]]

@@ -22,12 +22,12 @@ def attempt(call):
 class Options:
     """Those of check_grads that the questions know of; `forward`: jvp was given."""
 
-    order: int = 2
-    rtol: float | None = None
-    layouts: bool = True
-    nondeterminism: float = 0.0
-    skip: tuple = ()
-    forward: bool = False
+    order: int
+    rtol: float | None
+    layouts: bool
+    nondeterminism: float
+    skip: tuple
+    forward: bool
 
 
 @dataclasses.dataclass

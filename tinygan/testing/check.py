@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 
 from . import report
-from .adapt import Given, adapt
+from .adapt import adapt
 from .case import Case, Options, attempt
 from .containers import leaves
 from .questions import Questions, neighbours
@@ -58,8 +58,8 @@ def check_grads(
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a neighbouring point may be outside of f's domain
-            given = Given(f, inputs, kwargs or {}, constant, vjp, jvp, engine)
-            fn, arrays, flat = adapt(given, call_elsewhere)
+            parts = {"kwargs": kwargs or {}, "vjp": vjp, "jvp": jvp, "engine": engine}
+            fn, arrays, flat = adapt(f, inputs, call_elsewhere, constant=constant, **parts)
             if jvp and not getattr(fn, "jvp", None):
                 words = f"jvp={jvp!r}, but {type(fn).__name__} has no forward mode"
                 raise TypeError(f"check_grads: {words}")

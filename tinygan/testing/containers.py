@@ -18,14 +18,17 @@ def varies(x):
     return np.dtype(x.dtype).kind in "fc" or str(x.dtype) == "bfloat16"
 
 
+def is_sequence(x):
+    """Whether x is a tuple, a list, or what HIPS autograd makes of one."""
+    return isinstance(x, tuple | list) or type(x).__name__ == "SequenceBox"
+
+
 def parts(x):
     """(path, part) of a container, None of anything else. HIPS autograd's boxes count as what they
     hold."""
     if isinstance(x, dict) or type(x).__name__ == "DictBox":
         return [(f"[{key!r}]", x[key]) for key in x]
-    if isinstance(x, tuple | list) or type(x).__name__ == "SequenceBox":
-        return [(f"[{i}]", part) for i, part in enumerate(x)]
-    return None
+    return [(f"[{i}]", part) for i, part in enumerate(x)] if is_sequence(x) else None
 
 
 def leaves(x, name=""):
@@ -53,7 +56,7 @@ def rebuild(x, leaf):
 
 def as_tuple(x):
     """Outputs as a tuple, whether a function gave one, a tuple or a list."""
-    return tuple(x) if isinstance(x, tuple | list) or type(x).__name__ == "SequenceBox" else (x,)
+    return tuple(x) if is_sequence(x) else (x,)
 
 
 class Flat:
@@ -76,8 +79,8 @@ class Flat:
                 if counts and varies(leaf) and not self.is_constant(path):
                     self.inputs.append(path)
                     self.arrays.append(leaf)
-        all_arrays = len(self.arrays) == len(inputs) and all(parts(x) is None for x in inputs)
-        self.simple = all_arrays and not kwargs
+        # each of the inputs is one array, as in most calls
+        self.simple = not kwargs and self.inputs == [f"input {i}" for i in range(len(inputs))]
 
     def _named(self, inputs, kwargs):
         names = getattr(self.f, "input_names", None) or [f"input {i}" for i in range(len(inputs))]
@@ -99,7 +102,8 @@ class Flat:
 
     def unpacked(self, result):
         """The (name, array) that vary in what f gave."""
-        if parts(result) is None and not self.constant:
+        # the usual case, made quick
+        if not self.constant and parts(result) is None:
             return [("output 0", result)] if varies(result) else []
         named = [leaf for i, y in enumerate(as_tuple(result)) for leaf in leaves(y, f"output {i}")]
         return [(name, y) for name, y in named if varies(y) and not self.is_constant(name)]

@@ -21,7 +21,7 @@ import sys
 
 import numpy as np
 
-from .arrays import to_numpy
+from .arrays import replaced, to_numpy
 from .containers import varies
 
 
@@ -44,7 +44,7 @@ class Engine:
 
     def value(self, *arrays):
         """The outputs of f."""
-        return self._lowered(self.f(*(self.lift(a, True) for a in arrays)))
+        return self._lowered(self.f(*self._tracked(arrays)))
 
     def untracked(self, *arrays):
         """The outputs of f where nothing is differentiated."""
@@ -53,14 +53,14 @@ class Engine:
 
     def vjp(self, *arrays):
         """The outputs of f, and the pullback."""
-        outs, pull = self._differentiate(self.f, [self.lift(a, True) for a in arrays])
+        outs, pull = self._differentiate(self.f, self._tracked(arrays))
         return self._lowered(outs), self._pullback(pull)
 
     def partial(self, k, *arrays):
         """The pullback to array k, where the others are constants."""
         xs = [*map(self.lift, arrays)]
-        f = lambda x: self.f(*xs[:k], x, *xs[k + 1 :])
-        pull = self._pullback(self._differentiate(f, [self.lift(arrays[k], True)])[1])
+        f = lambda x: self.f(*replaced(xs, k, x))
+        pull = self._pullback(self._differentiate(f, self._tracked([arrays[k]]))[1])
         return lambda cs: pull(cs)[0]
 
     def derivative(self, arrays):
@@ -71,17 +71,22 @@ class Engine:
 
     def tied(self, i, j):
         """f with its input i for its input j as well."""
-        return type(self)(lambda *args: self.f(*args[:j], args[i], *args[j:]), self.like)
+        both = lambda *args: self.f(*args[:j], args[i], *args[j:])
+        return type(self)(both, self.like)
 
     def unmarked(self, outs):
         """Which outputs count: all, unless an engine marks those that are not differentiable."""
         return [True] * len(outs)
 
+    def _tracked(self, arrays):
+        return [self.lift(a, True) for a in arrays]
+
     def _lowered(self, xs):
         return tuple(map(self.lower, xs))
 
     def _pullback(self, pull):
-        return lambda cs: list(self._lowered(pull([c if c is None else self.lift(c) for c in cs])))
+        lift = lambda c: c if c is None else self.lift(c)
+        return lambda cs: list(self._lowered(pull([*map(lift, cs)])))
 
     def _differentiate(self, f, xs):
         """Outputs, and the pullback to the `xs`, with zeros for those that f does not depend on."""
@@ -125,8 +130,8 @@ class Tinygan(Engine):
 
     def partial(self, k, *arrays):
         """The pullback to array k: no more is asked of the same graph."""
-        xs = [self.lift(a, True) for a in arrays]
-        pull = self._pullback(self._differentiate(lambda x: self.f(*xs), xs[k : k + 1])[1])
+        xs = self._tracked(arrays)
+        pull = self._pullback(self._differentiate(lambda x: self.f(*xs), [xs[k]])[1])
         return lambda cs: pull(cs)[0]
 
     def differentiate(self, f, xs):
@@ -235,6 +240,10 @@ class Autograd(Engine):
     def lift(self, a, track=False):
         return a
 
+    def pack(self, xs):
+        """A tuple that autograd can differentiate by."""
+        return sys.modules["autograd"].builtins.tuple(tuple(xs))
+
     def lower(self, x):
         from autograd.tracer import getval
 
@@ -244,17 +253,15 @@ class Autograd(Engine):
         """The tangents of the outputs."""
         import autograd
 
-        pack = lambda xs: autograd.builtins.tuple(tuple(xs))
-        push = autograd.make_jvp(lambda xs: pack(self.f(*xs)))(pack(arrays))
-        return self._lowered(push(pack(tangents))[1])
+        push = autograd.make_jvp(lambda xs: self.pack(self.f(*xs)))(self.pack(arrays))
+        return self._lowered(push(self.pack(tangents))[1])
 
     def differentiate(self, f, xs):
         import autograd
 
-        pack = lambda xs: autograd.builtins.tuple(tuple(xs))
-        pull, outs = autograd.make_vjp(lambda xs: pack(f(*xs)))(pack(xs))
+        pull, outs = autograd.make_vjp(lambda xs: self.pack(f(*xs)))(self.pack(xs))
         bar = lambda xs: conjugate(xs, autograd.numpy.conj)
-        return outs, lambda cs, graph=False: bar(pull(pack(bar(self.whole(outs, cs)))))
+        return outs, lambda cs, graph=False: bar(pull(self.pack(bar(self.whole(outs, cs)))))
 
 
 def conjugate(xs, conj):

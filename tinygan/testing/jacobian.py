@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import numeric
-from .arrays import signed, usual_rtol
+from .arrays import replaced, signed, usual_rtol
 from .report import GradientError, KinkError, index
 from .slopes import FULL, Direction, Slopes
 
@@ -26,8 +26,6 @@ class Input:
     are compared. zero: what f gives with 0 for it, if f is affine in it."""
 
     k: int
-    name: str
-    shape: tuple
     rows: np.ndarray
     zero: np.ndarray | None
     tolerance: float
@@ -63,7 +61,7 @@ class Jacobian(Slopes):
         rounded = [self.flat(self.split(c)) for c in signs]
         self.cotangents = np.array(rounded).reshape(signs.shape)
         # of a whole Jacobian there is one cotangent for each output, with one number that is not 0
-        self.factors = np.diag(self.cotangents) if self.full else 1.0
+        self.factors = np.diag(self.cotangents) if self.full else np.ones(2)
         self.rows = self.pulled(self.cotangents)
 
     def pulled(self, cotangents):
@@ -80,9 +78,8 @@ class Jacobian(Slopes):
             usual = usual_rtol(a.dtype)
             # gradients are linear in cotangents, but not without own rounding
             exact = zero is not None and self.case.depth == 1
-            tolerance = min(4096 * self.eps, usual / 4) if exact else usual
-            tolerance = self.case.options.rtol or tolerance
-            one = Input(k, self.case.inputs[k], a.shape, self.rows[k], zero, tolerance)
+            usual = min(4096 * self.eps, usual / 4) if exact else usual
+            one = Input(k, self.rows[k], zero, self.case.options.rtol or usual)
             self.compare(one, list(self.directions(a)))
 
     def directions(self, a):
@@ -201,7 +198,10 @@ class Jacobian(Slopes):
         slope, unit = compared.slope[j], 1.0
         place = f" (a weighted sum of {direction.places.size})"
         if direction.single:
-            unit, place = float(direction.steps[0]), index(direction.places[0], one.shape)
+            unit, place = (
+                float(direction.steps[0]),
+                index(direction.places[0], self.arrays[one.k].shape),
+            )
         found, value = float(compared.analytic[j]) / unit, float(slope.value) / unit
         if self.full and direction.single:
             # by a cotangent of 1, if that is wrong as well, without the rounding of another
@@ -209,7 +209,8 @@ class Jacobian(Slopes):
             alone = float(gradient[0, direction.places[0]])
             if abs(alone - found) < abs(found - value) / 2 or not np.isfinite(found):
                 found = alone
-        words = f"d {self.output(j)} / d {one.name}: grad{place}: analytic {found!r}, "
+        words = f"d {self.output(j)} / d {self.case.inputs[one.k]}: grad{place}: "
+        words += f"analytic {found!r}, "
         if slope.gap > 0 and not slope.rough:
             low, high = float(slope.low) / unit, float(slope.high) / unit
             words += f"but this is a kink, with one-sided derivatives {low!r} and {high!r}"
@@ -233,10 +234,10 @@ class Jacobian(Slopes):
     def forward_error(self, k, t):
         """What is wrong with forward mode along t for input k, to as many digits as a gradient must
         have, or None."""
-        zeros = [np.zeros_like(a) for a in self.arrays]
-        tangents = [*zeros[:k], np.asarray(t, self.arrays[k].dtype), *zeros[k + 1 :]]
+        t = np.asarray(t, self.arrays[k].dtype)
+        tangents = replaced([np.zeros_like(a) for a in self.arrays], k, t)
         forward = self.flat(self.fn.jvp(self.arrays, tangents))
-        t = tangents[k].ravel().astype(np.float64)
+        t = t.ravel().astype(np.float64)
         backward, size = self.rows[k] @ t, np.abs(self.rows[k]) @ np.abs(t)
         forward = self.factors * forward if self.full else self.cotangents @ forward
         rtol = self.case.options.rtol or usual_rtol(self.arrays[k].dtype)
@@ -245,12 +246,11 @@ class Jacobian(Slopes):
         if not bad.any():
             return None
         j = int(np.argmax(bad))
-        factor = self.factors[j] if self.full else 1.0
         place = " along a random tangent"
         if np.count_nonzero(t) == 1:
             place = index(np.argmax(t != 0), self.arrays[k].shape)
-        ways = f"forward mode {float(forward[j] / factor)!r}"
-        ways += f", backward {float(backward[j] / factor)!r}"
+        forward, backward = (float(v[j] / self.factors[j]) for v in (forward, backward))
+        ways = f"forward mode {forward!r}, backward {backward!r}"
         return f"d {self.output(j)} / d {self.case.inputs[k]}{place}: {ways}"
 
     def output(self, i):

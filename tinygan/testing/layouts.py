@@ -39,7 +39,7 @@ def _overlapping(a):
 
 def _repeated(a, part):
     """Some of the numbers, in the places of all."""
-    return np.broadcast_to(a[part], a.shape)
+    return np.broadcast_to(a[part], a.shape) if a.size else a
 
 
 LAYOUTS = {  # of arrays that are the same in it as in C order, nothing is asked
@@ -48,9 +48,9 @@ LAYOUTS = {  # of arrays that are the same in it as in C order, nothing is asked
     "negative-stride": lambda a: np.flip(np.flip(a).copy()),
     "strided": lambda a: np.stack([a, np.full_like(a, 7)], -1)[..., 0] if a.ndim else a,
     "sliced": _sliced,
-    "zero-stride": lambda a: _repeated(a, np.s_[..., :1]) if a.ndim and a.size else a,
-    "alike in the first axis": lambda a: _repeated(a, np.s_[:1]) if a.ndim > 1 and a.size else a,
-    "expanded": lambda a: _repeated(a, (0,) * a.ndim) if a.ndim > 1 and a.size else a,
+    "zero-stride": lambda a: _repeated(a, np.s_[..., :1]) if a.ndim else a,
+    "alike in the first axis": lambda a: _repeated(a, np.s_[:1]) if a.ndim > 1 else a,
+    "expanded": lambda a: _repeated(a, (0,) * a.ndim) if a.ndim > 1 else a,
     "overlapping": _overlapping,
     "read-only": _read_only,
 }

@@ -49,12 +49,10 @@ class OfTinygan(OfTorch):
         return dict(self.net.named_parameters())
 
     def __call__(self, parameters, *inputs, **kwargs):
-        new = {id(p): parameters[name] for name, p in self.net.named_parameters()}
-        trained = {name for name, _ in self.net.named_parameters()}
-        buffers = {
-            name: b.copy() for name, b in self.net.state_dict().items() if name not in trained
-        }
-        places = [(inside, key, p) for inside, key, p in _places(self.net) if id(p) in new]
+        own, state = self.parameters(), self.net.state_dict()
+        new = {id(p): parameters[name] for name, p in own.items()}
+        buffers = {name: b.copy() for name, b in state.items() if name not in own}
+        places = [place for place in _places(self.net) if id(place[2]) in new]
         for inside, key, p in places:
             inside[key] = new[id(p)]
         try:

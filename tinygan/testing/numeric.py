@@ -207,8 +207,7 @@ class _Ladder:
         self.floor = np.where(self.central.error < before, noise, self.floor)
         self.second.add(second, 2 * noise)
         side = np.abs([right - here, left - here])
-        first, previous = (self.sides[0], self.sides[-1]) if self.sides else (side, side)
-        self.sides = [first, previous, side]
+        self.sides = [*self.sides[:1], *self.sides[-1:], side]
         size = np.abs(self.central.value)
         exact_enough = self.central.error <= np.maximum(
             self.curves.rtol / 8 * size, 20 * self.floor
@@ -258,7 +257,8 @@ def grain(curves, sizes):
     made of.
     """
     at = lambda t: curves.values(t, np.array([0]))[0]
-    near = np.array([at(t) for t in (START * 2.0**-24, -START * 2.0**-24)])
+    close = START * 2.0**-24
+    near = np.array([at(close), at(-close)])
     # the places are on no grid of their own
     wide = np.array([at(sign * START * np.sqrt(k / 17)) for k in range(1, 17) for sign in (1, -1)])
     apart = np.abs(wide - curves.here)

@@ -9,7 +9,7 @@ import itertools
 
 import numpy as np
 
-from .arrays import copies, eps, largest, signed
+from .arrays import copies, eps, largest, replaced, signed
 from .case import attempt
 from .jacobian import Jacobian
 from .layouts import LayoutQuestions
@@ -206,15 +206,14 @@ class Questions(LayoutQuestions):
         if expected is None:
             return
         where = f"f(x, x), for {self.case.inputs[i]} and {self.case.inputs[j]},"
-        twice = [apart[i] if k == j else a for k, a in enumerate(apart)]
-        found = self.fn.vjp(*twice)[1](self.cotangents)
+        found = self.fn.vjp(*replaced(apart, j, apart[i]))[1](self.cotangents)
         self.close(found, expected, f"{where} has other gradients than f(x, a copy of x)", question)
         if self.case.depth == 1 and hasattr(self.fn, "tied"):
-            one = self.fn.tied(i, j).vjp(*apart[:j], *apart[j + 1 :])
-            found = one[1](self.cotangents)
+            found = self.fn.tied(i, j).vjp(*apart[:j], *apart[j + 1 :])[1](self.cotangents)
             expected[i] = expected[i] + expected[j]
             message = f"{where} does not give the sum of both gradients"
-            self.close([*found[:j], expected[j], *found[j:]], expected, message, question)
+            found.insert(j, expected[j])
+            self.close(found, expected, message, question)
 
     def untracked(self):
         """f gives the same where nothing is differentiated."""

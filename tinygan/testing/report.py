@@ -44,17 +44,17 @@ def script(f, inputs, options):
     names = [f"x{i}" for i in range(len(inputs))]
     for name, x in zip(names, inputs):
         _define(name, x, lines)
+    given = ["f", *names]
     for name, value in options.items():
-        if callable(value) or isinstance(value, dict):
+        named = callable(value) or isinstance(value, dict)
+        if named:
             _define(name, value, lines)
-    given = [
-        f"{n}={n if callable(v) or isinstance(v, dict) else repr(v)}" for n, v in options.items()
-    ]
+        given.append(f"{name}={name if named else repr(value)}")
     first = [line for line in lines if line.startswith(("import ", "from "))]
     first.sort(key=lambda line: line.startswith("import jax."))
     first += [line for line in lines if line.startswith("jax.config.")]
     lines = [*dict.fromkeys(first), *(line for line in dict.fromkeys(lines) if line not in first)]
-    return "\n".join([*lines, f"check_grads({', '.join(['f', *names, *given])})"])
+    return "\n".join([*lines, f"check_grads({', '.join(given)})"])
 
 
 def _value(x, lines):
@@ -65,36 +65,31 @@ def _value(x, lines):
             return None
         if isinstance(x, dict):
             return f"{{{', '.join(f'{k!r}: {v}' for k, v in zip(x, parts))}}}"
-        return (
-            f"[{', '.join(parts)}]"
-            if isinstance(x, list)
-            else f"({', '.join(parts)}{',' * (len(parts) == 1)})"
-        )
+        if isinstance(x, list):
+            return f"[{', '.join(parts)}]"
+        return f"({', '.join(parts)}{',' * (len(parts) == 1)})"
     if isinstance(x, type) or not hasattr(x, "dtype") or not hasattr(x, "shape"):
         return repr(x) if _literal(x) else None
     a, kind = to_numpy(x), owner(x)
-    if a.dtype.name == "bfloat16":
-        a = a.astype(np.float32)
+    brain = a.dtype.name == "bfloat16"
+    text = _array(a.astype(np.float32) if brain else a)
     if kind == "torch":
         lines.append("import torch")
-        return f"torch.from_numpy({_array(a)})" + ".bfloat16()" * (str(x.dtype) == "torch.bfloat16")
+        return f"torch.from_numpy({text})" + ".bfloat16()" * brain
     if kind == "jax":
         lines += ["import jax", 'jax.config.update("jax_enable_x64", True)']
-        return (
-            f"jax.numpy.asarray({_array(a)}{', jax.numpy.bfloat16' * (str(x.dtype) == 'bfloat16')})"
-        )
+        return f"jax.numpy.asarray({text}{', jax.numpy.bfloat16' * brain})"
     if kind == "mygrad":
         lines.append("import mygrad")
-        return f"mygrad.tensor({_array(a)})"
-    return _array(a)
+        return f"mygrad.tensor({text})"
+    return text
 
 
 def _array(a):
     if a.size <= 100:
         numbers = repr(a.tolist()).replace("nan", "np.nan").replace("inf", "np.inf")
-        return f"np.array({numbers}, np.{a.dtype.name})" + (
-            f".reshape({a.shape})" if a.size == 0 else ""
-        )
+        shape = f".reshape({a.shape})" if a.size == 0 else ""
+        return f"np.array({numbers}, np.{a.dtype.name}){shape}"
     packed = base64.b85encode(zlib.compress(a.tobytes())).decode()
     bytes_ = f'__import__("zlib").decompress(__import__("base64").b85decode("{packed}"))'
     return f"np.frombuffer({bytes_}, np.{a.dtype.name}).reshape({a.shape}).copy()"
@@ -114,9 +109,8 @@ def _define(name, value, lines):
         lines.append(f"{name} = functools.partial({name}_, *{name}_args, **{name}_kwargs)")
     elif _importable(value):
         lines += [f"import {value.__module__}", f"{name} = {value.__module__}.{value.__qualname__}"]
-    elif isinstance(
-        getattr(value, "__self__", None), type
-    ):  # a class method, such as apply of a torch.autograd.Function
+    elif isinstance(getattr(value, "__self__", None), type):
+        # a class method, such as apply of a torch.autograd.Function
         _define(value.__self__.__name__, value.__self__, lines)
         lines.append(f"{name} = {value.__self__.__name__}.{value.__name__}")
     elif inspect.ismethod(value):
@@ -127,13 +121,9 @@ def _define(name, value, lines):
             _define(used, thing, lines)
         text = ast.unparse(node)
         made = getattr(node, "name", None)
-        lines += (
-            [f"{name} = {text}"]
-            if made is None
-            else [text]
-            if made == name
-            else [text, f"{name} = {made}"]
-        )
+        lines.append(text if made else f"{name} = {text}")
+        if made not in (None, name):
+            lines.append(f"{name} = {made}")
         for i, rule in enumerate(getattr(value, "rules", ())):  # of a tinygan primitive
             _define(f"rule{i}", rule, lines)
         if hasattr(value, "rules"):
@@ -153,10 +143,8 @@ def _pickled(value, lines):
         def persistent_id(self, x):
             if not (inspect.isclass(x) or inspect.isfunction(x)) or _importable(x):
                 return None
-            if (
-                x.__module__.partition(".")[0] in sys.stdlib_module_names
-                and x.__module__ != "__main__"
-            ):
+            package = x.__module__.partition(".")[0]
+            if package in sys.stdlib_module_names and package != "__main__":
                 return None
             named[x.__name__] = x
             return x.__name__
@@ -183,25 +171,16 @@ def _used(value, node):
     """The names that the source of a function, or of a class's methods, takes from outside, and
     what they stand for."""
     parts = vars(value).values() if isinstance(value, type) else [value]
-    functions = [
-        f
-        for f in (inspect.unwrap(getattr(p, "__func__", p)) for p in parts)
-        if inspect.isfunction(f)
-    ]
-    known, own = {}, set()
-    for f in functions:
-        known |= f.__globals__ | dict(
-            zip(f.__code__.co_freevars, (c.cell_contents for c in f.__closure__ or ()))
-        )
+    functions = (inspect.unwrap(getattr(part, "__func__", part)) for part in parts)
+    known, own = {}, {getattr(node, "name", None)}
+    for f in filter(inspect.isfunction, functions):
+        cells = (cell.cell_contents for cell in f.__closure__ or ())
+        known |= f.__globals__ | dict(zip(f.__code__.co_freevars, cells))
         codes = [f.__code__]
         for code in codes:
             own |= {*code.co_varnames, *code.co_cellvars}
             codes += filter(inspect.iscode, code.co_consts)
-    names = (
-        {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
-        - own
-        - {getattr(node, "name", None)}
-    )
+    names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)} - own
     return {name: known[name] for name in sorted(names) if name in known}
 
 
@@ -233,10 +212,10 @@ def _source(f):
         return None
     # the first and the last have none
     places = [(p[0], p[2]) for p in f.__code__.co_positions() if p[3]]
-    around = [
-        n
-        for n in ast.walk(tree)
-        if isinstance(n, (ast.FunctionDef, ast.Lambda))
-        and all((n.lineno, n.col_offset) <= p <= (n.end_lineno, n.end_col_offset) for p in places)
-    ]
-    return around[-1] if around else None  # ast.walk goes from the outside in
+    around = None
+    for n in ast.walk(tree) if places else ():  # from the outside in
+        if isinstance(n, (ast.FunctionDef, ast.Lambda)):
+            begins = (n.lineno, n.col_offset) <= min(places)
+            if begins and max(places) <= (n.end_lineno, n.end_col_offset):
+                around = n
+    return around

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import numeric
-from .arrays import eps, largest
+from .arrays import eps, largest, replaced
 from .case import attempt
 
 FULL = 100_000  # entries of a Jacobian are in memory at a time
@@ -84,7 +84,7 @@ class Slopes:
         over any distance."""
         x = np.zeros_like(self.arrays[k])
         x.reshape(-1)[direction.places] = direction.steps
-        value = self.replaced(k, x)
+        value = self.with_input(k, x)
         return numeric.exact(value - zero, 32 * self.eps * (largest(value) + largest(zero)))
 
     def at_zero(self, k):
@@ -95,7 +95,7 @@ class Slopes:
         u, v = (np.asarray(self.case.rng.standard_normal(x.shape), x.dtype) for _ in range(2))
 
         def f(point):
-            seen.append(self.replaced(k, np.asarray(point, x.dtype)))
+            seen.append(self.with_input(k, np.asarray(point, x.dtype)))
             return seen[-1]
 
         def vanish(*sums):
@@ -115,9 +115,9 @@ class Slopes:
 
         return attempt(affine)
 
-    def replaced(self, k, x):
+    def with_input(self, k, x):
         """f's outputs with x for input k."""
-        return self.flat(self.fn.value(*self.arrays[:k], x, *self.arrays[k + 1 :]))
+        return self.flat(self.fn.value(*replaced(self.arrays, k, x)))
 
     def flat(self, outs):
         """The outputs as one vector of float64, or complex."""

@@ -47,11 +47,8 @@ def _taken(name):
         found = settings.get_profile(name)
     except InvalidArgument:
         return False
-    return name != "ci" or (found.derandomize, found.max_examples, found.database) != (
-        True,
-        100,
-        None,
-    )
+    hypothesis_own = found.derandomize, found.max_examples, found.database
+    return name != "ci" or hypothesis_own != (True, 100, None)
 
 
 def shapes(min_dims=0, max_dims=3, min_side=0, max_side=4):
@@ -70,26 +67,17 @@ def arrays(draw, shape=None, dtype=np.float64, ties=True, low=-4, high=4, negati
     alike and none is near 0. negative_strides=False: none that torch.from_numpy would refuse, these
     and read-only memory.
     """
-    shape = (
-        draw(shape)
-        if isinstance(shape, st.SearchStrategy)
-        else draw(shapes())
-        if shape is None
-        else shape
-    )
+    shape = shapes() if shape is None else shape
+    if isinstance(shape, st.SearchStrategy):
+        shape = draw(shape)
     size = int(np.prod(shape))
     if ties:
-        numbers = (
-            np.array(
-                draw(st.lists(st.integers(4 * low, 4 * high), min_size=size, max_size=size)), float
-            )
-            / 4
-        )
+        quarters = st.integers(4 * low, 4 * high)
+        numbers = np.array(draw(st.lists(quarters, min_size=size, max_size=size)), float) / 4
     else:
         part = draw(st.sampled_from([0.3, 0.45, 0.7]))  # no multiple of it is whole
-        numbers = low + (high - low) * (
-            np.array(draw(st.permutations(range(size))), float) + part
-        ) / max(size, 1)
+        places = np.array(draw(st.permutations(range(size))), float) + part
+        numbers = low + (high - low) * places / max(size, 1)
     a = numbers.reshape(shape).astype(dtype)
     refused = () if negative_strides else ("negative-stride", "read-only", *REPEATED)
     names = [name for name in LAYOUTS if (ties or name not in REPEATED) and name not in refused]
@@ -100,10 +88,8 @@ def arrays(draw, shape=None, dtype=np.float64, ties=True, low=-4, high=4, negati
 @st.composite
 def broadcastable(draw, n=2, **options):
     """n arrays whose shapes go together; options as those of `arrays`."""
-    drawn = draw(
-        hnp.mutually_broadcastable_shapes(num_shapes=n, min_side=0, max_side=3, max_dims=3)
-    )
-    return [draw(arrays(shape, **options)) for shape in drawn.input_shapes]
+    several = hnp.mutually_broadcastable_shapes(num_shapes=n, min_side=0, max_side=3, max_dims=3)
+    return [draw(arrays(shape, **options)) for shape in draw(several).input_shapes]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,9 +111,8 @@ class Convolution:
     @property
     def image(self):
         """The image's sides."""
-        return tuple(
-            (out - 1) * s + d * (k - 1) + 1 + extra - 2 * p for k, out, s, p, d, extra in self.axes
-        )
+        side = lambda k, out, s, p, d, extra: (out - 1) * s + d * (k - 1) + 1 + extra - 2 * p
+        return tuple(side(*axis) for axis in self.axes)
 
     @property
     def shapes(self):
@@ -142,12 +127,7 @@ class Convolution:
     @property
     def options(self):
         """Arguments of conv2d by name."""
-        return {
-            "stride": self.stride,
-            "padding": self.padding,
-            "dilation": self.dilation,
-            "groups": self.groups,
-        }
+        return {name: getattr(self, name) for name in ("stride", "padding", "dilation", "groups")}
 
 
 @st.composite
