@@ -1,5 +1,5 @@
 """Raw arrays where they meet the graph: which may become a Tensor, what those of one call must have
-in common, whose memory a gradient has, how a saved state is copied in, and how errors describe them.
+in common, whose memory a gradient has, how a state is copied in, and how errors describe them.
 
 Nearly every call is of arrays of one dtype, and passes this room by. It knows no graph: a Tensor is
 to it a thing with `data`, `shape` and `dtype`.
@@ -13,9 +13,7 @@ NumPyScalar = np.generic
 
 
 def describe(a):
-    """'(2, 3) float32 cpu' for a Tensor or array, its repr for anything else: the words of every
-    error message.
-    """
+    """'(2, 3) float32 cpu' for a Tensor or array, its repr for anything else; for all errors."""
     return f"{a.shape} {a.dtype} {home(a)}" if hasattr(a, "dtype") else repr(a)
 
 
@@ -44,9 +42,7 @@ def is_integer(a):
 
 
 def floats(data):
-    """What a Tensor holds: the array itself if it is of float32 or float64; numbers and lists in
-    float32.
-    """
+    """What a Tensor holds: an array of float32 or float64 itself, numbers and lists in float32."""
     if isinstance(data, np.ma.MaskedArray):
         raise TypeError("Tensor: a masked array would lose its mask: x.filled(value) has none")
     if isinstance(data, (int, float, list, tuple, NumPyScalar, np.ndarray)):
@@ -84,14 +80,14 @@ def unified(op, f, args, kwargs):
 
 
 def refuse_another(op, data, dtype, args):
-    """TypeError for a result of another dtype than the Tensors', unless an argument says that this
-    is what is wanted.
-    """
+    """TypeError for a result not of the Tensors' dtype, unless an argument is the dtype it has."""
     got = getattr(data, "dtype", None)
     # None first: np.dtype(float) == None
     if got is None or (got != dtype and not any(a is got for a in args)):
-        wrong = f"{op.__name__.strip('_')}: gives {describe(data)} for Tensors of {dtype}"
-        raise TypeError(f"{wrong}: make lists, complex numbers and None arrays of {dtype}")
+        raise TypeError(
+            f"{op.__name__.strip('_')}: gives {describe(data)} for Tensors of {dtype}: make lists,"
+            f" complex numbers and None arrays of {dtype}"
+        )
 
 
 def unshared(arrays, others):

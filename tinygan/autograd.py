@@ -6,8 +6,8 @@ the youngest tensor to the oldest, and asks the rules. Rules are themselves writ
 handed raw arrays they just compute, handed Tensors they are recorded too, and so the derivative of
 a derivative needs no further code.
 
-This room knows no operation by name and no device: `ops` attaches the operators of `Tensor` (+, *,
-@, ...).
+This room knows no operation by name and no device; `ops` attaches the operators of `Tensor`, such
+as + and @.
 """
 
 import functools
@@ -27,13 +27,12 @@ _allocate = object.__new__
 
 
 class Tensor:
-    """An array that remembers how it was made: `data`, and the call `op(*args, **kwargs)` that gave
-    it (None for a leaf).
+    """An array that remembers how it was made: `data` is the result of `op(*args, **kwargs)`.
 
-    data: a NumPy or CuPy array of float32 or float64, whose dtype is kept; Python numbers and lists
-    become float32, as in PyTorch. grad: the raw array that `backward` accumulates into, for leaves.
-    name: what error messages call it. raw_args: `args` with the arrays of Tensors in their place.
-    serial: higher than that of every Tensor made before.
+    op: None for a leaf. data: a NumPy or CuPy array of float32 or float64, whose dtype is kept;
+    Python numbers and lists become float32, as in PyTorch. grad: the raw array that `backward`
+    accumulates into, for leaves. name: what error messages call it. raw_args: `args` with the
+    arrays of Tensors in their place. serial: higher than that of every Tensor made before.
     """
 
     __slots__ = ("data", "op", "args", "raw_args", "kwargs", "serial", "__dict__", "__weakref__")
@@ -67,11 +66,10 @@ class Tensor:
         return Tensor(self.data, name=self.name)
 
     def backward(self, gradient=None, retain_graph=True):
-        """Add d(self)/d(leaf), raw arrays, into the `grad` of every leaf; `gradient` weighs a self
-        that is no scalar.
+        """Add d(self)/d(leaf), raw arrays, into the `grad` of every leaf.
 
-        The graph lives for as long as its Tensors do, whatever `retain_graph` (PyTorch's) says.
-        ValueError without a graph.
+        gradient: weighs the elements of a self that is no scalar. The graph lives for as long as
+        its Tensors do, whatever `retain_graph` (PyTorch's) says. ValueError without a graph.
         """
         if self.op is None:
             ways = "made under no_grad, by detach, or of raw arrays alone"
@@ -105,8 +103,7 @@ class Tensor:
 
 
 def primitive(f):
-    """Make `f`, a function on raw arrays, differentiable. Positional arguments may be Tensors;
-    keywords configure.
+    """Make `f`, a function on raw arrays, differentiable.
 
         @primitive
         def multiply(x, y): return x * y
@@ -114,9 +111,10 @@ def primitive(f):
         # to x, from the gradient g of the result (and the result itself, out), and to y
         multiply.defvjp(lambda g, out, x, y: g * y, lambda g, out, x, y: g * x)
 
-    Raw arguments are constants: without a Tensor among them the call is just `f`. A rule of None
-    (or none at all) marks an argument through which no gradient flows. Arrays of floats must have
-    the Tensors' dtype; numbers and integers take it.
+    Positional arguments may be Tensors; keywords configure. Raw arguments are constants: without a
+    Tensor among them the call is just `f`. A rule of None (or none at all) marks an argument
+    through which no gradient flows. Arrays of floats must have the Tensors' dtype; numbers and
+    integers take it.
     """
 
     @functools.wraps(f)
@@ -176,15 +174,14 @@ def _configuration(op, kwargs):
 
 
 def grad(outputs, inputs, grad_outputs=None, *, create_graph=False, allow_unused=False):
-    """The gradients of `outputs` with respect to `inputs`: a list in their order, or one array for
-    one Tensor.
+    """The gradients of `outputs` with respect to `inputs`: a list, or one array for one Tensor.
 
     outputs: a Tensor, or a sequence whose gradients are summed. grad_outputs: the cotangents, raw
     or Tensors, one per output with its shape; needed unless an output has one element.
     create_graph: give Tensors that can be differentiated again, instead of raw arrays.
     allow_unused: give None for an input that the outputs do not depend on, instead of a ValueError
-    that names it. Only calls on a path from an input to an output are visited (Griewank & Walther
-    2008, ch. 3).
+    that names it. Only calls on a path from an input to an output are visited.
+    (Griewank & Walther 2008, chapter 3)
     """
     single = isinstance(inputs, Tensor)
     inputs = [inputs] if single else list(inputs)
@@ -236,8 +233,8 @@ def _propagate(outputs, cotangents, inputs, create_graph):
 
 
 def _path(outputs, inputs):
-    """The recorded calls between inputs and outputs, oldest first, and the set of tensors through
-    which gradients flow.
+    """The calls between inputs and outputs, oldest first, and the set of tensors that gradients
+    flow through.
 
     A tensor is made after its arguments: sorting by `serial` sorts topologically, and nothing
     depends on a younger tensor.

@@ -15,8 +15,9 @@ SHUFFLE = 1  # the stream of `permutation`; generators use stream 0 unless told 
 
 
 class Generator:
-    """A source of random arrays. seed: 0 <= seed < 2**32; stream: an independent sequence of the
-    same seed.
+    """A source of random arrays.
+
+    seed: 0 <= seed < 2**32. stream: an independent sequence of the same seed.
     """
 
     def __init__(self, seed=0, stream=0):
@@ -72,6 +73,6 @@ manual_seed = default.manual_seed
 
 
 def permutation(n, seed, epoch):
-    """The numbers 0..n-1 in the random order that belongs to (seed, epoch), a NumPy array of int64."""
+    """The numbers 0 to n - 1, int64, in the random order that belongs to (seed, epoch)."""
     words = kernels.reference.bits(n, (seed, SHUFFLE), 0, (epoch,))
     return np.argsort(words, kind="stable")

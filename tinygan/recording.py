@@ -23,8 +23,9 @@ mode = Mode()
 
 
 class no_grad(contextlib.ContextDecorator):
-    """Inside it, operations record nothing: their results are leaves. Also a decorator, of
-    generators as well.
+    """Inside it, operations record nothing: their results are leaves.
+
+    Also a decorator, of generators as well.
     """
 
     recording = False

@@ -20,16 +20,14 @@ class Stateless(Module):
     """
 
     def __init_subclass__(cls, function=None, inputs=1, inplace=False):
-        if function is not None:  # None: a layer derived from a layer
-            options = list(inspect.signature(function).parameters.values())[inputs:]
-            if inplace:
-                options.append(
-                    inspect.Parameter(
-                        "inplace", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=False
-                    )
-                )
-            cls.function, cls.__signature__ = staticmethod(function), inspect.Signature(options)
-            cls.options = [p.name for p in options if p.name != "inplace"]
+        if function is None:  # a layer derived from a layer
+            return
+        options = list(inspect.signature(function).parameters.values())[inputs:]
+        cls.function = staticmethod(function)
+        cls.options = [p.name for p in options]
+        if inplace:
+            options += inspect.signature(lambda inplace=False: None).parameters.values()
+        cls.__signature__ = inspect.Signature(options)
 
     def __init__(self, *args, **kwargs):
         try:

@@ -28,10 +28,9 @@ class Linear(Module):
 
 
 class Dropout(Module):
-    """In training, zero each element with probability p, divide the rest by 1 - p (Srivastava
-    2014).
+    """In training, zero each element with probability p, and divide the rest by 1 - p.
 
-    inplace is taken and ignored: nothing here is computed in place.
+    inplace is taken and ignored: nothing here is computed in place. (Srivastava 2014)
     """
 
     def __init__(self, p=0.5, inplace=False):

@@ -52,9 +52,9 @@ class Module:
     def __setattr__(self, name, value):
         old = vars(self).get(name)
         if isinstance(old, Parameter) and value is not None and not isinstance(value, Parameter):
-            ways = f"nn.Parameter(a) replaces it, {name}.data[...] = a changes it"
             raise TypeError(
-                f"{type(self).__name__}.{name} is a Parameter, and would be none: {ways}"
+                f"{type(self).__name__}.{name} is a Parameter, and would be none: nn.Parameter(a)"
+                f" replaces it, {name}.data[...] = a changes it"
             )
         super().__setattr__(name, value)
 
@@ -133,17 +133,17 @@ class Module:
         return self
 
     def zero_grad(self, set_to_none=True):
-        """Forget what `backward` has added up: every `grad` is None, or else zeros where it was not
-        None.
-        """
+        """Forget what `backward` has added up: every `grad` becomes None, or else zeros."""
         for p in self.parameters():
             p.grad = None if set_to_none or p.grad is None else np.zeros_like(p.grad)
 
     def requires_grad_(self, requires_grad=True):
         """Refuses to freeze: what is trained is what the optimizer is given."""
         if not requires_grad:
-            freeze = "to freeze a module, give the optimizer, or grad, the parameters of the others"
-            raise AttributeError(f"{type(self).__name__}: {freeze}")
+            raise AttributeError(
+                f"{type(self).__name__}: to freeze a module, give the optimizer, or grad, the"
+                " parameters of the others"
+            )
         return self
 
     def train(self, mode=True):

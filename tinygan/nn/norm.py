@@ -15,8 +15,10 @@ def _affine(shape, wanted):
 def _check(layer, x, channels):
     if x.ndim not in layer.axes or x.shape[1] != channels:
         axes = " or ".join(map(str, layer.axes))
-        wanted = f"must have {axes} axes, {channels} channels the second"
-        raise ValueError(f"{type(layer).__name__}: x {wanted}, got shape {x.shape}")
+        raise ValueError(
+            f"{type(layer).__name__}: x must have {axes} axes, {channels} channels the second, got"
+            f" shape {x.shape}"
+        )
 
 
 class _BatchNorm(Module):

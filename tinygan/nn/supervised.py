@@ -6,6 +6,7 @@
 import numpy as np
 
 from .. import ops
+from ..arrays import is_integer
 from ..autograd import Tensor, describe
 from ..device import is_array
 from ..ops import raw, sigmoid
@@ -18,21 +19,26 @@ def reduced(loss, reduction, weight=None):
     if not isinstance(reduction, str) or reduction not in ("mean", "sum", "none"):
         raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
     loss = loss if weight is None else loss * weight
-    return loss if reduction == "none" else ops.mean(loss) if reduction == "mean" else ops.sum(loss)
+    if reduction == "none":
+        return loss
+    return ops.mean(loss) if reduction == "mean" else ops.sum(loss)
 
 
 def same_shape(name, input, target):
     """ValueError unless the target is a number or has input's shape."""
     if hasattr(target, "shape") and target.shape != input.shape:
-        both = f"input: {describe(input)}, target: {describe(target)}"
-        raise ValueError(f"{name}: input and target must have one shape ({both})")
+        raise ValueError(
+            f"{name}: input and target must have one shape (input: {describe(input)}, target:"
+            f" {describe(target)})"
+        )
 
 
 @elementwise(lambda g, out, x, t: g * sigmoid(x) * sigmoid(-x), lambda g, out, x, t: -g)
 def _bce_grad(x, t):
-    # (1 - t) sigmoid(x) - t sigmoid(-x): sigmoid(x) - t, to the last digit where that is nearly 0
+    """(1 - t) sigmoid(x) - t sigmoid(-x): sigmoid(x) - t, exact where that is nearly 0 too."""
     e = np.exp(-np.abs(x))
-    return ((1 - t) * np.maximum(e, x >= 0) - t * np.maximum(e, x <= 0)) / (1 + e)
+    above, below = np.maximum(e, x >= 0), np.maximum(e, x <= 0)
+    return ((1 - t) * above - t * below) / (1 + e)
 
 
 @elementwise(lambda g, out, x, t: g * _bce_grad(x, t), lambda g, out, x, t: -g * x)
@@ -48,7 +54,7 @@ def binary_cross_entropy_with_logits(input, target, weight=None, reduction="mean
     """
     same_shape("binary_cross_entropy_with_logits", input, target)
     loss = _bce(input, target)
-    if getattr(target, "dtype", np.dtype(float)).kind in "iub":
+    if is_integer(target):
         target = target.astype(input.dtype)
     if isinstance(pos_weight, Tensor):
         raise TypeError(
@@ -74,8 +80,10 @@ def binary_cross_entropy(input, target, weight=None, reduction="mean"):
     same_shape("binary_cross_entropy", input, target)
     x = raw(input)
     if isinstance(x, np.ndarray) and not ((x >= 0) & (x <= 1)).all():
-        wanted = "needs probabilities, from 0 to 1: apply a sigmoid, or take it _with_logits"
-        raise ValueError(f"binary_cross_entropy: {wanted} (input: {describe(input)})")
+        raise ValueError(
+            "binary_cross_entropy: needs probabilities, from 0 to 1: apply a sigmoid, or take it"
+            f" _with_logits (input: {describe(input)})"
+        )
     loss = target * _bounded_log(input) + (1 - target) * _bounded_log(1 - input)
     return reduced(-loss, reduction, weight)
 
@@ -99,8 +107,8 @@ def smooth_l1_loss(input, target, reduction="mean", beta=1.0):
         return l1_loss(input, target, reduction)
     same_shape("smooth_l1_loss", input, target)
     d = input - target
-    loss = ops.where(np.abs(raw(d)) < beta, d * d * (0.5 / beta), ops.abs(d) - 0.5 * beta)
-    return reduced(loss, reduction)
+    near, far = d * d * (0.5 / beta), ops.abs(d) - 0.5 * beta
+    return reduced(ops.where(np.abs(raw(d)) < beta, near, far), reduction)
 
 
 def check_labels(labels, classes, ignore_index=None):
@@ -108,10 +116,11 @@ def check_labels(labels, classes, ignore_index=None):
 
     On a GPU a look would halt the device: whoever calls makes NaN of a label that is no class.
     """
-    if getattr(labels, "dtype", np.dtype(object)).kind not in "iu":
+    if not is_integer(labels) or labels.dtype == bool:
         raise ValueError(f"labels: needs a raw array of integers, got {describe(labels)}")
     if isinstance(labels, np.ndarray):
-        wrong = labels[((labels < 0) | (labels >= classes)) & (labels != ignore_index)]
+        outside = (labels < 0) | (labels >= classes)
+        wrong = labels[outside & (labels != ignore_index)]
         if wrong.size:
             raise IndexError(f"label {wrong[0]} is none of {classes} classes, 0 to {classes - 1}")
 
@@ -127,20 +136,28 @@ def nll_loss(input, target, weight=None, ignore_index=-100, reduction="mean", la
     classes = len(weight)
     check_labels(target, classes, ignore_index)
     if target.shape != input.shape[:1] + input.shape[2:] or not 0 <= label_smoothing <= 1:
-        both = f"got {describe(input)}, {describe(target)}, {label_smoothing}"
-        wanted = "x (n, classes, ...), labels (n, ...) and label_smoothing from 0 to 1"
-        raise ValueError(f"cross_entropy, nll_loss: needs {wanted}, {both}")
-    counts, inside = target != ignore_index, (target >= 0) & (target < classes)
+        raise ValueError(
+            "cross_entropy, nll_loss: needs x (n, classes, ...), labels (n, ...) and"
+            f" label_smoothing from 0 to 1, got {describe(input)}, {describe(target)},"
+            f" {label_smoothing}"
+        )
+    counts = target != ignore_index
+    inside = (target >= 0) & (target < classes)
     index = np.where(inside, target, 0)
-    scale = np.where(counts, np.where(inside, weight[index], np.nan), 0).astype(weight.dtype)
+    scale = np.where(inside, weight[index], np.nan)
+    scale = np.where(counts, scale, 0).astype(weight.dtype)
+    # (n, ..., classes), and the one of each row that its label names
     rows = ops.transpose(input, (0, *range(2, input.ndim), 1))
-    chosen = ops.reshape(rows, (-1, classes))[np.arange(index.size, like=index), index.reshape(-1)]
+    row = np.arange(index.size, like=index)
+    chosen = ops.reshape(rows, (-1, classes))[row, index.reshape(-1)]
     loss = -ops.reshape(chosen, target.shape) * scale
     if label_smoothing:
         shared = ops.mean(rows * weight, axis=-1)
         loss = (1 - label_smoothing) * loss - label_smoothing * shared
     loss = ops.where(counts, loss, 0.0)
-    return ops.sum(loss) / scale.sum() if reduction == "mean" else reduced(loss, reduction)
+    if reduction == "mean":
+        return ops.sum(loss) / scale.sum()
+    return reduced(loss, reduction)
 
 
 def _class_weights(x, weight):

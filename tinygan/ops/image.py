@@ -48,14 +48,12 @@ class _Windows(NamedTuple):
     kernel: int
     stride: int
     padding: int
+    count: int
 
-    @property
-    def count(self):
-        return (self.pixels + 2 * self.padding - self.kernel) // self.stride + 1
-
-    def seen(self, tap):
-        """Where each window's pixel number `tap` lies along the padded axis."""
-        return slice(tap, tap + (self.count - 1) * self.stride + 1, self.stride)
+    def taps(self):
+        """For each pixel of a window, where those of all windows lie along the padded axis."""
+        span = (self.count - 1) * self.stride + 1
+        return [slice(tap, tap + span, self.stride) for tap in range(self.kernel)]
 
 
 def _windows(name, x, kernel_size, stride, padding):
@@ -63,7 +61,9 @@ def _windows(name, x, kernel_size, stride, padding):
     kernel = pair(f"{name}: kernel_size", kernel_size, 1)
     stride = kernel if stride is None else pair(f"{name}: stride", stride, 1)
     padding = pair(f"{name}: padding", padding, 0)
-    axes = list(map(_Windows, x.shape[1:3], kernel, stride, padding))
+    axes = []
+    for n, k, s, p in zip(x.shape[1:3], kernel, stride, padding):
+        axes.append(_Windows(n, k, s, p, count=(n + 2 * p - k) // s + 1))
     if any(a.count < 1 or 2 * a.padding > a.kernel for a in axes):
         raise ValueError(
             f"{name}: kernel {kernel} does not fit padding {padding}, at most half of it, around"
@@ -83,12 +83,8 @@ def max_pool2d(x, kernel_size, stride=None, padding=0):
         widths = [(0, 0), (rows.padding,) * 2, (columns.padding,) * 2, (0, 0)]
         inside = np.pad(np.ones_like(raw(x), dtype=bool), widths)
         x = where(inside, pad(x, widths), -np.inf)
-
-    def seen(a, i, j):
-        """What the pixel (i, j) of every window sees: (n, oh, ow, c)."""
-        return a[:, rows.seen(i), columns.seen(j)]
-
-    taps = [seen(raw(x), i, j) for i in range(rows.kernel) for j in range(columns.kernel)]
+    places = [(slice(None), i, j) for i in rows.taps() for j in columns.taps()]
+    taps = [raw(x)[place] for place in places]  # (n, oh, ow, c) each
     best = functools.reduce(np.maximum, taps)
     # the number of the first tap that is the best: an argmax over taps, tap by tap
     missed = True
@@ -97,7 +93,7 @@ def max_pool2d(x, kernel_size, stride=None, padding=0):
         missed = missed & (tap != best) & (tap == tap)
         first += missed
     w, c = x.shape[2:]
-    corners = seen(np.arange(x.size, like=first).reshape(x.shape), 0, 0)
+    corners = np.arange(x.size, like=first).reshape(x.shape)[places[0]]
     index = corners + (first // columns.kernel * w + first % columns.kernel) * c
     return reshape(getitem(reshape(x, (x.size,)), index.reshape(-1)), first.shape)
 

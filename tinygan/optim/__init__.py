@@ -1,5 +1,4 @@
-"""Optimizers, and what goes with them: clipping of gradients, schedules of the learning rate,
-averages of weights.
+"""Optimizers, and what goes with them: clipping, schedules of the learning rate, averages.
 
 All of it works on arrays, in place, and knows nothing of graphs. What changes from step to step
 lies on the parameters' device, so that a captured GPU step counts by itself and can be told a new

@@ -10,13 +10,13 @@ from ..autograd import Tensor, describe
 
 
 def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=False):
-    """Scale gradients in place, all by one factor, so that the norm of them as one vector is at
-    most `max_norm`.
+    """Scale gradients in place, by one factor, so that their norm as one vector is at most
+    `max_norm`.
 
     parameters: Tensors, whose `grad` is meant, or raw gradients such as `grad` gives; None is
-    passed over. norm_type: p, or inf for the largest element. Returns the norm that they had, a
-    raw float64 scalar. error_if_nonfinite: where that is infinite or NaN raise RuntimeError, with
-    nothing changed.
+    passed over. norm_type: p, or inf for the largest element. error_if_nonfinite: RuntimeError,
+    with nothing changed, for a norm that is infinite or NaN. Returns the norm that they had, a raw
+    float64 scalar.
     """
     norm_type = float(norm_type)
     if not norm_type > 0:
@@ -36,8 +36,9 @@ def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=Fals
 
 
 def clip_grad_value_(parameters, clip_value):
-    """Bring the elements of gradients, given as to `clip_grad_norm_`, into [-clip_value,
-    clip_value], in place.
+    """Bring the elements of gradients into [-clip_value, clip_value], in place.
+
+    parameters: as in `clip_grad_norm_`.
     """
     for g in _gradients("clip_grad_value_", parameters, clip_value):
         np.minimum(np.maximum(g, -clip_value), clip_value, out=g)

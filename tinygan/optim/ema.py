@@ -7,11 +7,10 @@ from ..arrays import copy_in
 
 
 class EMA:
-    """An exponential moving average of one module's floats, parameters and buffers, kept in
-    another of the same kind.
+    """An exponential moving average of a module's floats, kept in another module of its kind.
 
-    While young it forgets faster: the decay of update t is min(decay, (1 + t) / (10 + t)), with t
-    counted on the device.
+    While young it forgets faster: the decay of update t, counted on the device, is
+    min(decay, (1 + t) / (10 + t)).
     """
 
     def __init__(self, average, module, decay=0.999):

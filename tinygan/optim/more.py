@@ -62,8 +62,9 @@ class Adadelta(Optimizer):
 
 
 class ASGD(Optimizer):
-    """SGD with a falling rate, and in state["ax.i"] the average of parameter i over the steps after
-    t0 (Polyak & Juditsky 1992).
+    """SGD with a falling rate (Polyak & Juditsky 1992).
+
+    state["ax.i"] is the average of parameter i over the steps after t0.
     """
 
     slots = {"ax": None}
@@ -98,8 +99,9 @@ class Adamax(Optimizer):
 
 
 class NAdam(Optimizer):
-    """Adam that looks ahead as Nesterov does, by a momentum mu that rises from about half of beta1
-    to beta1 (Dozat 2016).
+    """Adam that looks ahead as Nesterov does (Dozat 2016).
+
+    The momentum mu rises from about half of beta1 to beta1.
     """
 
     slots = {"exp_avg": None, "exp_avg_sq": None, "mu_product": None}

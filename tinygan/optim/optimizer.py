@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from .. import device
-from ..arrays import copy_in, writable
+from ..arrays import copy_in
 from ..autograd import Tensor, describe
 
 
@@ -55,16 +55,15 @@ def _checked(kind, name, value, known):
 
 
 class Optimizer:
-    """Base: `update(p, g, *slots, lr, t, options)` changes the array p of one parameter in place,
-    given its gradient g.
+    """Base: `update(p, g, *slots, lr, t, options)` changes one parameter's array p in place.
 
-    params: Tensors, or (name, Tensor) pairs as from `named_parameters()`, or dicts of "params" and
-    the options that differ from the defaults. defaults: {option: value}. `step` itself sees to
-    `maximize`, which turns g around, and to `weight_decay` w, which adds w * p to g or, with
-    `decoupled_weight_decay`, takes lr * w * p from p. slots: the names of the arrays remembered
-    for each parameter, each with the option that asks for it (None: always); `update` gets None
-    for one that is not. lr and t, how many steps this parameter has taken, are scalars on its
-    device, float64 and int64.
+    g: its gradient. params: Tensors, or (name, Tensor) pairs as from `named_parameters()`, or dicts
+    of "params" and the options that differ from the defaults. defaults: {option: value}. `step`
+    itself sees to `maximize`, which turns g around, and to `weight_decay` w, which adds w * p to g
+    or, with `decoupled_weight_decay`, takes lr * w * p from p. slots: the names of the arrays
+    remembered for each parameter, each with the option that asks for it (None: always); `update`
+    gets None for one that is not. lr and t, how many steps this parameter has taken, are scalars on
+    its device, float64 and int64.
     """
 
     slots = {}
@@ -75,9 +74,9 @@ class Optimizer:
         options = {k: v for k, v in defaults.items() if k not in ("self", "params", "__class__")}
         self.defaults = {k: _checked(kind, k, v, options) for k, v in options.items()}
         if isinstance(params, (Tensor, dict, set)) or not hasattr(params, "__iter__"):
-            wanted = "a list, such as [layer.weight] or net.parameters()"
             raise TypeError(
-                f"{kind.__name__}: params must be {wanted}, got {type(params).__name__}"
+                f"{kind.__name__}: params must be a list, such as [layer.weight] or"
+                f" net.parameters(), got {type(params).__name__}"
             )
         params = list(params)
         groups = params if params and isinstance(params[0], dict) else [{"params": params}]
@@ -105,7 +104,7 @@ class Optimizer:
         group = ParameterGroup(kind, self.state, place, {"params": params, **options})
         self.param_groups.append(group)
         for name, p in pairs:
-            self._made.append((place, name, p.shape, p.dtype))
+            self._made.append((place, name, (p.shape, p.dtype)))
             self.params.append(p)
             self._slots(len(self.params) - 1, group)
 
@@ -133,17 +132,15 @@ class Optimizer:
             group["lr"] = value
 
     def step(self, grads=None):
-        """Update every parameter, from `grads` (raw arrays in their order) or from what `backward`
-        left in `p.grad`.
+        """Update every parameter, from what `backward` left in `p.grad`, or from `grads`.
 
-        A parameter whose gradient is None stays, and its number of steps does. Where a gradient
-        does not fit ValueError says so, and nothing has changed.
+        grads: raw arrays in the order of the parameters. A parameter whose gradient is None stays,
+        and its number of steps does. Where a gradient does not fit ValueError says so, and nothing
+        has changed.
         """
         grads = self._fitting([p.grad for p in self.params] if grads is None else list(grads))
-        alike = itertools.groupby(
-            range(len(grads)), lambda i: None if grads[i] is None else self._made[i][0]
-        )
-        for place, run in alike:
+        group_of = [None if g is None else made[0] for g, made in zip(grads, self._made)]
+        for place, run in itertools.groupby(range(len(grads)), group_of.__getitem__):
             if place is not None:
                 self._advance(list(run), grads, place)
 
@@ -154,15 +151,17 @@ class Optimizer:
             raise ValueError(
                 f"{kind}.step: {len(grads)} gradients for {len(self.params)} parameters"
             )
-        for i, (p, g, (_, name, *form)) in enumerate(zip(self.params, grads, self._made)):
+        for i, (p, g, (_, name, form)) in enumerate(zip(self.params, grads, self._made)):
             if isinstance(g, (Tensor, np.generic)):
                 grads[i] = g = g.data if isinstance(g, Tensor) else np.asarray(g)
-            for a in [p.data] if g is None else [p.data, g]:
-                if not isinstance(a, array) or [a.shape, a.dtype] != form:
+            for a in (p.data,) if g is None else (p.data, g):
+                if not isinstance(a, array) or (a.shape, a.dtype) != form:
                     now = f"is {describe(p)} and its gradient {describe(g)}"
-                    was = f"{form[0]} {form[1]} when the optimizer was made"
-                    raise ValueError(f"{kind}.step: {name} {now}; it was {was}; nothing is updated")
-            if g is not None and not writable(p.data):
+                    raise ValueError(
+                        f"{kind}.step: {name} {now}; it was {form[0]} {form[1]} when the optimizer"
+                        " was made; nothing is updated"
+                    )
+            if array is np.ndarray and g is not None and not p.data.flags.writeable:
                 raise ValueError(f"{kind}.step: {name} is read-only; nothing is updated")
         return grads
 
@@ -195,15 +194,14 @@ class Optimizer:
         return new
 
     def zero_grad(self, set_to_none=True):
-        """Forget what `backward` has added up: every `grad` is None, or else zeros where it was not
-        None.
-        """
+        """Forget what `backward` has added up: every `grad` becomes None, or else zeros."""
         for p in self.params:
             p.grad = None if set_to_none or p.grad is None else np.zeros_like(p.grad)
 
     def state_dict(self):
-        """Name -> array, the very memory, of everything that `step` changes; the parameters are
-        counted through all groups.
+        """Name -> array, the very memory, of all that `step` changes.
+
+        Parameters are counted through all groups.
         """
         return dict(self.state)
 
@@ -222,8 +220,10 @@ def _leaves(kind, params, before):
         if not isinstance(p, Tensor):
             raise TypeError(f"{kind.__name__}: {name} must be a Tensor, got {describe(p)}")
         if p.op is not None:
-            made = f"a result of {p.op.__name__}"
-            raise ValueError(f"{kind.__name__}: {name} is {made}, not a leaf: it gets no gradient")
+            raise ValueError(
+                f"{kind.__name__}: {name} is a result of {p.op.__name__}, not a leaf: it gets no"
+                " gradient"
+            )
         if id(p) in known:
             raise ValueError(f"{kind.__name__}: {name} is there twice, and would move twice")
         known.add(id(p))

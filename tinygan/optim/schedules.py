@@ -1,5 +1,4 @@
-"""Schedules of the learning rate: plain functions from progress, 0 when training begins and 1 when
-it ends, to a factor.
+"""Schedules of the learning rate: functions from progress, which goes from 0 to 1, to a factor.
 
 For the trainer `train(..., schedule=schedules.cosine)`; in a loop of one's own
 `optimizer.lr = lr * cosine(step / steps)`; other numbers `lambda progress: cosine(progress, 0.1)`.
