@@ -212,7 +212,7 @@ def test_an_optimizer_of_ones_own():
         def __init__(self, params, lr=0.5):
             super().__init__(params, {"lr": lr})
 
-        def update(self, p, g, seen, lr, t, options):
+        def update(self, p, g, seen, *, lr, t, options):
             seen += np.sign(g)
             p -= (lr / t).astype(p.dtype) * seen
 

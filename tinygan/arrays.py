@@ -12,9 +12,12 @@ from .device import is_array, of, to_device_of
 NumPyScalar = np.generic
 
 
-def describe(a):
-    """'(2, 3) float32 cpu' for a Tensor or array, its repr for anything else; for all errors."""
-    return f"{a.shape} {a.dtype} {home(a)}" if hasattr(a, "dtype") else repr(a)
+def describe(*things):
+    """'(2, 3) float32 cpu' of a Tensor or array, its repr of anything else; for all errors."""
+    words = []
+    for a in things:
+        words.append(f"{a.shape} {a.dtype} {home(a)}" if hasattr(a, "dtype") else repr(a))
+    return ", ".join(words)
 
 
 def home(a):
@@ -64,19 +67,16 @@ def unified(op, f, args, kwargs):
     arrays = [a for a in args if hasattr(a, "dtype")]
     dtype, *others = {a.dtype for a in arrays if a.dtype.kind == "f"}
     if others:
-        told = ", ".join(map(describe, arrays))
         raise TypeError(
-            f"{op.__name__.strip('_')}: float32 and float64 do not mix ({told}): cast one, a Tensor"
-            " by x.float(), a raw array by a.astype(np.float32), or net.double()"
+            f"{op.__name__.strip('_')}: float32 and float64 do not mix ({describe(*arrays)}): cast"
+            " one, a Tensor by x.float(), a raw array by a.astype(np.float32), or net.double()"
         )
     if not op.elementwise:  # integers may be indices or labels: only their result tells
         data = f(*args, **kwargs)
         if data.dtype == dtype:
             return data, args
     args = [a.astype(dtype) if is_integer(a) else a for a in args]
-    data = f(*args, **kwargs)
-    refuse_another(op, data, dtype, args)
-    return data, args
+    return f(*args, **kwargs), args
 
 
 def refuse_another(op, data, dtype, args):

@@ -142,12 +142,12 @@ def primitive(f):
             else:
                 data = f(*raw_args, **kwargs)
         except Exception as e:
-            told = ", ".join(map(describe, args))
+            told = describe(*args)
             if len({home(a) for a in args if hasattr(a, "dtype")}) > 1:
                 raise TypeError(f"{op.__name__}: arguments on two devices, {told}: move one") from e
             e.add_note(f"in {op.__name__}({told})")
             raise
-        if not mixed and getattr(data, "dtype", None) is not dtype:
+        if getattr(data, "dtype", None) is not dtype:
             refuse_another(op, data, dtype, args)
         t = _allocate(Tensor)
         t.data = np.asarray(data) if isinstance(data, NumPyScalar) else data
@@ -267,23 +267,21 @@ def _cotangents(outputs, given, create_graph):
     given = list(given) if isinstance(given, (list, tuple)) else [given] * len(outputs)
     if len(given) != len(outputs):
         raise ValueError(f"grad: {len(outputs)} outputs but {len(given)} grad_outputs")
-    return [_cotangent(y, g, create_graph) for y, g in zip(outputs, given)]
-
-
-def _cotangent(y, g, create_graph):
-    if not isinstance(y, Tensor):
-        way = "nothing it was computed from is a Tensor"
-        raise TypeError(f"grad: an output must be a Tensor, got {describe(y)}: {way}")
-    if g is None and y.data.size != 1:
-        needs = f"an output of shape {y.shape} needs grad_outputs of that shape"
-        raise ValueError(f"grad: {needs}; only a scalar needs none")
-    g = np.ones_like(y.data) if g is None else g
-    if getattr(g, "shape", None) != y.shape or g.dtype != y.dtype:
-        both = f"grad_outputs is {describe(g)}, but its output is {describe(y)}"
-        raise ValueError(f"grad: {both}: shape and dtype must agree")
-    if create_graph:
-        return g if isinstance(g, Tensor) else Tensor(g)
-    return g.data if isinstance(g, Tensor) else g
+    found = []
+    for y, g in zip(outputs, given):
+        if not isinstance(y, Tensor):
+            way = "nothing it was computed from is a Tensor"
+            raise TypeError(f"grad: an output must be a Tensor, got {describe(y)}: {way}")
+        if g is None and y.data.size != 1:
+            needs = f"an output of shape {y.shape} needs grad_outputs of that shape"
+            raise ValueError(f"grad: {needs}; only a scalar needs none")
+        g = np.ones_like(y.data) if g is None else g
+        if getattr(g, "shape", None) != y.shape or g.dtype != y.dtype:
+            both = f"grad_outputs is {describe(g)}, but its output is {describe(y)}"
+            raise ValueError(f"grad: {both}: shape and dtype must agree")
+        g = g if isinstance(g, Tensor) else Tensor(g)
+        found.append(g if create_graph else g.data)
+    return found
 
 
 def _refuse_unused(inputs, gradients):

@@ -11,13 +11,12 @@ from .functions import (
     MaxPool2d, PixelShuffle, ReflectionPad2d, ReLU, ReplicationPad2d, Sigmoid, SiLU, Softmax,
     Softplus, Tanh, Unflatten, Upsample, ZeroPad2d,
 )  # fmt: skip
+from .groups import GroupNorm, InstanceNorm1d, InstanceNorm2d
 from .layers import (
     Dropout, Dropout2d, Embedding, Linear, ModuleDict, ModuleList, PReLU, Sequential,
 )  # fmt: skip
 from .module import Module, Parameter
-from .norm import (
-    BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm1d, InstanceNorm2d, LayerNorm,
-)  # fmt: skip
+from .norm import BatchNorm1d, BatchNorm2d, LayerNorm
 from .supervised import (
     BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss, SmoothL1Loss,
 )  # fmt: skip

@@ -3,6 +3,8 @@
 A layer holds parameters and calls an operation of `ops`; it knows no optimizer.
 """
 
+import itertools
+
 import numpy as np
 
 from .. import device, ops, random
@@ -106,8 +108,8 @@ class Sequential(Module):
         if not isinstance(module, Module):
             got = type(module).__name__
             raise TypeError(f"Sequential: takes modules, as Sequential(first, second), got {got}")
-        numbers = (str(i) for i in range(len(self), 2**31))
-        name = next(n for n in numbers if n not in vars(self)) if name is None else name
+        if name is None:
+            name = next(str(i) for i in itertools.count(len(self)) if str(i) not in vars(self))
         if "." in name or hasattr(self, name):
             raise ValueError(f"Sequential: {name!r} cannot be a name: it has a dot, or is taken")
         setattr(self, name, module)

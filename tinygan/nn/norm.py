@@ -1,4 +1,4 @@
-"""Normalisations: over a batch, a layer, groups of channels, or the pixels of a channel."""
+"""Normalisations over a batch or a layer; `groups` has those over groups of channels."""
 
 import numpy as np
 
@@ -6,13 +6,15 @@ from .. import ops
 from .module import Module, Parameter
 
 
-def _affine(shape, wanted):
+def ones_and_zeros(shape, wanted):
     """The weight and the bias to start with: ones and zeros, or None twice."""
-    ones, zeros = np.ones(shape, np.float32), np.zeros(shape, np.float32)
-    return (Parameter(ones), Parameter(zeros)) if wanted else (None, None)
+    if not wanted:
+        return None, None
+    return Parameter(np.ones(shape, np.float32)), Parameter(np.zeros(shape, np.float32))
 
 
-def _check(layer, x, channels):
+def check(layer, x, channels):
+    """ValueError unless x has as many axes as the layer takes, and so many channels."""
     if x.ndim not in layer.axes or x.shape[1] != channels:
         axes = " or ".join(map(str, layer.axes))
         raise ValueError(
@@ -24,13 +26,15 @@ def _check(layer, x, channels):
 class _BatchNorm(Module):
     def __init__(self, num_features, eps=1e-5, momentum=0.1, affine=True, track_running_stats=True):
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
-        self.weight, self.bias = _affine(num_features, affine)
-        self.running_mean = np.zeros(num_features, np.float32) if track_running_stats else None
-        self.running_var = np.ones(num_features, np.float32) if track_running_stats else None
-        self.num_batches_tracked = np.zeros((), np.int64) if track_running_stats else None
+        self.weight, self.bias = ones_and_zeros(num_features, affine)
+        self.running_mean = self.running_var = self.num_batches_tracked = None
+        if track_running_stats:
+            self.running_mean = np.zeros(num_features, np.float32)
+            self.running_var = np.ones(num_features, np.float32)
+            self.num_batches_tracked = np.zeros((), np.int64)
 
     def forward(self, x):
-        _check(self, x, self.num_features)
+        check(self, x, self.num_features)
         tracked, momentum = self.running_mean is not None, self.momentum
         learns = self.training and tracked
         if learns and momentum is None:  # the plain average
@@ -61,46 +65,7 @@ class LayerNorm(Module):
         one = isinstance(normalized_shape, int)
         self.normalized_shape = (normalized_shape,) if one else tuple(normalized_shape)
         self.eps = eps
-        self.weight, self.bias = _affine(self.normalized_shape, elementwise_affine)
+        self.weight, self.bias = ones_and_zeros(self.normalized_shape, elementwise_affine)
 
     def forward(self, x):
         return ops.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
-
-
-class GroupNorm(Module):
-    """Normalisation of each sample over groups of its channels: (n, num_channels, ...)."""
-
-    axes = range(2, 6)
-
-    def __init__(self, num_groups, num_channels, eps=1e-5, affine=True):
-        if num_groups < 1 or num_channels % num_groups:
-            raise ValueError(
-                f"GroupNorm: num_groups={num_groups} must divide num_channels={num_channels}"
-            )
-        self.num_groups, self.num_channels, self.eps = num_groups, num_channels, eps
-        self.weight, self.bias = _affine(num_channels, affine)
-
-    def forward(self, x):
-        _check(self, x, self.num_channels)
-        return ops.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
-
-
-class InstanceNorm1d(GroupNorm):
-    """Normalisation of each channel of each signal: (n, num_features, length)."""
-
-    axes = (3,)
-
-    def __init__(
-        self, num_features, eps=1e-5, momentum=0.1, affine=False, track_running_stats=False
-    ):
-        if track_running_stats:
-            raise ValueError(
-                "InstanceNorm: keeps no running statistics; leave track_running_stats False"
-            )
-        super().__init__(num_features, num_features, eps, affine)
-
-
-class InstanceNorm2d(InstanceNorm1d):
-    """Normalisation of each channel of each image: (n, num_features, h, w) (Ulyanov 2016)."""
-
-    axes = (4,)

@@ -28,7 +28,7 @@ def einsum(subscripts, *arrays):
         fit &= len(name) == len(set(name)) == x.ndim
         fit &= all(sizes.setdefault(c, n) == n for c, n in zip(name, x.shape))
     if not fit or len(set(result) & set(sizes)) < len(result):
-        raise ValueError(f"einsum: {subscripts!r} does not fit {', '.join(map(describe, arrays))}")
+        raise ValueError(f"einsum: {subscripts!r} does not fit {describe(*arrays)}")
     dtype = next((x.dtype for x in arrays if isinstance(x, Tensor)), None)
     if dtype:  # integers beside a Tensor count in its dtype, from the first product on
         arrays = [x.astype(dtype) if is_integer(x) else x for x in arrays]

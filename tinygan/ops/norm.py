@@ -98,14 +98,14 @@ def batch_norm(
     check("batch_norm", (c,), weight, bias)
     weight = np.ones_like(data, shape=(c,)) if weight is None else weight
     bias = np.zeros_like(data, shape=(c,)) if bias is None else bias
-    columns = (c,) + (1,) * (x.ndim - 2)
-    if not x.size:  # nothing to learn from, and nothing to normalise
-        return x * reshape(weight, columns) + reshape(bias, columns)
-    if not training:
-        if running_mean is None:
+    if not x.size or not training:
+        if x.size and running_mean is None:
             raise ValueError("batch_norm: needs running_mean and running_var unless training")
-        scale = weight / np.sqrt(running_var + eps)
-        return x * reshape(scale, columns) + reshape(bias - running_mean * scale, columns)
+        if x.size:  # else there is nothing to normalise
+            weight = weight / np.sqrt(running_var + eps)
+            bias = bias - running_mean * weight
+        columns = (c,) + (1,) * (x.ndim - 2)
+        return x * reshape(weight, columns) + reshape(bias, columns)
     count = x.size // c
     if count < 2:
         raise ValueError(

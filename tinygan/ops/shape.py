@@ -107,8 +107,7 @@ def concatenate(xs, axis=0):
     """The arrays one after another along an axis that they have."""
     xs = list(xs)
     if not xs or not all(hasattr(x, "shape") for x in xs):
-        got = ", ".join(map(describe, xs))
-        raise TypeError(f"concatenate: needs one array or more, got [{got}]")
+        raise TypeError(f"concatenate: needs one array or more, got [{describe(*xs)}]")
     return _concatenate(*xs, axis=normalize_axis_index(axis, xs[0].ndim, "concatenate"))
 
 
@@ -116,8 +115,7 @@ def stack(xs, axis=0):
     """The arrays, all of one shape, along a new axis."""
     xs = list(xs)
     if len({getattr(x, "shape", None) for x in xs}) != 1:
-        got = ", ".join(map(describe, xs))
-        raise ValueError(f"stack: needs arrays of one shape, got [{got}]")
+        raise ValueError(f"stack: needs arrays of one shape, got [{describe(*xs)}]")
     axis = normalize_axis_index(axis, xs[0].ndim + 1, "stack")
     return concatenate([unsqueeze(x, axis) for x in xs], axis)
 

@@ -35,7 +35,7 @@ class SGD(Optimizer):
             raise ValueError("SGD: nesterov needs a momentum above 0, and no dampening")
         super().__init__(params, locals())  # the arguments by name
 
-    def update(self, p, g, m, lr, t, options):
+    def update(self, p, g, m, *, lr, t, options):
         if m is not None:
             m *= options["momentum"]
             m += (1 - options["dampening"] * (t > 1)).astype(p.dtype) * g
@@ -65,7 +65,7 @@ class RMSprop(Optimizer):
     ):
         super().__init__(params, locals())
 
-    def update(self, p, g, v, m, mean, lr, t, options):
+    def update(self, p, g, v, m, mean, *, lr, t, options):
         alpha = options["alpha"]
         v *= alpha
         v += (1 - alpha) * (g * g)
@@ -104,7 +104,7 @@ class Adam(Optimizer):
     ):
         super().__init__(params, locals())
 
-    def update_all(self, params, grads, slots, lr, steps, options):
+    def update_all(self, params, grads, slots, *, lr, steps, options):
         m, v, peaks = zip(*slots)
         for beta, averages in zip(options["betas"], (m, v)):
             for a in averages if beta == 0 else ():

@@ -37,7 +37,7 @@ class Adagrad(Optimizer):
     def initial(self, slot, p, options):
         return np.full_like(p, options["initial_accumulator_value"])
 
-    def update(self, p, g, s, lr, t, options):
+    def update(self, p, g, s, *, lr, t, options):
         s += g * g
         rate = lr / (1 + (t - 1) * options["lr_decay"])
         p -= rate.astype(p.dtype) * (g / (np.sqrt(s) + options["eps"]))
@@ -51,7 +51,7 @@ class Adadelta(Optimizer):
     def __init__(self, params, lr=1.0, rho=0.9, eps=1e-6, weight_decay=0.0, *, maximize=False):
         super().__init__(params, locals())
 
-    def update(self, p, g, v, u, lr, t, options):
+    def update(self, p, g, v, u, *, lr, t, options):
         rho, eps = options["rho"], options["eps"]
         v *= rho
         v += (1 - rho) * (g * g)
@@ -74,7 +74,7 @@ class ASGD(Optimizer):
     ):
         super().__init__(params, locals())
 
-    def update(self, p, g, average, lr, t, options):
+    def update(self, p, g, average, *, lr, t, options):
         rate = lr / (1 + options["lambd"] * lr * (t - 1)) ** options["alpha"]
         p *= (1 - options["lambd"] * rate).astype(p.dtype)
         p -= rate.astype(p.dtype) * g
@@ -91,7 +91,7 @@ class Adamax(Optimizer):
     ):
         super().__init__(params, locals())
 
-    def update(self, p, g, m, u, lr, t, options):
+    def update(self, p, g, m, u, *, lr, t, options):
         beta1, beta2 = options["betas"]
         follow(m, g, beta1)
         np.maximum(beta2 * u, np.abs(g) + options["eps"], out=u)
@@ -125,7 +125,7 @@ class NAdam(Optimizer):
             return np.full_like(p, 1, shape=(1,), dtype=np.float64)
         return np.zeros_like(p)
 
-    def update(self, p, g, m, v, product, lr, t, options):
+    def update(self, p, g, m, v, product, *, lr, t, options):
         (beta1, beta2), decay = options["betas"], options["momentum_decay"]
         mu, ahead = (beta1 * (1 - 0.5 * 0.96 ** (s * decay)) for s in (t, t + 1))
         product *= mu
@@ -155,7 +155,7 @@ class RAdam(Optimizer):
     ):
         super().__init__(params, locals())
 
-    def update(self, p, g, m, v, lr, t, options):
+    def update(self, p, g, m, v, *, lr, t, options):
         beta1, beta2 = options["betas"]
         follow(m, g, beta1)
         follow(v, g * g, beta2)

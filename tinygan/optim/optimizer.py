@@ -181,7 +181,7 @@ class Optimizer:
         slots = [self._slots(i, group) for i in run]
         self.update_all(params, grads, slots, lr=lr, steps=steps, options=group)
 
-    def update_all(self, params, grads, slots, lr, steps, options):
+    def update_all(self, params, grads, slots, *, lr, steps, options):
         """`update` of several parameters, which share their options."""
         for p, g, own, t in zip(params, grads, slots, steps):
             self.update(p, g, *own, lr=lr, t=t, options=options)
