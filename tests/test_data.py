@@ -542,6 +542,13 @@ def test_binarised_wants_bytes():
     refused(lambda: Batches(TOKENS.astype(np.uint8), 2, transform=data.binarised), "(n, h, w)")
 
 
+class Elsewhere:
+    """As a tensor of another library on a GPU."""
+
+    def __array__(self, dtype=None, copy=None):
+        raise TypeError("can't convert")
+
+
 WORDS = np.array(["a", "b", "c"])
 ODD = [
     ([IMAGES, LABELS], "list", "a tuple"),
@@ -553,6 +560,7 @@ ODD = [
     ((IMAGES, LABELS[:2]), "one length", "(3, 28, 28) and (2,)"),
     ((IMAGES, WORDS), "array 1, (3,) <U1, holds no numbers"),
     ((IMAGES, [[1], [2, 3], [4]]), "array 1", "one shape"),
+    ((IMAGES, Elsewhere()), "array 1", "can't convert", "on the host"),
     (IMAGES.astype(object), "holds no numbers"),
     (np.float32(3), "has no rows"),
     (GREY.astype(">f4"), "byte order", "newbyteorder"),

@@ -129,9 +129,10 @@ def _array(x, place):
     if not is_array(x) and (isinstance(x, (list, tuple)) or hasattr(x, "__array__")):
         try:
             x = np.asarray(x)
-        except ValueError as error:
+        except (ValueError, TypeError, RuntimeError) as error:
             raise DataError(
-                f"Batches: no array can be made of array {place} ({error}); give all rows one shape"
+                f"Batches: NumPy can make no array of array {place} ({error}); "
+                "give rows of one shape, on the host"
             ) from error
     if not is_array(x):
         raise DataError(
