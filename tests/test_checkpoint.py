@@ -281,15 +281,17 @@ def test_headers_that_promise_or_do_harm(words, tmp_path):
 
 
 ONE = npy(header(), b"abcd")  # an array of one float32
-LYING = {
-    "overlaps": lambda b: patch(b, directory=2, at=42, value=0),
-    "differ": lambda b: patch(b, directory=1, at=42, value=b.index(b"PK\3\4", 4)),
-    "bytes": lambda b: patch(b, directory=1, at=24, value=2**31),
-    "CRC": lambda b: patch(b, directory=1, at=16, value=1),
-    "encrypted": lambda b: patch(b, directory=1, at=6, value=1 << 16 | 20),
-    "method 12": lambda b: patch(b, directory=1, at=10, value=12),
-    "lost entries": lambda b: patch(b, directory=1, at=32, value=60),  # a comment of 60 bytes
-}
+LYING = [
+    ("overlaps", lambda b: patch(b, directory=2, at=42, value=0)),
+    ("differ", lambda b: patch(b, directory=1, at=42, value=b.index(b"PK\3\4", 4))),
+    ("bytes", lambda b: patch(b, directory=1, at=24, value=2**31)),
+    ("CRC", lambda b: patch(b, directory=1, at=16, value=1)),
+    ("encrypted", lambda b: patch(b, directory=1, at=6, value=1 << 16 | 20)),
+    ("method 12", lambda b: patch(b, directory=1, at=10, value=12)),
+    ("directory too large", lambda b: b[:-10] + (2**23).to_bytes(4, "little") + b[-6:]),
+    ("directory too large", lambda b: b[:-22] + b"PK\6\7" + bytes(16) + b[-22:]),
+    ("lost entries", lambda b: patch(b, directory=1, at=32, value=60)),  # a comment of 60 bytes
+]
 
 
 def patch(data, directory, at, value):
@@ -300,12 +302,12 @@ def patch(data, directory, at, value):
     return data[: start + at] + value.to_bytes(4, "little") + data[start + at + 4 :]
 
 
-@pytest.mark.parametrize("words", LYING)
-def test_zip_files_that_lie(words, tmp_path):
+@pytest.mark.parametrize("words, lie", LYING)
+def test_zip_files_that_lie(words, lie, tmp_path):
     path = tmp_path / "a.npz"
     npz(path, ("a.npy", ONE), ("b.npy", ONE))
     assert files.read_npz(path)["b"].tobytes() == b"abcd"
-    path.write_bytes(LYING[words](path.read_bytes()))
+    path.write_bytes(lie(path.read_bytes()))
     with pytest.raises(ValueError, match=f"not a whole .npz .*{words}"):
         files.read_npz(path)
 

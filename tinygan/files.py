@@ -24,7 +24,7 @@ except ImportError:  # Windows
 PART = re.compile(r"\..*\.[0-9a-f]{8}\.part(\.[^.]*)?")  # names of temporary files
 _living = set()  # such names that this process is writing
 CHUNK = 1 << 20  # bytes read from an archive at a time
-DIRECTORY = 1 << 24  # bytes that the directory of an archive may have
+DIRECTORY = 1 << 22  # bytes that the directory of an archive may have: some 50,000 arrays
 
 
 class LockedError(OSError):
@@ -213,14 +213,16 @@ class Npz:
 
 
 def _entries(path):
-    """How many entries a zip file says that its directory has, in the record of 22 bytes at its
-    end; `zipfile` neither compares that, nor stops at a directory that fills the memory.
+    """How many entries a zip file says that it has, in the record of 22 bytes at its end. `zipfile`
+    neither compares that, nor stops at a directory that fills the memory.
     """
     with open(path, "rb") as file:
-        file.seek(-22, os.SEEK_END)
-        record = struct.unpack("<4s4H2LH", file.read())
-    signature, count, size = record[0], record[4], record[5]
-    if signature != b"PK\5\6" or size > DIRECTORY:
+        size = file.seek(-42, os.SEEK_END)
+        locator, record = file.read(20), struct.unpack("<4s4H2LH", file.read())
+    signature, count, directory = record[0], record[4], record[5]
+    # small archives have no second record, of 64 bits, which could say otherwise
+    second = locator.startswith(b"PK\6\7") and size < 1 << 31
+    if signature != b"PK\5\6" or directory > DIRECTORY or second:
         raise ValueError("the end of a zip file is missing, or its directory too large")
     return count
 
