@@ -17,6 +17,7 @@ import time
 import numpy as np
 import pytest
 from hypothesis import settings
+from PIL import Image
 from runs import ROOT
 
 from tinygan import checkpoint, cli, data, files, plot, random
@@ -530,6 +531,34 @@ def test_what_is_missing_or_torn_beside_a_checkpoint_stops_no_run(name, cut, end
     for line in (out / "log.jsonl").read_text().splitlines():
         assert json.loads(line)["step"] >= 0
     assert json.loads((out / "config.json").read_text()) and pictures(out)["epoch-003.txt"]
+
+
+class Painter(Toy):
+    """A Toy whose previews are pictures."""
+
+    def preview(self, path):
+        path = path.with_suffix(".png")
+        plot.grid(np.full((4, 8, 8), self.values[0], np.uint8), path)
+        return path
+
+
+@pytest.mark.parametrize("cut", [None, 0, 60, -4])
+@pytest.mark.parametrize("name", ["samples/epoch-001.png", "samples/epoch-002.png", "samples.gif"])
+def test_pictures_that_are_missing_or_torn_stop_no_run(name, cut, tmp_path):
+    out = tmp_path / "run"
+    train(Painter(), batches(), 2, out)
+    content = (out / name).read_bytes()
+    (out / name).unlink()
+    if cut is not None:
+        (out / name).write_bytes(content[:cut])
+    (out / "log.jsonl").write_text(
+        '{"step": 3, "loss": "x"}\n{"step": 8, "new": [1]}\n{"step": 1e999}'
+    )
+    train(Painter(), batches(), 3, out, resume=True)
+    with Image.open(out / "samples.gif") as animation:
+        assert animation.n_frames in (2, 3)
+    with Image.open(out / "samples" / "epoch-003.png") as picture, Image.open(out / "losses.png"):
+        picture.load()
 
 
 @pytest.mark.parametrize("at, part", [(7, "loss"), (11, "loss"), (7, "weights"), (11, "weights")])
