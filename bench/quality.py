@@ -10,7 +10,6 @@ Prints FID (low is good) and coverage (high) of 10,000 samples of the averaged g
 
 import argparse
 import statistics
-import time
 
 import numpy as np
 import torch
@@ -18,36 +17,48 @@ from peers.with_torch import TorchGAN
 
 from tinygan import data, models, random
 from tinygan.metrics import Judge
-from tinygan.train import second_half
+from tinygan.train import loop, second_half
 
 RECIPES = {"dcgan": (32, 3000), "dcgan5x5": (128, 250), "mlp": (128, 2000)}  # batch size, steps
 
 
-def run(step, optimizers, batches, steps):
-    """Train; the seconds it took. optimizers: (set the learning rate, its first value) pairs."""
-    start = time.perf_counter()
-    for i in range(steps):
-        for set_rate, rate in optimizers:
-            set_rate(rate * second_half(i / steps))
-        step(batches.batch(*divmod(i, len(batches))))
-        random.default.next_step()
-    return time.perf_counter() - start
+class Steps:
+    """So many steps over `batches` as one epoch, for `loop`."""
+
+    def __init__(self, batches, steps):
+        self.batches, self.steps, self.at = batches, steps, batches.at
+
+    def __len__(self):
+        return self.steps
+
+    def rows(self, epoch, i):
+        return self.batches.rows(*divmod(i, len(self.batches)))
+
+
+def train(model, steps):
+    """Train, with learning rates that fall in the second half; the seconds it took."""
+    groups = [group for optimizer in model.optimizers for group in optimizer.param_groups]
+    rates = [(group, group["lr"]) for group in groups]
+
+    def schedule(progress):
+        for group, rate in rates:
+            group["lr"] = rate * second_half(progress)
+
+    *_, last = loop(model, steps, epochs=1, before=[schedule])
+    return last[-1]["seconds"]
 
 
 def train_both(name, seed, digits, scale):
     """(samples, seconds) of tinygan and of PyTorch."""
-    batch_size, steps = RECIPES[name]
-    steps, batches = round(steps * scale), data.Batches(digits, batch_size, seed)
+    batch_size, count = RECIPES[name]
+    steps = Steps(data.Batches(digits, batch_size, seed), round(count * scale))
     random.manual_seed(seed)
     torch.manual_seed(seed)
     ours = models.MODELS[name]()
     theirs, points = TorchGAN(ours), ours.noise(10_000, random.Generator(seed, 9))
-    setters = [(lambda lr, o=o: setattr(o, "lr", lr), o.lr) for o in ours.optimizers]
-    seconds = run(ours.step, setters, batches, steps)
+    seconds = train(ours, steps)
     results = [(ours.sample(len(points), points), seconds)]
-    groups = [o.param_groups[0] for o in (theirs.g_optimizer, theirs.d_optimizer)]
-    setters = [(lambda lr, g=g: g.update(lr=lr), g["lr"]) for g in groups]
-    seconds = run(theirs.step, setters, batches, steps)
+    seconds = train(theirs, steps)
     # to sample alike
     ours.average.load_state_dict({k: v.numpy() for k, v in theirs.average.items()}, strict=False)
     return [*results, (ours.sample(len(points), points), seconds)]
@@ -65,10 +76,8 @@ def main():
     digits = data.load(args.data).images
     judge = Judge(data.scale(digits[random.permutation(len(digits), 0, 0)[:10_000]]))
     print(f"torch {torch.__version__}, numpy {np.__version__}, {len(digits)} digits")
-    print(
-        f"{'model':9} {'seed':>6} {'FID':>8} {'torch':>8} {'coverage':>9} {'torch':>6} {'seconds':>8} {'torch':>6}",
-        flush=True,
-    )
+    titles = f"{'FID':>8}{'torch':>9}{'coverage':>10}{'torch':>7}{'seconds':>9}{'torch':>7}"
+    print(f"{'model':9} {'seed':>6} {titles}", flush=True)
     for name in args.models:
         rows = []
         for seed in args.seeds:
@@ -81,10 +90,9 @@ def main():
 
 def show(name, seed, row):
     """One line of the table."""
-    print(
-        f"{name:9} {seed:>6} {row[0]:8.2f} {row[1]:8.2f} {row[2]:9.3f} {row[3]:6.3f} {row[4]:8.0f} {row[5]:6.0f}",
-        flush=True,
-    )
+    widths = "8.2f", "8.2f", "9.3f", "6.3f", "8.0f", "6.0f"
+    cells = [f"{number:{width}}" for number, width in zip(row, widths)]
+    print(" ".join([f"{name:9} {seed:>6}", *cells]), flush=True)
 
 
 if __name__ == "__main__":

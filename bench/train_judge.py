@@ -10,7 +10,6 @@ that ship with the package, and prints the SHA-256 that tinygan/metrics/judge.py
 import argparse
 import copy
 import hashlib
-import time
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ import numpy as np
 from tinygan import data, grad, no_grad, optim, random
 from tinygan.metrics.judge import WEIGHTS, Classifier
 from tinygan.nn.losses import cross_entropy
+from tinygan.train import loop
 
 
 def shifted(images, source, most=2):
@@ -30,8 +30,30 @@ def shifted(images, source, most=2):
     return windows[np.arange(n), dy, dx][:, None]
 
 
+class Student:
+    """The classifier as a model for `loop`: it learns from shifted digits, and its average counts."""
+
+    def __init__(self, lr):
+        self.net = Classifier()
+        self.average = copy.deepcopy(self.net).eval()
+        self.ema = optim.EMA(self.average, self.net)
+        self.optimizer, self.lr = optim.Adam(self.net.parameters(), lr), lr
+
+    def schedule(self, progress):
+        """The learning rate falls to 0 along a line."""
+        self.optimizer.lr = self.lr * (1 - progress)
+
+    def step(self, batch):
+        images, labels = batch
+        loss = cross_entropy(self.net(shifted(images, random.default)), labels)
+        self.optimizer.step(grad(loss, self.net.parameters()))
+        self.ema.update()
+        return {"loss": loss.data}
+
+
 def accuracy(net, digits):
-    images = (digits.images.astype(np.float32) / 127.5 - 1)[:, None]
+    """The share of digits that a network reads rightly."""
+    images = data.scale(digits.images)
     with no_grad():
         guesses = [net(images[i : i + 500]).data.argmax(1) for i in range(0, len(images), 500)]
     return float((np.concatenate(guesses) == digits.labels).mean())
@@ -55,32 +77,21 @@ def main():
     args = parser.parse_args()
     digits, held_out = data.load(args.data), data.load("bundled")
     random.manual_seed(args.seed)
-    net = Classifier()
-    average = copy.deepcopy(net).eval()
-    ema, optimizer = optim.EMA(average, net), optim.Adam(net.parameters(), args.lr)
-    batches = data.Batches(digits.images, args.batch_size, args.seed)
-    steps, start = len(batches), time.perf_counter()
-    for epoch in range(args.epochs):
-        # the order of the batches
-        labels = digits.labels[random.permutation(len(digits.labels), args.seed, epoch)]
-        for i in range(steps):
-            optimizer.lr = args.lr * (1 - (epoch + i / steps) / args.epochs)
-            logits = net(shifted(batches.batch(epoch, i), random.default))
-            loss = cross_entropy(logits, labels[i * args.batch_size : (i + 1) * args.batch_size])
-            optimizer.step(grad(loss, net.parameters()))
-            ema.update()
-            random.default.next_step()
-        words = f"epoch {epoch + 1}: accuracy on held-out digits {accuracy(average, held_out):.4f}"
-        print(f"{words}, {time.perf_counter() - start:.0f} s", flush=True)
-    small = {
-        k: a.astype(np.float16) if a.dtype == np.float32 else a
-        for k, a in average.state_dict().items()
-    }
+    student = Student(args.lr)
+    average = student.average
+    batches = data.Batches((digits.images, digits.labels), args.batch_size, args.seed)
+    for records in loop(student, batches, args.epochs, before=[student.schedule]):
+        last = records[-1]
+        if last["step"] % len(batches) == 0:
+            words = f"accuracy on held-out digits {accuracy(average, held_out):.4f}"
+            print(f"epoch {last['epoch']}: {words}, {last['seconds']:.0f} s", flush=True)
+    state = average.state_dict()
+    small = {k: a.astype(np.float16) if a.dtype == np.float32 else a for k, a in state.items()}
     np.savez_compressed(args.out, **small)
     average.load_state_dict(small)
-    print(
-        f"{args.out}: {args.out.stat().st_size} bytes, accuracy with its float16 weights {accuracy(average, held_out):.4f}"
-    )
+    found = accuracy(average, held_out)
+    size = args.out.stat().st_size
+    print(f"{args.out}: {size} bytes, accuracy with its float16 weights {found:.4f}")
     print(f"SHA-256 {hashlib.sha256(args.out.read_bytes()).hexdigest()}")
 
 
