@@ -348,6 +348,19 @@ def test_layouts_that_do_not_fill_their_memory(name, make):
         np.testing.assert_allclose(ours[1:3] + ours[8:], theirs[1:3] + theirs[8:], rtol=1e-12)
 
 
+def test_a_nan_stays_in_adams_largest_v():
+    results = []
+    for k in (cpu, reference):
+        p, g, m, v, peak = np.ones((5, 30), "f4")
+        g[3], v[7], peak[11] = np.nan, np.nan, np.nan
+        for _ in range(2):
+            k.adam([p], [g], [m], [v], *NUMBERS, [peak])
+            g[3] = 1
+        assert np.isnan(peak).nonzero()[0].tolist() == [3, 7, 11]
+        results.append((p, m, v, peak))
+    np.testing.assert_allclose(*results, rtol=2e-6)
+
+
 @pytest.mark.parametrize("dtype", ["f2", ">f4", "i4", "g", "F"])
 def test_numbers_that_no_loop_is_compiled_for_are_the_references(dtype):
     x, g, c = (np.asarray(real(*shape) * 2, dtype) for shape in ((60, 90), (60, 90), (90,)))

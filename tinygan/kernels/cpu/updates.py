@@ -25,7 +25,9 @@ def _adam(start, stop, arrays, peak, rates):
         top = v[i]
         if peak is not None:  # decided when it is compiled, for an argument alone
             at = word(start + i)
-            top = peak[at] = v[i] if not peak[at] >= v[i] else peak[at]  # NaN stays
+            if not peak[at] >= v[i] and peak[at] == peak[at]:  # a NaN in either stays
+                peak[at] = v[i]
+            top = peak[at]
         p[i] -= lr * m[i] / (math.sqrt(top) * root + eps)
 
 
