@@ -57,9 +57,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .conv_loops import correlate, gather, scatter
 from .host import contiguous
-from .matmul import ROWS, correlate, gather, lanes_of, line, packed, scatter, whole
+from .matmul import offsets, whole_tiles
 from .memory import empty, kept
+from .microkernel import MR
+from .packing import packed, padded_width
 from .threads import split
 from .thresholds import FILTER_SUMS, MULTIPLICATIONS_PER_ELEMENT, PADDED_GROUP, SCATTERED_ADDITION
 
@@ -173,10 +176,10 @@ def phases(source, image, geometry, itemsize):
         x = np.array(b.outputs, int)[:, None] + across.before
         terms = len(a.taps) * len(b.taps) * o
         found.append(Phase(a.count * b.count, terms, sum(map(len, rows)), sum(map(len, columns))))
-        rows.append(whole(((t * hp + i) * wp + j) * o, ROWS))
+        rows.append(whole_tiles(((t * hp + i) * wp + j) * o, MR))
         columns.append(((y * wp + x) * o + np.arange(o)).ravel())
         pixels = ((t * h + i * sh + a.first) * w + j * sw + b.first) * c
-        to.append(whole(pixels, ROWS))
+        to.append(whole_tiles(pixels, MR))
         taps.append(np.ix_(a.taps, b.taps))
     rows, columns, to = map(np.concatenate, (rows, columns, to))
     return Phases(group, (down.before, across.before), found, rows, columns, to, taps)
@@ -186,14 +189,14 @@ def conv(x, w, size, stride, padding, dilation, bias=None):
     kernel, o = w.shape[:2], w.shape[3]
     x = contiguous(x)
     table = patches(x.shape, size, Geometry(kernel, stride, padding, dilation), x.itemsize)
-    rows, terms = whole(table.rows, ROWS), len(table.columns)
-    to = line(len(table.rows), o, ROWS)
+    rows, terms = whole_tiles(table.rows, MR), len(table.columns)
+    to = offsets(len(table.rows), o, MR)
     one = np.array([(math.prod(size), terms, 0, 0, 0)])  # a phase of all taps
     filters, bias = packed(w.reshape(-1, o)), _whole_tiles(bias, o, x)
     out = empty((len(x), *size, o), x.dtype)
     cost = out.size * terms // MULTIPLICATIONS_PER_ELEMENT
-    reads = table.group, table.corner, one, rows, table.columns
-    split(gather, len(x), cost, x, *reads, to, filters, bias, out)
+    tables = table.group, table.corner, rows, table.columns, to, one
+    split(gather, len(x), cost, x, tables, (filters, bias), out)
     return out
 
 
@@ -207,8 +210,8 @@ def conv_transpose(y, w, size, stride, padding, dilation, bias=None):
     cost = y.size * taps * c // MULTIPLICATIONS_PER_ELEMENT
     # for each output: a product with all filters and then additions, or one with tiles that few
     # channels leave mostly empty
-    scattered = o * _width(taps * c, y) + SCATTERED_ADDITION * taps * c
-    if scattered < taps * o * _width(c, y):
+    scattered = o * padded_width(taps * c, y.itemsize) + SCATTERED_ADDITION * taps * c
+    if scattered < taps * o * padded_width(c, y.itemsize):
         _scatter(y, w, geometry, cost, bias[:c], out)
     else:
         _gather(y, w, geometry, cost, bias, out)
@@ -221,8 +224,8 @@ def _scatter(y, w, geometry, cost, bias, out):
     out[...] = bias  # no tap may reach the last rows of out
     begin = np.tile(bias, hp * wp)
     filters = packed(w.reshape(-1, w.shape[3]).T)
-    reads = (1, hp, wp, c), table.corner, table.rows, table.columns
-    split(scatter, len(y), cost, y, *reads, filters, begin, out)
+    tables = (1, hp, wp, c), table.corner, table.rows, table.columns
+    split(scatter, len(y), cost, y, tables, (filters, begin), out)
 
 
 def _gather(y, w, geometry, cost, bias, out):
@@ -230,21 +233,15 @@ def _gather(y, w, geometry, cost, bias, out):
     filters = [packed(w[some].swapaxes(2, 3).reshape(-1, w.shape[2])) for some in table.taps]
     starts = itertools.accumulate(map(len, filters), initial=0)
     found = np.array([(*phase, start) for phase, start in zip(table.phases, starts)])
-    reads = table.group, table.corner, found, table.rows, table.columns
-    split(gather, len(y), cost, y, *reads, table.to, np.concatenate(filters), bias, out)
+    tables = table.group, table.corner, table.rows, table.columns, table.to, found
+    split(gather, len(y), cost, y, tables, (np.concatenate(filters), bias), out)
 
 
 def _whole_tiles(bias, n, x):
     """A bias (n,), zeros for None, and zeros up to whole tiles."""
-    out = np.zeros(_width(n, x), x.dtype)
+    out = np.zeros(padded_width(n, x.itemsize), x.dtype)
     out[:n] = 0 if bias is None else bias
     return out
-
-
-def _width(n, x):
-    """n columns up to whole tiles."""
-    lanes = lanes_of(n, x.itemsize)
-    return -(-n // lanes) * lanes
 
 
 def conv_filter(x, y, size, stride, padding, dilation):
@@ -254,6 +251,6 @@ def conv_filter(x, y, size, stride, padding, dilation):
     terms = len(table.columns)
     partial = empty((FILTER_SUMS, terms, o), x.dtype)
     cost = y.size * terms // MULTIPLICATIONS_PER_ELEMENT
-    reads = table.group, table.corner, table.rows, whole(table.columns, ROWS), terms
-    split(correlate, FILTER_SUMS, cost, x, *reads, y, partial)
+    tables = table.group, table.corner, table.rows, whole_tiles(table.columns, MR)
+    split(correlate, FILTER_SUMS, cost, x, tables, y, partial)
     return partial.sum(axis=0).reshape(*size, c, o)

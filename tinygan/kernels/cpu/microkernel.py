@@ -1,132 +1,206 @@
-"""What Numba has no words for: numbers side by side in vector registers. Two pieces of `product`,
-in LLVM's language.
+"""The innermost loops of every product, in LLVM's language, for which Numba has no words: numbers
+side by side in the vector registers of this processor.
 
-They are made for this processor, take addresses as whole numbers, and become part of the loop that
-calls them.
+Each function's docstring holds the plain loop that it means, and the tests run that loop beside it.
+They take addresses as whole numbers and become part of the compiled loop that calls them. Nothing
+here knows an array, or checks a bound.
+
+How to read it: `builder.load(...)` and its like compute nothing. Each writes one instruction down,
+to be run later. Python's own loops run now, and write their body down as often as they turn; only
+`for_range` writes down a loop. A vector is what a register holds: 16 float32 with AVX-512, 8 with
+AVX2, else 4.
 """
 
+from typing import NamedTuple
+
 import llvmlite.ir as ir
-import numba
+from numba.core import types
+from numba.core.cgutils import alloca_once_value, for_range
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
-_features = cpu_target.target_context.codegen().magic_tuple()
-# of a vector register
-BYTES = 64 if "+avx512f" in _features[2] else 32 if "+avx2" in _features[2] else 16
-# of a tile: two vectors each in 20 of 32 registers, or 12 of 16
-ROWS = 10 if BYTES == 64 or "aarch64" in _features[0] else 6
+_triple, _, _features = cpu_target.target_context.codegen().magic_tuple()
+
+# Bytes of a vector register.
+VECTOR_BYTES = 64 if "+avx512f" in _features else 32 if "+avx2" in _features else 16
+
+# Rows of a tile. With two vectors to a row, its totals take 20 of the 32 registers that AVX-512 and
+# ARM have, or 12 of 16. The others hold a row of B and a number of A.
+MR = 10 if VECTOR_BYTES == 64 or "aarch64" in _triple else 6
+
+
+class Addresses(NamedTuple):
+    """Where a tile reads and writes, in bytes: of numbers, or of tables of int64 that say where
+    they are.
+    """
+
+    a: int
+    rows: int
+    columns: int
+    b: int
+    start: int
+    c: int
+    to: int
 
 
 def tile(vectors):
-    """The tile `vectors` registers wide: c[to[i] + j] (+)= begin[j] + sum over p < k of a[rows[i] +
-    columns[p]] * b[p, j].
+    """The microkernel for a tile of C, MR rows high and NR columns wide: so many `vectors`.
 
-    `zero` is a number of the type to compute in, `add` says whether to keep what is in c, the
-    others are addresses and k.
+    microkernel(zero, Addresses(a, rows, columns, b, start, c, to), k, accumulate) means
+
+        for i in range(MR):
+            for j in range(NR):
+                total = start[j]
+                for p in range(k):
+                    total += a[rows[i] + columns[p]] * b[p * NR + j]
+                c[to[i] + j] = c[to[i] + j] + total if accumulate else total
+
+    with the loop over p outermost: all MR * NR totals stay in registers meanwhile, and MR numbers
+    of A and NR of B serve for MR * NR multiplications. `zero` is any number of the type to compute
+    in.
     """
 
     @intrinsic
-    def compute(typing, zero, a, rows, columns, k, b, begin, c, to, add):
-        number, index, size = (
-            (ir.FloatType() if zero.bitwidth == 32 else ir.DoubleType()),
-            ir.IntType(64),
-            zero.bitwidth // 8,
-        )
-        width = BYTES // size
-        vector, lanes = ir.VectorType(number, width), ir.VectorType(ir.IntType(32), width)
-
+    def microkernel(typing, zero, addresses, k, accumulate):
         def generate(context, builder, signature, args):
-            def at(base, i):
-                return builder.gep(base, [i if isinstance(i, ir.Value) else index(i)])
+            _, packed, k, accumulate = args
+            at = Addresses(*(builder.extract_value(packed, i) for i in range(len(addresses))))
+            write = _Instructions(builder, zero)
+            nr = write.integer(vectors * write.lanes)
+            a, b, start, c = map(write.numbers, (at.a, at.b, at.start, at.c))
+            rows, columns, to = map(write.integers, (at.rows, at.columns, at.to))
 
-            def line(base):  # the places of its vectors
-                return [
-                    builder.bitcast(at(base, j * width), vector.as_pointer())
-                    for j in range(vectors)
-                ]
+            a_rows = [write.offset(a, write.entry(rows, i)) for i in range(MR)]
+            starts = write.load_vectors(start, vectors)
+            # variables of the compiled loop; LLVM puts them in registers
+            totals = [[alloca_once_value(builder, value) for value in starts] for _ in range(MR)]
 
-            _, a, rows, columns, k, b, begin, c, to, add = args
-            a, b, begin, c = (builder.inttoptr(x, number.as_pointer()) for x in (a, b, begin, c))
-            rows, columns, to = (
-                builder.inttoptr(x, index.as_pointer()) for x in (rows, columns, to)
-            )
-            starts = [at(a, builder.load(at(rows, i))) for i in range(ROWS)]
-            first = [index(0)] + [builder.load(place, align=size) for place in line(begin)] * ROWS
-            before, test, body, after = (
-                builder.block,
-                *map(builder.append_basic_block, ("test", "body", "after")),
-            )
-            builder.branch(test)
-            builder.position_at_end(test)
-            p, sums = builder.phi(index), [builder.phi(vector) for _ in range(ROWS * vectors)]
-            builder.cbranch(builder.icmp_signed("<", p, k), body, after)
-            builder.position_at_end(body)
-            column, more = builder.load(at(columns, p)), []
-            loaded = [
-                builder.load(place, align=size)
-                for place in line(at(b, builder.mul(p, index(vectors * width))))
-            ]
-            for start in starts:
-                one = builder.insert_element(
-                    vector(ir.Undefined), builder.load(at(start, column)), ir.IntType(32)(0)
+            with for_range(builder, k) as loop:
+                column = write.entry(columns, loop.index)
+                b_vectors = write.load_vectors(
+                    write.offset(b, builder.mul(loop.index, nr)), vectors
                 )
-                every = builder.shuffle_vector(one, vector(ir.Undefined), lanes([0] * width))
-                for v in loaded:  # "contract": multiply and add in one instruction
-                    product = builder.fmul(every, v, flags=("contract",))
-                    more.append(builder.fadd(product, sums[len(more)], flags=("contract",)))
-            for phi, value, then in zip([p, *sums], first, [builder.add(p, index(1)), *more]):
-                phi.add_incoming(value, before)
-                phi.add_incoming(then, body)
-            builder.branch(test)
-            builder.position_at_end(after)
-            for i in range(ROWS):
-                for place, total in zip(line(at(c, builder.load(at(to, i)))), sums[vectors * i :]):
-                    total = builder.select(
-                        add, builder.fadd(builder.load(place, align=size), total), total
-                    )
-                    builder.store(total, place, align=size)
+                for a_row, row in zip(a_rows, totals):
+                    a_vector = write.broadcast(write.entry(a_row, column))
+                    for b_vector, total in zip(b_vectors, row):
+                        value = write.multiply_add(a_vector, b_vector, builder.load(total))
+                        builder.store(value, total)
+
+            for i, row in enumerate(totals):
+                c_row = write.offset(c, write.entry(to, i))
+                for j, old in enumerate(write.load_vectors(c_row, vectors)):
+                    total = builder.load(row[j])
+                    total = builder.select(accumulate, builder.fadd(old, total), total)
+                    write.store_vector(total, c_row, j)
             return context.get_dummy_value()
 
-        return numba.types.void(zero, *[numba.types.intp] * 8, numba.types.boolean), generate
+        return types.void(zero, addresses, types.intp, types.boolean), generate
 
-    return compute
+    return microkernel
 
 
 @intrinsic
-def turn(typing, zero, b, across, out, lanes):
-    """out[p * lanes + q] = b[p + q * across], for p and q up to the length of a vector: a square,
-    transposed in registers.
+def transpose_square(typing, zero, x, x_stride, out, out_stride):
+    """A square of numbers transposed in registers, as many to a side as a vector holds.
 
-    It takes log2(length) rounds, in each of which squares twice as large exchange their
-    off-diagonal quarters (Eklundh 1972).
+    transpose_square(zero, x, x_stride, out, out_stride) means
+
+        for p in range(LANES):
+            for q in range(LANES):
+                out[p * out_stride + q] = x[p + q * x_stride]
+
+    It takes log2(LANES) rounds, in each of which squares twice as large exchange their off-diagonal
+    quarters (Eklundh 1972). With four lanes, a row to a vector:
+
+        a b c d      a e c g      a e i m
+        e f g h  ->  b f d h  ->  b f j n
+        i j k l      i m k o      c g k o
+        m n o p      j n l p      d h l p
     """
-    number, index, size = (
-        (ir.FloatType() if zero.bitwidth == 32 else ir.DoubleType()),
-        ir.IntType(64),
-        zero.bitwidth // 8,
-    )
-    width = BYTES // size
-    vector, choice = ir.VectorType(number, width), ir.VectorType(ir.IntType(32), width)
 
     def generate(context, builder, signature, args):
-        _, b, across, out, lanes = args
+        _, x, x_stride, out, out_stride = args
+        write = _Instructions(builder, zero)
+        lanes = write.lanes
+        x, out = write.numbers(x), write.numbers(out)
 
-        def place(base, i, step):
-            address = builder.add(base, builder.mul(builder.mul(index(i), step), index(size)))
-            return builder.inttoptr(address, vector.as_pointer())
+        def line(base, i, stride):
+            return write.offset(base, builder.mul(write.integer(i), stride))
 
-        lines, side = [builder.load(place(b, i, across), align=size) for i in range(width)], 1
-        while side < width:
-            for i in (i for i in range(width) if not i & side):
-                x, y = lines[i], lines[i + side]
-                low = [j + width - side if j & side else j for j in range(width)]
-                high = [j + width if j & side else j + side for j in range(width)]
-                lines[i], lines[i + side] = (
-                    builder.shuffle_vector(x, y, choice(lanes)) for lanes in (low, high)
-                )
+        rows = [write.load_vectors(line(x, i, x_stride), 1)[0] for i in range(lanes)]
+        side = 1
+        while side < lanes:
+            # of each pair of rows `side` apart, numbered 0 to lanes - 1 and lanes to 2 lanes - 1
+            upper = [j + lanes - side if j & side else j for j in range(lanes)]
+            lower = [j + lanes if j & side else j + side for j in range(lanes)]
+            for i in range(lanes):
+                if not i & side:
+                    pair = rows[i], rows[i + side]
+                    rows[i] = write.choose(*pair, upper)
+                    rows[i + side] = write.choose(*pair, lower)
             side *= 2
-        for i, line in enumerate(lines):
-            builder.store(line, place(out, i, lanes), align=size)
+        for i, row in enumerate(rows):
+            write.store_vector(row, line(out, i, out_stride), 0)
         return context.get_dummy_value()
 
-    return numba.types.void(zero, *[numba.types.intp] * 4), generate
+    return types.void(zero, *[types.intp] * 4), generate
+
+
+class _Instructions:
+    """What the builder writes down for numbers of one of Numba's types, alone or as vectors.
+
+    A method's arguments and result are no numbers, but names of registers that will hold them.
+    """
+
+    def __init__(self, builder, number):
+        self.builder = builder
+        self.size = number.bitwidth // 8  # bytes
+        self.lanes = VECTOR_BYTES // self.size  # of a vector
+        self.number = ir.FloatType() if self.size == 4 else ir.DoubleType()
+        self.vector = ir.VectorType(self.number, self.lanes)
+        self.integer = ir.IntType(64)
+
+    def numbers(self, address):
+        """A pointer to numbers."""
+        return self.builder.inttoptr(address, self.number.as_pointer())
+
+    def integers(self, address):
+        """A pointer to the integers of a table."""
+        return self.builder.inttoptr(address, self.integer.as_pointer())
+
+    def offset(self, pointer, i):
+        """pointer + i, in numbers or integers; i may be Python's."""
+        return self.builder.gep(pointer, [self.integer(i) if isinstance(i, int) else i])
+
+    def entry(self, pointer, i):
+        """pointer[i]"""
+        return self.builder.load(self.offset(pointer, i))
+
+    def _vector(self, pointer, j):
+        return self.builder.bitcast(self.offset(pointer, j * self.lanes), self.vector.as_pointer())
+
+    def load_vectors(self, pointer, count):
+        """So many vectors that lie side by side, at an address that need not be a multiple of a
+        vector's.
+        """
+        places = [self._vector(pointer, j) for j in range(count)]
+        return [self.builder.load(place, align=self.size) for place in places]
+
+    def store_vector(self, vector, pointer, j):
+        """A vector to the place of the j-th from a pointer on."""
+        self.builder.store(vector, self._vector(pointer, j), align=self.size)
+
+    def choose(self, x, y, places):
+        """A vector of those among the numbers of x, and then of y, that stand at these places."""
+        return self.builder.shuffle_vector(x, y, ir.VectorType(ir.IntType(32), self.lanes)(places))
+
+    def broadcast(self, number):
+        """A vector with this number in each lane."""
+        nothing = self.vector(ir.Undefined)
+        first = self.builder.insert_element(nothing, number, ir.IntType(32)(0))
+        return self.choose(first, nothing, [0] * self.lanes)
+
+    def multiply_add(self, x, y, total):
+        """total + x * y. "contract" lets it be one instruction, which rounds once."""
+        product = self.builder.fmul(x, y, flags=("contract",))
+        return self.builder.fadd(product, total, flags=("contract",))

@@ -1,0 +1,293 @@
+"""Each hard compiled loop against the plain one in its docstring, which is what a learner reads.
+
+The numbers are small integers, so that sums are exact in any order, and sizes are around those of
+tiles and of parts, on whatever processor the tests run.
+"""
+
+import inspect
+import re
+import textwrap
+
+import numpy as np
+import pytest
+
+from tinygan.kernels.cpu import conv_direct, conv_loops, matmul, microkernel, packing
+from tinygan.kernels.cpu.compiler import jit
+from tinygan.kernels.cpu.microkernel import MR, VECTOR_BYTES
+
+rng = np.random.default_rng(2)
+DTYPES = pytest.mark.parametrize("dtype", ["f4", "f8"])
+
+
+def integers(shape, dtype):
+    return rng.integers(-8, 9, shape).astype(dtype)
+
+
+def run_plain_loop(function, **names):
+    """Run the first indented lines of a function's docstring, with these names."""
+    code = re.search(r"\n\n((?:    .*\n)+)", inspect.getdoc(function) + "\n")[1]
+    exec(textwrap.dedent(code), {"np": np, "MR": MR} | names)
+
+
+@DTYPES
+@pytest.mark.parametrize("vectors", [1, 2])
+@pytest.mark.parametrize("k", [0, 1, 7])
+@pytest.mark.parametrize("accumulate", [False, True])
+def test_microkernel(dtype, vectors, k, accumulate):
+    instructions = microkernel.tile(vectors)
+
+    @jit
+    def compiled(a, rows, columns, b, start, c, to, accumulate):
+        addresses = microkernel.Addresses(
+            a.ctypes.data,
+            rows.ctypes.data,
+            columns.ctypes.data,
+            b.ctypes.data,
+            start.ctypes.data,
+            c.ctypes.data,
+            to.ctypes.data,
+        )
+        instructions(c.dtype.type(0), addresses, len(columns), accumulate)
+
+    nr = vectors * VECTOR_BYTES // np.dtype(dtype).itemsize
+    a, b, start = (integers(size, dtype) for size in (90, k * nr, nr))
+    rows, columns = rng.integers(0, 45, MR), rng.integers(0, 45, k)
+    to = rng.permutation(MR) * nr
+    c = integers(MR * nr, dtype)
+    expected = c.copy()
+    compiled(a, rows, columns, b, start, c, to, accumulate)
+    run_plain_loop(
+        microkernel.tile,
+        a=a,
+        rows=rows,
+        columns=columns,
+        b=b,
+        start=start,
+        to=to,
+        k=k,
+        NR=nr,
+        c=expected,
+        accumulate=accumulate,
+    )
+    np.testing.assert_array_equal(c, expected)
+
+
+@DTYPES
+def test_transpose_square(dtype):
+    @jit
+    def compiled(x, x_stride, out, out_stride):
+        zero = x.dtype.type(0)
+        microkernel.transpose_square(zero, x.ctypes.data, x_stride, out.ctypes.data, out_stride)
+
+    lanes = VECTOR_BYTES // np.dtype(dtype).itemsize
+    x = np.arange((lanes + 3) * lanes, dtype=dtype)
+    out = np.zeros((lanes + 5) * lanes, dtype)
+    expected = out.copy()
+    compiled(x, lanes + 3, out, lanes + 5)
+    run_plain_loop(
+        microkernel.transpose_square,
+        LANES=lanes,
+        x=x,
+        x_stride=lanes + 3,
+        out=expected,
+        out_stride=lanes + 5,
+    )
+    np.testing.assert_array_equal(out, expected)
+
+
+@DTYPES
+@pytest.mark.parametrize("k", [1, 37, 300, 700])
+@pytest.mark.parametrize("n", [1, VECTOR_BYTES // 8, 70])
+def test_pack(dtype, k, n):
+    itemsize = np.dtype(dtype).itemsize
+    nr, width = packing.tile_width(n, itemsize), packing.padded_width(n, itemsize)
+    for memory in (
+        integers((k, n), dtype),
+        integers((n, k), dtype).T,
+        integers((2 * k, 3 * n), dtype),
+    ):
+        b = memory[: 2 * k : len(memory) // k, :: memory.shape[1] // n]
+        strides = tuple(s // itemsize for s in b.strides)
+        flat = np.lib.stride_tricks.as_strided(
+            b, (1 + (k - 1) * strides[0] + (n - 1) * strides[1],), (itemsize,)
+        )
+        panels, expected = np.full((2, k * width), 9, dtype)
+        for start, stop in (0, 1), (1, width // nr):  # as by two threads
+            packing.pack(start, stop, (k, n), flat, strides, panels)
+        run_plain_loop(
+            packing.pack,
+            k=k,
+            n=n,
+            nr=nr,
+            width=width,
+            part=packing.k_part(k),
+            B=b,
+            panels=expected,
+            start=0,
+            stop=width // nr,
+        )
+        np.testing.assert_array_equal(panels, expected)
+
+
+@DTYPES
+@pytest.mark.parametrize("shape", [(MR, 70, 300), (MR + 1, 5, 1), (2 * MR - 1, 33, 700), (1, 1, 5)])
+def test_multiply(dtype, shape):
+    @jit
+    def compiled(shape, a, rows, columns, panels, bias, numbers, to, accumulate):
+        source = matmul.Source(a.ctypes.data, rows, columns)
+        matmul.multiply(shape, source, panels, bias, matmul.Target(numbers, to), accumulate)
+
+    m, n, k = shape
+    a, b, numbers = integers((m, k), dtype), integers((k, n), dtype), integers(m * (n + 3), dtype)
+    rows, columns = matmul.offsets(m, k, MR), matmul.offsets(k, 1)
+    to = matmul.whole_tiles(rng.permutation(m) * (n + 3), MR)
+    panels = packing.packed(b)
+    bias = np.zeros(packing.padded_width(n, a.itemsize), dtype)
+    bias[:n] = integers(n, dtype)
+    none = bias[:0]
+    for accumulate in (False, True):
+        for given, added in (bias, bias), (none, np.zeros(n)):
+            expected = numbers.copy()
+            compiled(shape, a, rows, columns, panels, given, numbers, to, accumulate)
+            c = matmul.Target(expected, to)
+            run_plain_loop(
+                matmul.multiply, m=m, n=n, A=a, B=b, bias=added, accumulate=accumulate, c=c
+            )
+            np.testing.assert_array_equal(numbers, expected)
+
+
+class Padding:
+    """The padding of a group's images, as the docstrings of `conv_loops` speak of it."""
+
+    def __init__(self, group, corner):
+        self.shape, (self.top, self.left) = group[1:], corner
+
+    def _places(self, image):
+        """Where each of an image's pixels lies, and which of them do at all."""
+        i, j = np.ogrid[: image.shape[0], : image.shape[1]]
+        i, j = i + self.top, j + self.left
+        inside = (0 <= i) & (i < self.shape[0]) & (0 <= j) & (j < self.shape[1])
+        i, j = np.broadcast_arrays(i, j)
+        return inside, (i[inside], j[inside])
+
+    def padded(self, image):
+        out = np.zeros(self.shape, image.dtype)
+        inside, places = self._places(image)
+        out[places] = image[inside]
+        return out
+
+    def unpadded(self, padded, image):
+        """`image`, with what of it lies in the padding taken from there."""
+        inside, places = self._places(image)
+        out = image.copy()
+        out[inside] = padded[places]
+        return out
+
+
+def unpacked(panels, k, n):
+    """A packed matrix."""
+    nr, width = packing.tile_width(n, panels.itemsize), packing.padded_width(n, panels.itemsize)
+    part = packing.k_part(k)
+    parts = [panels[i * width : min(i + part, k) * width] for i in range(0, k, part)]
+    rows = [p.reshape(width // nr, -1, nr).swapaxes(0, 1).reshape(-1, width) for p in parts]
+    return np.concatenate(rows)[:, :n] if rows else np.zeros((0, n))
+
+
+def plain_gather(start, stop, x, tables, filters, out):
+    group, corner, rows, columns, to, phases = tables
+    c = out.shape[3]
+    weights = [unpacked(filters[0][panel:], k, c) for _, k, _, _, panel in phases]
+    run_plain_loop(
+        conv_loops.gather,
+        start=start,
+        stop=stop,
+        x=x,
+        rows=rows,
+        columns=columns,
+        to=to,
+        phases=phases,
+        filters=weights,
+        bias=filters[1][:c],
+        out=out,
+        padded=Padding(group, corner).padded,
+    )
+
+
+def plain_scatter(start, stop, y, tables, filters, out):
+    group, corner, rows, columns = tables
+    weights = unpacked(filters[0], y.shape[3], len(columns))
+    run_plain_loop(
+        conv_loops.scatter,
+        start=start,
+        stop=stop,
+        y=y,
+        group=group,
+        rows=rows,
+        columns=columns,
+        weights=weights,
+        begin=filters[1],
+        out=out,
+        unpadded=Padding(group, corner).unpadded,
+    )
+
+
+def plain_correlate(start, stop, x, tables, y, partial):
+    group, corner, rows, columns = tables
+    run_plain_loop(
+        conv_loops.correlate,
+        start=start,
+        stop=stop,
+        x=x,
+        y=y,
+        rows=rows,
+        columns=columns[: partial.shape[1]],
+        partial=partial,
+        parts=len(partial),
+        padded=Padding(group, corner).padded,
+    )
+
+
+PLAIN = {
+    conv_loops.gather: plain_gather,
+    conv_loops.scatter: plain_scatter,
+    conv_loops.correlate: plain_correlate,
+}
+
+
+@DTYPES
+@pytest.mark.parametrize(
+    "image, kernel, stride, padding, dilation, channels",
+    [
+        ((5, 7, 6, 3), (3, 2), (2, 1), (1, 0), (1, 2), 18),
+        ((1, 9, 9, 1), (5, 5), (2, 2), (2, 2), (1, 1), 5),
+        ((3, 4, 8, 2), (2, 3), (1, 1), (3, 4), (2, 2), 40),
+        ((3, 9, 9, 1), (5, 5), (2, 2), (2, 2), (1, 1), 64),  # back to few channels: scattered
+    ],
+)
+def test_convolutions(dtype, image, kernel, stride, padding, dilation, channels, monkeypatch):
+    met = set()
+
+    def both(compiled, n, cost, *args):
+        if compiled in PLAIN:
+            met.add(compiled)
+            *others, out = args
+            expected = np.full_like(out, 9) if compiled is conv_loops.gather else out.copy()
+            compiled(0, n, *others, out)
+            PLAIN[compiled](0, n, *others, expected)
+            np.testing.assert_array_equal(out, expected)
+        else:
+            compiled(0, n, *args)
+
+    monkeypatch.setattr(conv_direct, "split", both)
+    geometry = stride, padding, dilation
+    size = tuple(
+        (h + 2 * p - d * (k - 1) - 1) // s + 1
+        for h, k, s, p, d in zip(image[1:3], kernel, *geometry)
+    )
+    x, w = integers(image, dtype), integers((*kernel, image[3], channels), dtype)
+    y = integers((image[0], *size, channels), dtype)
+    conv_direct.conv(x, w, size, *geometry, integers(channels, dtype))
+    conv_direct.conv_transpose(y, w, image[1:3], *geometry, integers(image[3], dtype))
+    conv_direct.conv_filter(x, y, kernel, *geometry)
+    assert {conv_loops.gather, conv_loops.correlate} <= met
+    assert conv_loops.scatter in met or channels < 64
