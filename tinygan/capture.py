@@ -30,12 +30,13 @@ def capture(step):
     that cannot be captured, since it reads a value on the host, say, runs as it is, with one
     warning that names the reason.
     """
-    recordings, refusals = {}, []  # a recording by signature: None after the first call
+    recordings, refusal = {}, None  # a recording by signature: None after the first call
 
     @functools.wraps(step)
     def captured(*args, **kwargs):
-        call, refusal = (args, kwargs), None
-        if refusals or not any(map(_on_gpu, flatten(call))):
+        nonlocal refusal
+        call = args, kwargs
+        if refusal or not any(map(_on_gpu, flatten(call))):
             return step(*args, **kwargs)
         key = signature(call)
         if recordings.get(key):
@@ -48,9 +49,7 @@ def capture(step):
             if len(recordings) > MOST:
                 refusal = f"it is called in more than {MOST} ways: {WAYS}"
         if refusal:
-            refusals.append(refusal)
-            recordings.clear()
-            free_memory()
+            recordings.clear()  # for ever
             warnings.warn(
                 f"tinygan: this step runs without a CUDA graph, which cannot capture it: {refusal}",
                 stacklevel=2,
@@ -67,10 +66,10 @@ def signature(call):
     """What decides which kernels a call launches, and which numbers they are given: a dictionary's
     key.
     """
-    source = random.default
-    around = kernels.matmul_precision.get(), recording.mode.recording, source.seed, source.draw
-    structure = repr(unflatten(call, itertools.repeat("")))
-    return structure, *map(_constant, flatten(call)), *around
+    nesting = repr(unflatten(call, itertools.repeat("")))
+    around = kernels.matmul_precision.get(), recording.mode.recording
+    place = random.default.seed, random.default.draw
+    return nesting, *map(_constant, flatten(call)), *around, *place
 
 
 def _constant(leaf):
@@ -145,10 +144,10 @@ _gone = []  # pools of recordings that are gone, while somebody uses their memor
 def _release(kept, pool):
     vars(kept).clear()
     _gone.append(pool)
-    free_memory()
+    _free_memory()
 
 
-def free_memory():
+def _free_memory():
     """Give back the memory of all recordings that are gone, but for what somebody still uses."""
     for pool in _gone[:]:
         pool.free_all_blocks()
@@ -158,7 +157,7 @@ def free_memory():
 
 def _record(step, call):
     """A call's results, and its _Recording."""
-    free_memory()
+    _free_memory()
     cuda, source = device.module("gpu").cuda, random.default
     main_stream, pool = cuda.get_current_stream(), cuda.MemoryPool()
     made, side = _Recording(pool), side_stream(cuda)

@@ -22,7 +22,7 @@ extern "C" __global__ void im2col(const real* x, real* cols, GEOMETRY) {
     int first = row() * WALK, k = kh * kw * c;
     if ((unsigned)first >= rows) return;
     for (int q = threadIdx.x; q < k; q += blockDim.x) {
-        int tap = q / c, u = tap / kw, v = tap - u * kw, channel = q - tap * c;
+        int tap = q / c, u = tap / kw, v = tap - u * kw;  // q - tap * c is the channel
         int top = u * dh - ph, left = v * dw - pw;
         int j = first % ow, i = first / ow % oh, b = first / ow / oh;
         real value[WALK];  // read first and written then: the reads need not wait for one another
@@ -30,7 +30,7 @@ extern "C" __global__ void im2col(const real* x, real* cols, GEOMETRY) {
         for (int s = 0; s < WALK; s++) {
             int y = i * sh + top, z = j * sw + left;
             bool inside = first + s < rows && y >= 0 && y < h && z >= 0 && z < w;
-            value[s] = inside ? x[(((long long)b * h + y) * w + z) * c + channel] : 0;
+            value[s] = inside ? x[(((long long)b * h + y) * w + z) * c + q - tap * c] : 0;
             if (++j == ow && (j = 0, ++i == oh)) i = 0, b++;
         }
         #pragma unroll
