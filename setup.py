@@ -28,7 +28,11 @@ setup(
     # an editable install is a path then: leftovers of a plain one (compiled kernels) hide nothing
     package_dir={"": "."},
     packages=find_packages(include=["tinygan", "tinygan.*"]),
-    package_data={"tinygan.data": ["digits/*"], "tinygan.metrics": ["judge.npz"]},
+    package_data={
+        "": ["py.typed", "*.pyi"],
+        "tinygan.data": ["digits/*"],
+        "tinygan.metrics": ["judge.npz"],
+    },
     zip_safe=False,
     entry_points={"pytest11": ["tinygan.testing.plugin = tinygan.testing.plugin"]},
     # NumPy and Numba do the work; the others draw pictures and the progress
@@ -37,6 +41,6 @@ setup(
     extras_require={
         "gpu": ["cupy-cuda13x[ctk]>=14"],
         "cuda12x": ["cupy-cuda12x[ctk]>=14"],
-        "test": ["pytest", "hypothesis", "ruff"],
+        "test": ["pytest", "hypothesis", "ruff", "mypy"],
     },
 )

@@ -9,9 +9,15 @@ rates follow a schedule), `sample(n)` and `preview(path) -> the file that was wr
 needs `len`, `rows(epoch, i)` and `at(rows)`, as `data.Batches` has them.
 """
 
-from .callbacks import (  # noqa: F401
+from ..optim.schedules import constant, second_half
+from .callbacks import (
     Bar, Callback, Checkpoint, EarlyStop, Evaluate, Lines, Log, Preview, Schedule, Summary,
 )  # fmt: skip
-from .loop import loop, train  # noqa: F401
-from .run import Interrupted, RunExistsError, TrainingError, load  # noqa: F401
-from ..optim.schedules import constant, second_half  # noqa: F401
+from .loop import loop, train
+from .run import Interrupted, RunExistsError, TrainingError, load
+
+__all__ = [
+    "Bar", "Callback", "Checkpoint", "EarlyStop", "Evaluate", "Interrupted", "Lines", "Log",
+    "Preview", "RunExistsError", "Schedule", "Summary", "TrainingError", "constant", "load", "loop",
+    "second_half", "train",
+]  # fmt: skip

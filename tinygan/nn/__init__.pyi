@@ -1,0 +1,55 @@
+"""What a type checker may take from `nn`: the names that `__init__.py` imports, said to be
+meant for others.
+"""
+
+from . import init as init
+from . import losses as losses
+from .conv import Conv1d as Conv1d
+from .conv import Conv2d as Conv2d
+from .conv import ConvTranspose1d as ConvTranspose1d
+from .conv import ConvTranspose2d as ConvTranspose2d
+from .functions import ELU as ELU
+from .functions import GELU as GELU
+from .functions import AdaptiveAvgPool2d as AdaptiveAvgPool2d
+from .functions import AvgPool2d as AvgPool2d
+from .functions import Flatten as Flatten
+from .functions import Hardtanh as Hardtanh
+from .functions import Identity as Identity
+from .functions import LeakyReLU as LeakyReLU
+from .functions import LogSoftmax as LogSoftmax
+from .functions import MaxPool2d as MaxPool2d
+from .functions import PixelShuffle as PixelShuffle
+from .functions import ReflectionPad2d as ReflectionPad2d
+from .functions import ReLU as ReLU
+from .functions import ReplicationPad2d as ReplicationPad2d
+from .functions import Sigmoid as Sigmoid
+from .functions import SiLU as SiLU
+from .functions import Softmax as Softmax
+from .functions import Softplus as Softplus
+from .functions import Tanh as Tanh
+from .functions import Unflatten as Unflatten
+from .functions import Upsample as Upsample
+from .functions import ZeroPad2d as ZeroPad2d
+from .layers import Dropout as Dropout
+from .layers import Dropout2d as Dropout2d
+from .layers import Embedding as Embedding
+from .layers import Linear as Linear
+from .layers import ModuleDict as ModuleDict
+from .layers import ModuleList as ModuleList
+from .layers import PReLU as PReLU
+from .layers import Sequential as Sequential
+from .module import Module as Module
+from .module import Parameter as Parameter
+from .norm import BatchNorm1d as BatchNorm1d
+from .norm import BatchNorm2d as BatchNorm2d
+from .norm import GroupNorm as GroupNorm
+from .norm import InstanceNorm1d as InstanceNorm1d
+from .norm import InstanceNorm2d as InstanceNorm2d
+from .norm import LayerNorm as LayerNorm
+from .supervised import BCELoss as BCELoss
+from .supervised import BCEWithLogitsLoss as BCEWithLogitsLoss
+from .supervised import CrossEntropyLoss as CrossEntropyLoss
+from .supervised import L1Loss as L1Loss
+from .supervised import MSELoss as MSELoss
+from .supervised import NLLLoss as NLLLoss
+from .supervised import SmoothL1Loss as SmoothL1Loss
