@@ -1,6 +1,4 @@
-"""`CASES` calls every operation, on arrays away from kinks and ties: the tests of operations run
-over it.
-"""
+"""`CASES` calls every operation, on arrays away from kinks and ties; tests run over it."""
 
 import math
 

@@ -95,11 +95,9 @@ def test_the_three_are_adjoint_in_every_layout(config, dtype, of_images, of_filt
         for a, order in zip(config.arrays(), (of_images, of_filters, of_images))
     )
     before, weight = [a.copy() for a in (x, w, y)], Tensor(w)
-    out, to_x, to_w = (
-        config.forward(x, w),
-        config.transposed(y, w),
-        grad(config.forward(x, weight), weight, y),
-    )
+    out = config.forward(x, w)
+    to_x = config.transposed(y, w)
+    to_w = grad(config.forward(x, weight), weight, y)
     assert out.dtype == to_x.dtype == to_w.dtype == dtype
     assert np.vdot(out, y) == np.vdot(x, to_x) == np.vdot(w, to_w)
     for a, b in zip((x, w, y), before):
@@ -160,10 +158,8 @@ def test_one_image_without_batch_axis_and_bias(config):
     "kernel, dilation", [*itertools.product([(1, 1), (2, 3), (4, 2)], [1, 2, (1, 3)])]
 )
 def test_same_and_valid_padding(kernel, dilation):
-    x, w = (
-        np.random.default_rng(0).integers(-9, 10, (2, 1, 2, 7, 6)).astype(float),
-        np.ones((3, 2, *kernel)),
-    )
+    x = np.random.default_rng(0).integers(-9, 10, (2, 1, 2, 7, 6)).astype(float)
+    w = np.ones((3, 2, *kernel))
     w[:, :, 0, 0] = 5
     d = np.broadcast_to(dilation, 2)
     before, after = d * (np.array(kernel) - 1) // 2, -(-d * (np.array(kernel) - 1) // 2)
@@ -282,11 +278,9 @@ def test_no_channels_and_numpy_integers():
 
 @pytest.mark.parametrize("dtype", [np.float64, np.int64])
 def test_a_bias_of_another_type_is_added_as_numpy_adds_it(dtype):
-    x, w, b = (
-        np.ones((2, 3, 4, 4), np.float32),
-        np.ones((5, 3, 2, 2), np.float32),
-        np.arange(5).astype(dtype),
-    )
+    x = np.ones((2, 3, 4, 4), np.float32)
+    w = np.ones((5, 3, 2, 2), np.float32)
+    b = np.arange(5).astype(dtype)
     d = np.arange(3).astype(dtype)
     for out, plain, bias in (
         (ops.conv2d(x, w, b), ops.conv2d(x, w), b),

@@ -1,6 +1,4 @@
-"""The table of conventions in docs/, row by row: the values, the gradients, and PyTorch's where it
-is installed.
-"""
+"""The table of conventions in docs/, row by row: values, gradients, and PyTorch's if installed."""
 
 import re
 import warnings
@@ -46,11 +44,14 @@ def test_row(row):
     torch = pytest.importorskip("torch")
     F = torch.nn.functional
     others = {
-        "max": lambda x, axis=None: torch.max(x) if axis is None else torch.max(x, axis)[0], "clip": torch.clamp,
-        "softmax": lambda x: torch.softmax(x, 0), "log_softmax": lambda x: torch.log_softmax(x, 0), "power": torch.pow,
+        "max": lambda x, axis=None: torch.max(x) if axis is None else torch.max(x, axis)[0],
+        "clip": torch.clamp,
+        "softmax": lambda x: torch.softmax(x, 0), "log_softmax": lambda x: torch.log_softmax(x, 0),
+        "power": torch.pow,
         "logsumexp": lambda x: torch.logsumexp(x, 0), "leaky_relu": torch.nn.functional.leaky_relu,
         "softplus": torch.nn.functional.softplus, "vector_norm": torch.linalg.vector_norm,
-        "array": lambda a: torch.tensor(a, dtype=torch.float64), "ones": torch.ones(1, dtype=torch.float64),
+        "array": lambda a: torch.tensor(a, dtype=torch.float64),
+        "ones": torch.ones(1, dtype=torch.float64),
     }  # fmt: skip
     t = torch.tensor(x, requires_grad=True)
     evaluate(

@@ -1,6 +1,4 @@
-"""Pooling, resizing and padding against loops over windows; `test_torch.py` compares them with
-PyTorch.
-"""
+"""Pooling, resizing and padding against loops; `test_torch.py` compares them with PyTorch."""
 
 import itertools
 
@@ -105,7 +103,8 @@ def test_pixel_shuffle():
 def test_images_stay_channels_last_in_memory():
     x = rng.standard_normal((2, 6, 6, 4)).transpose(0, 3, 1, 2)
     for f in (
-        lambda x: ops.max_pool2d(x, 2), lambda x: ops.avg_pool2d(x, 2), lambda x: ops.interpolate(x, 12),
+        lambda x: ops.max_pool2d(x, 2), lambda x: ops.avg_pool2d(x, 2),
+        lambda x: ops.interpolate(x, 12),
         lambda x: ops.pad2d(x, 1), lambda x: ops.interpolate(x, 7, mode="bilinear"),
         lambda x: ops.pad2d(x, 1, "reflect"), lambda x: ops.pixel_shuffle(x, 2),
     ):  # fmt: skip

@@ -22,7 +22,8 @@ def net():
     )
 
 
-KEYS = "0.weight 0.bias 1.weight 1.bias 1.running_mean 1.running_var 1.num_batches_tracked 5.weight 5.bias".split()
+KEYS = "0.weight 0.bias 1.weight 1.bias 1.running_mean 1.running_var".split()
+KEYS += "1.num_batches_tracked 5.weight 5.bias".split()
 
 
 def test_state_dict_has_pytorchs_keys_in_order():
@@ -109,7 +110,8 @@ def test_to_dtype_keeps_the_weights_layout_and_integers():
 def test_initial_values_are_pytorchs():
     random.manual_seed(0)
     for layer, fan_in in [
-        (nn.Linear(50, 400), 50), (nn.Conv2d(8, 64, 5, groups=2), 4 * 25), (nn.ConvTranspose2d(64, 8, 5), 8 * 25),
+        (nn.Linear(50, 400), 50), (nn.Conv2d(8, 64, 5, groups=2), 4 * 25),
+        (nn.ConvTranspose2d(64, 8, 5), 8 * 25),
     ]:  # fmt: skip
         w, b = layer.weight.data, layer.bias.data
         assert np.abs(w).max() <= fan_in**-0.5 and np.abs(b).max() <= fan_in**-0.5

@@ -1,8 +1,7 @@
-"""Every operation: values, derivatives to second order, every layout, float32; the table of cases
-is in `grads.py`.
+"""Every operation: values, derivatives to second order, every layout, float32.
 
-Then what happens far out and where nothing is differentiable (see also docs/conventions.md), and
-what the operators and methods of Tensors accept.
+The table of cases is in `grads.py`. Then what happens far out and where nothing is differentiable
+(see also docs/conventions.md), and what the operators and methods of Tensors accept.
 """
 
 import functools
@@ -300,21 +299,24 @@ def test_tensor_methods():
 def test_what_porters_type():
     x = Tensor(U)
     same = [
-        (x.view(6, 4), U.reshape(6, 4)), (x.view((6, -1)), U.reshape(6, 4)), (x.permute(2, 0, 1), U.transpose(2, 0, 1)),
-        (x.permute((2, 0, 1)), U.transpose(2, 0, 1)), (x.transpose(1, 2), U.swapaxes(1, 2)), (x[0].transpose(0, 1), U[0].T),
-        (x.transpose(0, -1), U.swapaxes(0, 2)), (x.transpose(2, 0, 1), U.transpose(2, 0, 1)), (x.pow(2), U**2),
-        (x.unsqueeze(1).squeeze(1), U), (x.sum(dim=1), U.sum(1)), (x.max(1), U.max(1)), (x.sin(), np.sin(U)),
-        (x.mean(dim=[0, 1], keepdim=True), U.mean((0, 1), keepdims=True)), (x.softmax(dim=0), ops.softmax(U, 0)),
-        (ops.stack([x, x], dim=1), np.stack([U, U], 1)), (ops.concatenate([x, x], dim=-1), np.concatenate([U, U], -1)),
-        (x.cumsum(dim=2), U.cumsum(2)), (ops.squeeze(x[:1], dim=0), U[0]), (ops.squeeze(x[:1], axis=1), U[:1]),
+        (x.view(6, 4), U.reshape(6, 4)), (x.view((6, -1)), U.reshape(6, 4)),
+        (x.permute(2, 0, 1), U.transpose(2, 0, 1)),
+        (x.permute((2, 0, 1)), U.transpose(2, 0, 1)), (x.transpose(1, 2), U.swapaxes(1, 2)),
+        (x[0].transpose(0, 1), U[0].T),
+        (x.transpose(0, -1), U.swapaxes(0, 2)), (x.transpose(2, 0, 1), U.transpose(2, 0, 1)),
+        (x.pow(2), U**2),
+        (x.unsqueeze(1).squeeze(1), U), (x.sum(dim=1), U.sum(1)), (x.max(1), U.max(1)),
+        (x.sin(), np.sin(U)),
+        (x.mean(dim=[0, 1], keepdim=True), U.mean((0, 1), keepdims=True)),
+        (x.softmax(dim=0), ops.softmax(U, 0)),
+        (ops.stack([x, x], dim=1), np.stack([U, U], 1)),
+        (ops.concatenate([x, x], dim=-1), np.concatenate([U, U], -1)),
+        (x.cumsum(dim=2), U.cumsum(2)), (ops.squeeze(x[:1], dim=0), U[0]),
+        (ops.squeeze(x[:1], axis=1), U[:1]),
         (x.std(axis=1, correction=1), U.std(1, ddof=1)), (x.clip(), U), (x.flip(dim=0), U[::-1]),
     ]  # fmt: skip
-    assert (
-        (x == None) is False
-        and x != None
-        and x not in (None, "x")
-        and x.var(axis=0, keepdim=True).ndim == 3
-    )  # noqa: E711
+    assert (x == None) is False and x != None  # noqa: E711 (they are asked, not `is`)
+    assert x not in (None, "x") and x.var(axis=0, keepdim=True).ndim == 3
     for i, (ours, theirs) in enumerate(same):
         assert ours.shape == theirs.shape, i
         np.testing.assert_allclose(ours.data, theirs, rtol=1e-15, err_msg=str(i))
@@ -346,7 +348,7 @@ def test_what_porters_type():
     (lambda x: tinygan.tensor, AttributeError, r"tinygan has no 'tensor': Tensor\(array\)"),
     (lambda x: tinygan.nonsense, AttributeError, "tinygan has no 'nonsense'$"),
     (lambda x: ops.flatten(x, 5), IndexError, "flatten: axis 5 is out of bounds"),
-    (lambda x: ops.flatten(x, 2, 0), ValueError, r"flatten: start_dim 2 comes after end_dim 0 in x: \(2, 3, 4\)"),
+    (lambda x: ops.flatten(x, 2, 0), ValueError, r"start_dim 2 comes after end_dim 0 in x: \(2, 3"),
     (lambda x: ops.stack([x, x], 7), IndexError, "stack: axis 7 is out of bounds"),
     (lambda x: ops.swapaxes(x, 0, 3), IndexError, "axis 3 is out of bounds"),
     (lambda x: ops.squeeze(x, 3), IndexError, "axis 3 is out of bounds"),
@@ -359,18 +361,18 @@ def test_what_porters_type():
     (lambda x: ops.relu([1.0]), TypeError, "expected a NumPy or CuPy array, got list"),
     (lambda x: ops.einsum("iij->j", x), ValueError, r"einsum: 'iij->j' does not fit"),
     (lambda x: ops.einsum("ijk->l", x), ValueError, r"einsum: 'ijk->l' does not fit"),
-    (lambda x: ops.einsum("ijk,ij->k", x, U[:1, :, 0]), ValueError, r"einsum: 'ijk,ij->k' does not fit"),
-    (lambda x: x.float() * [1.0, 2.0, 3.0, 4.0], TypeError, "multiply: gives .* float64 cpu for Tensors of float32"),
+    (lambda x: ops.einsum("ijk,ij->k", x, U[:1, :, 0]), ValueError, r"'ijk,ij->k' does not fit"),
+    (lambda x: x.float() * [1.0, 2.0, 3.0, 4.0], TypeError, "gives .* float64 cpu for .* float32"),
     (lambda x: x * 3j, TypeError, "multiply: gives .* complex128"),
     (lambda x: ops.where(U > 0, x, None), TypeError, "where: gives .* object"),
     (lambda x: primitive(lambda x: 3.0)(x), TypeError, "gives 3.0 for Tensors of float64"),
     (lambda x: ops.exp(x=x), TypeError, "exp: x= is a Tensor"),
     (lambda x: ops.sum(U, axis=x), TypeError, "sum: axis= is a Tensor"),
     (lambda x: ops.concatenate([]), TypeError, r"concatenate: needs one array or more, got \[\]"),
-    (lambda x: ops.concatenate([x, 1.0]), TypeError, "concatenate: needs one array or more, got .*1.0"),
+    (lambda x: ops.concatenate([x, 1.0]), TypeError, "needs one array or more, got .*1.0"),
     (lambda x: ops.concatenate([x], None), TypeError, "integer"),
-    (lambda x: ops.stack([x, x[0]]), ValueError, r"stack: needs arrays of one shape, got .*\(3, 4\)"),
-    (lambda x: ops.clip(x[0, 0], np.zeros((2, 1))), ValueError, r"clip: bounds of shapes \(2, 1\) .* x: \(4,\)"),
+    (lambda x: ops.stack([x, x[0]]), ValueError, r"stack: needs .* of one shape, got .*\(3, 4\)"),
+    (lambda x: ops.clip(x[0, 0], np.zeros((2, 1))), ValueError, r"clip: bounds .* \(2, 1\) .* x:"),
     (lambda x: x @ 3, ValueError, "matmul: x's last size"),
     (lambda x: ops.conv2d(x.reshape(1, 2, 3, 4), [1.0]), AttributeError, "ndim"),
     (lambda x: ops.reshape([1.0], (1, 1)), AttributeError, "size"),
@@ -424,16 +426,16 @@ def test_long_sums_of_float32_keep_their_digits():
 
 @pytest.mark.parametrize("kind", [np.uint8, np.int64, np.uint64, bool])
 def test_integers_and_booleans_count_as_floats_element_by_element(kind):
-    x, a, e = (
-        Tensor(np.array([2.0, 0.5], np.float32)),
-        np.array([0, 1]).astype(kind),
-        np.array([2, 3]).astype(kind),
-    )
+    x = Tensor(np.array([2.0, 0.5], np.float32))
+    a = np.array([0, 1]).astype(kind)
+    e = np.array([2, 3]).astype(kind)
     for f in (
-        lambda x, a, e: x**a, lambda x, a, e: ops.power(e, x), lambda x, a, e: ops.minimum(x, a), lambda x, a, e: x - a,
+        lambda x, a, e: x**a, lambda x, a, e: ops.power(e, x), lambda x, a, e: ops.minimum(x, a),
+        lambda x, a, e: x - a,
         lambda x, a, e: ops.maximum(a, x), lambda x, a, e: ops.xlogy(x, e),
         lambda x, a, e: losses.binary_cross_entropy_with_logits(x, a),
-        lambda x, a, e: losses.binary_cross_entropy_with_logits(x, a, pos_weight=np.array([3, 3], np.float32)),
+        lambda x, a,
+        e: losses.binary_cross_entropy_with_logits(x, a, pos_weight=np.array([3, 3], np.float32)),
     ):  # fmt: skip
         floats = a.astype(np.float32), e.astype(np.float32)
         (g,), (h,) = (grad(ops.sum(f(x, *c)), [x], create_graph=True) for c in ((a, e), floats))

@@ -81,10 +81,8 @@ def test_adam():
 def test_adam_updates_in_place_whatever_the_layouts():
     rng = np.random.default_rng(0)
     a, g = rng.normal(size=(2, 5, 6, 3, 3)).astype(np.float32)
-    p, q = (
-        nn.Parameter(a.copy()),
-        nn.Parameter(np.ascontiguousarray(a.transpose(2, 3, 1, 0)).transpose(3, 2, 0, 1)),
-    )
+    p = nn.Parameter(a.copy())
+    q = nn.Parameter(np.ascontiguousarray(a.transpose(2, 3, 1, 0)).transpose(3, 2, 0, 1))
     memory = q.data
     optim.Adam([p]).step([g]), optim.Adam([q]).step([g])
     assert q.data is memory
@@ -373,10 +371,8 @@ def test_what_makes_no_sense_is_refused(call, error, words):
 @every_variant
 def test_a_gradient_that_does_not_fit_is_named_before_anything_has_moved(kind, options):
     net = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 1))
-    o, good = (
-        kind(net.named_parameters(), **options),
-        [np.ones_like(p.data) for p in net.parameters()],
-    )
+    o = kind(net.named_parameters(), **options)
+    good = [np.ones_like(p.data) for p in net.parameters()]
     o.step(good)
     before = {k: v.copy() for k, v in (o.state | net.state_dict()).items()}
     for bad, words in (
@@ -473,10 +469,8 @@ def test_a_copy_keeps_the_layout_of_what_is_remembered():
 @every_variant
 def test_a_captured_step_counts_and_is_told_of_new_rates(kind, options):
     rng = np.random.default_rng(0)
-    start, grads = (
-        [rng.standard_normal(s) for s in ((3, 2), (), (4,), (5,))],
-        rng.standard_normal((8, 14)),
-    )
+    start = [rng.standard_normal(s) for s in ((3, 2), (), (4,), (5,))]
+    grads = rng.standard_normal((8, 14))
 
     def run(where, wrap):
         ps = [nn.Parameter(device.to(a.copy(), where)) for a in start]

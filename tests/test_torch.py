@@ -1,5 +1,4 @@
-"""Conformance with PyTorch, where it is installed: values, first and second derivatives, state
-dicts, optimizers.
+"""Conformance with PyTorch, if installed: values, derivatives, state dicts, optimizers.
 
 Everything is float64 and agrees to 1e-10 or better; trajectories of the optimizers to 1e-12. Where
 PyTorch's conventions differ from ours on purpose (kinks, ties), `test_ops.py` says what ours are.
@@ -33,18 +32,14 @@ def positive(*shape):
 
 
 def agree(ours, theirs, *arrays, rtol=1e-10):
-    """Two functions of the same arrays: values, gradients, and the gradients of a fixed combination
-    of the gradients.
-    """
+    """Two functions of the same arrays: values, gradients, gradients of a mix of the gradients."""
     xs, ts = [Tensor(a) for a in arrays], [torch.tensor(a, requires_grad=True) for a in arrays]
     y, z = ours(*xs), theirs(*ts)
     close(y, z, rtol)
     g = np.random.default_rng(0).standard_normal(y.shape)
     c, d = Tensor(g), torch.tensor(g, requires_grad=True)
-    first, expected = (
-        grad(y, xs, c, create_graph=True),
-        torch.autograd.grad(z, ts, d, create_graph=True),
-    )
+    first = grad(y, xs, c, create_graph=True)
+    expected = torch.autograd.grad(z, ts, d, create_graph=True)
     for found in first, grad(y, xs, g):
         for a, b in zip(found, expected, strict=True):
             close(a, b, rtol)
@@ -80,10 +75,8 @@ def case(name, ours, theirs, *arrays):
     return pytest.param(ours, theirs, arrays, id=name)
 
 
-index, mask = (
-    np.array([[0, 2], [2, 1]]),
-    np.array([[True, False, True, True], [False, False, True, False], [True] * 4]),
-)
+index = np.array([[0, 2], [2, 1]])
+mask = np.array([[True, False, True, True], [False, False, True, False], [True] * 4])
 TABLE = [
     *(
         both(name, real(3, 4))
@@ -221,7 +214,8 @@ weight = rng.uniform(0.3, 2, 4)
 LOSSES = {
     "l1_loss": [{}], "smooth_l1_loss": [{}, {"beta": 0.3}, {"beta": 0.0}],
     "binary_cross_entropy": [{}, {"weight": weight}],
-    "binary_cross_entropy_with_logits": [{"weight": weight}, {"pos_weight": weight}, {"pos_weight": weight, "weight": weight}],
+    "binary_cross_entropy_with_logits":
+        [{"weight": weight}, {"pos_weight": weight}, {"pos_weight": weight, "weight": weight}],
 }  # fmt: skip
 for name, settings in LOSSES.items():
     for r, options in itertools.product(("mean", "sum", "none"), settings):
@@ -246,13 +240,16 @@ for name, options in {
         ours, theirs = (functools.partial(getattr(m, name), **o) for m in (ops, F))
         TABLE.append(case(f"{name} {o}", ours, theirs, real(3, 4) * 3))
 
+WINDOWS = [{"kernel_size": 2}, {"kernel_size": 2, "stride": 1}]
+WINDOWS += [{"kernel_size": (3, 2), "stride": 2, "padding": 1}]
 IMAGES = {
-    "max_pool2d": [{"kernel_size": 2}, {"kernel_size": (3, 2), "stride": 2, "padding": 1}, {"kernel_size": 2, "stride": 1}],
-    "avg_pool2d": [{"kernel_size": 2}, {"kernel_size": (3, 2), "stride": 2, "padding": 1}, {"kernel_size": 2, "stride": 1}],
+    "max_pool2d": WINDOWS,
+    "avg_pool2d": WINDOWS,
     "adaptive_avg_pool2d": [{"output_size": 1}, {"output_size": (3, 4)}],
     "interpolate": [{"scale_factor": 2}, {"size": (3, 8)}, {"scale_factor": (3.0, 0.5)}]
     + [{"mode": "bilinear", "align_corners": a, **size} for a in (False, True)
-       for size in ({"scale_factor": 2}, {"size": (3, 8)}, {"scale_factor": (1.6, 0.5)}, {"size": 1}, {"size": (5, 6)})],
+       for size in ({"scale_factor": 2}, {"size": (3, 8)}, {"scale_factor": (1.6, 0.5)},
+                    {"size": 1}, {"size": (5, 6)})],
     "pixel_shuffle": [{"upscale_factor": 2}],
 }  # fmt: skip
 for name, options in IMAGES.items():
@@ -524,7 +521,8 @@ OPTIMIZERS = [
     ("Adadelta", {"rho": 0.95, "weight_decay": 0.1}),
     ("Adamax", {"weight_decay": 0.1}),
     ("RAdam", {"weight_decay": 0.1, "decoupled_weight_decay": True}),
-]  # PyTorch keeps numbers of NAdam and ASGD in float32: bench/torch_optim.py compares them, with all of PyTorch's own settings
+    # PyTorch keeps numbers of NAdam and ASGD in float32: bench/torch_optim.py compares them
+]
 
 
 @pytest.mark.parametrize(
@@ -532,10 +530,8 @@ OPTIMIZERS = [
 )
 def test_ten_steps_of_an_optimizer(name, options):
     start = [real(3, 4), real(4), real(100, 400)]
-    ps, ts = (
-        [nn.Parameter(a.copy()) for a in start],
-        [torch.tensor(a, requires_grad=True) for a in start],
-    )
+    ps = [nn.Parameter(a.copy()) for a in start]
+    ts = [torch.tensor(a, requires_grad=True) for a in start]
     ours, theirs = getattr(optim, name)(ps, **options), getattr(torch.optim, name)(ts, **options)
     for i in range(10):
         for k, (p, t) in enumerate(zip(ps, ts)):
@@ -549,10 +545,8 @@ def test_ten_steps_of_an_optimizer(name, options):
 
 def test_groups_take_the_same_steps():
     start = [real(3, 4), real(4), real(5)]
-    ps, ts = (
-        [nn.Parameter(a.copy()) for a in start],
-        [torch.tensor(a, requires_grad=True) for a in start],
-    )
+    ps = [nn.Parameter(a.copy()) for a in start]
+    ts = [torch.tensor(a, requires_grad=True) for a in start]
     optimizers = []
     for package, (a, b, c) in ((optim, ps), (torch.optim, ts)):
         o = package.AdamW(
@@ -577,10 +571,8 @@ def test_groups_take_the_same_steps():
 )
 def test_clipping(kind, most):
     grads = [real(3, 4), real(4), np.array(0.3)]
-    ours, theirs = (
-        [g.copy() for g in grads],
-        [torch.zeros(g.shape, dtype=torch.float64) for g in grads],
-    )
+    ours = [g.copy() for g in grads]
+    theirs = [torch.zeros(g.shape, dtype=torch.float64) for g in grads]
     for t, g in zip(theirs, grads):
         t.grad = torch.tensor(g)
     total = torch.nn.utils.clip_grad_norm_(theirs, most, kind)
@@ -593,10 +585,8 @@ def test_clipping(kind, most):
 
 
 def test_embedding():
-    ours, theirs = (
-        nn.Embedding(5, 3, padding_idx=2).double(),
-        torch.nn.Embedding(5, 3, padding_idx=2).double(),
-    )
+    ours = nn.Embedding(5, 3, padding_idx=2).double()
+    theirs = torch.nn.Embedding(5, 3, padding_idx=2).double()
     assert (
         not ours.weight.data[2].any() and abs(nn.Embedding(100, 100).weight.data.std() - 1) < 0.05
     )
