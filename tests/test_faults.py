@@ -24,6 +24,8 @@ from tinygan import checkpoint, cli, data, files, plot, random
 from tinygan.checkpoint import CheckpointError
 from tinygan.train import Interrupted, RunExistsError, TrainingError, train
 
+loop = sys.modules["tinygan.train.loop"]  # the room gives its function that name
+
 TIMES = settings().max_examples  # 25, and under `intense` 1,000
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 
@@ -654,6 +656,31 @@ def test_two_runs_in_one_folder_or_process(quick, tmp_path):
     go(out, Toy(6, beside))
     assert len(found) == 1 and "another run trains in this process" in found[0]
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_run_that_ends_while_another_waits_for_the_folder(resume, whole, tmp_path, monkeypatch):
+    out, locked = tmp_path / "run", files.locked
+    if resume:
+        with pytest.raises(RuntimeError):
+            go(out, Toy(5, fail))
+
+    @contextlib.contextmanager
+    def late(folder):
+        monkeypatch.setattr(files, "locked", locked)
+        loop._running.release()  # as if in another process
+        go(out)
+        loop._running.acquire()
+        with locked(folder):
+            yield
+
+    monkeypatch.setattr(files, "locked", late)
+    if resume:
+        assert_whole(out, go(out, resume=True), whole)
+    else:
+        with pytest.raises(RunExistsError):
+            go(out, resume=False)
+        assert_whole(out, go(out), whole)
 
 
 def test_other_data_or_settings_do_not_go_on_with_a_run(quick, tmp_path):

@@ -68,23 +68,32 @@ class Run:
         if not self.out:
             yield self
             return
-        latest = self.out / LATEST
-        if resume or latest.exists() and not overwrite:
-            meta = checkpoint.read_meta(latest)
-        if not resume and not overwrite and latest.exists():
-            raise RunExistsError(
-                f"{self.out}: holds a run already, at step {meta['step']}: resume it, overwrite it, or "
-                "choose another folder"
-            )
+        self.found(resume, overwrite)
         self.pictures.mkdir(parents=True, exist_ok=True)
         with files.locked(self.out):
+            meta = self.found(resume, overwrite)  # again: a run may have ended here meanwhile
             self.sweep()
             if resume:
                 self.resume(meta)
             else:
                 self.clear()
-            self.describe(meta if resume else None)
+            self.describe(meta)
             yield self
+
+    def found(self, resume, overwrite):
+        """The meta data of the checkpoint to resume, or None; an error if the folder is not for this
+        run.
+        """
+        latest = self.out / LATEST
+        if not resume and (overwrite or not latest.exists()):
+            return None
+        meta = checkpoint.read_meta(latest)
+        if not resume:
+            raise RunExistsError(
+                f"{self.out}: holds a run already, at step {meta['step']}: resume it, overwrite it, or "
+                "choose another folder"
+            )
+        return meta
 
     def resume(self, meta):
         """Go to where the latest checkpoint stands; CheckpointError, and no change, if it is not of
