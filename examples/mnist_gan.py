@@ -9,7 +9,7 @@ low for G's. They take turns, one move each a step, until G's digits pass. Read 
 first: it is the whole idea.
 """
 
-from tinygan import cli, data, device, grad, random
+from tinygan import cli, data, device, grad, kernels, random
 from tinygan.models import MODELS
 from tinygan.nn.losses import binary_cross_entropy_with_logits as cross_entropy
 
@@ -54,7 +54,8 @@ def main():
     batches = data.Batches(arrays, batch_size, args.seed)
 
     step = lambda batch: adversarial_step(gan, batch)
-    cli.run_training(args, gan, batches, step=step, real=images)
+    with kernels.precision(args.precision, where):
+        cli.run_training(args, gan, batches, step=step, real=images)
 
 
 def arguments():

@@ -12,7 +12,7 @@ point of that Gaussian a digit. Read `elbo_step`.
 
 import numpy as np
 
-from tinygan import cli, data, device, grad, ops, plot, random
+from tinygan import cli, data, device, grad, kernels, ops, plot, random
 from tinygan.models import VAES
 from tinygan.nn.losses import binary_cross_entropy_with_logits as cross_entropy
 from tinygan.nn.losses import gaussian_kl
@@ -68,18 +68,19 @@ def main():
     unseen = (unseen, held_labels) if args.conditional else unseen
     cost = "elbo" if args.beta else "reconstruction"
     loss = lambda: {"held_out_loss": abs(vae.elbo(unseen)[cost])}
-    cli.run_training(
-        args,
-        vae,
-        batches,
-        step=lambda batch: elbo_step(vae, batch),
-        schedule=constant,  # the moving average does what a falling rate would
-        callbacks=[Evaluate(loss)],
-        config={"targets": args.targets},
-        real=digits,
-    )
-    figures(args, vae, unseen, held_labels)
-    pictures(vae, unseen, held_labels, args.out)
+    with kernels.precision(args.precision, where):
+        cli.run_training(
+            args,
+            vae,
+            batches,
+            step=lambda batch: elbo_step(vae, batch),
+            schedule=constant,  # the moving average does what a falling rate would
+            callbacks=[Evaluate(loss)],
+            config={"targets": args.targets},
+            real=digits,
+        )
+        figures(args, vae, unseen, held_labels)
+        pictures(vae, unseen, held_labels, args.out)
 
 
 def figures(args, vae, batch, labels):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import data, device, files, kernels, plot, random
+from . import data, device, files, plot, random
 from .checkpoint import CheckpointError
 from .data import DataError
 from .device import DeviceError
@@ -130,23 +130,22 @@ def run_training(
             return {name: found[name] for name in ("fid", "coverage")}
 
         callbacks = [Evaluate(figures, every=args.evaluate, best="fid"), *callbacks]
-    with kernels.precision(args.precision, model.device):
-        train(
-            model,
-            batches,
-            args.epochs,
-            args.out,
-            step=step,
-            schedule=schedule,
-            callbacks=callbacks,
-            resume=args.resume,
-            overwrite=args.overwrite,
-            config={"precision": args.precision, **(config or {})},
-            notes={"arguments": arguments},
-            graph=not args.no_capture,
-        )
-        if args.samples:
-            save_samples(model, args.samples, args.out / "samples.npz")
+    train(
+        model,
+        batches,
+        args.epochs,
+        args.out,
+        step=step,
+        schedule=schedule,
+        callbacks=callbacks,
+        resume=args.resume,
+        overwrite=args.overwrite,
+        config={"precision": args.precision, **(config or {})},
+        notes={"arguments": arguments},
+        graph=not args.no_capture,
+    )
+    if args.samples:
+        save_samples(model, args.samples, args.out / "samples.npz")
 
 
 def save_samples(model, n, path, labels=None):

@@ -108,11 +108,7 @@ def train(
     this process.
     """
     run = Run(model, batches, epochs, out, config, notes)
-    told = [Schedule(schedule), Bar(), Lines()]
-    told += [Log(), Checkpoint(), Preview(), Summary()] if run.out else []
-    for i, own in enumerate(told):  # one of the caller's takes the place of one of its kind
-        told[i] = next((given for given in callbacks if isinstance(given, type(own))), own)
-    told = [*(given for given in callbacks if given not in told), *told]
+    told = _callbacks(callbacks, Schedule(schedule), bool(run.out))
     with (
         _signals() as caught,  # first: a Ctrl-C while a folder is opened or closed waits
         _alone(),
@@ -143,6 +139,17 @@ def train(
                 saved = f"{run.out / LATEST} holds it: resume to go on"
             raise Interrupted(f"stopped after step {run.step} of {run.total}; {saved}", caught[0])
     return run.records
+
+
+def _callbacks(given, schedule, folder):
+    """The caller's callbacks and then those of every run; one of the caller's takes the place of one
+    of its kind.
+    """
+    own = [schedule, Bar(), Lines()]
+    own += [Log(), Checkpoint(), Preview(), Summary()] if folder else []
+    for i, callback in enumerate(own):
+        own[i] = next((c for c in given if isinstance(c, type(callback))), callback)
+    return [*(callback for callback in given if callback not in own), *own]
 
 
 _running = threading.Lock()
