@@ -40,7 +40,7 @@ SHARED = 1 << 15  # where threads begin here: sooner than they pay
 @pytest.fixture(autouse=True, scope="module")
 def share_early():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(threads, "ALONE", SHARED)
+        patch.setattr(threads, "SHARED", SHARED)
         yield
 
 
@@ -314,7 +314,7 @@ def test_products_into_arrays_of_any_layout(dtype):
 
 
 def test_warnings_of_large_operations_follow_the_callers_errstate():
-    x = np.full(threads.ALONE * 20, -1.0)
+    x = np.full(threads.SHARED * 20, -1.0)
     with np.errstate(all="raise"), pytest.raises(FloatingPointError):
         ops.sqrt(x)
     with warnings.catch_warnings(), np.errstate(all="ignore"):

@@ -16,11 +16,7 @@ import time
 import numpy as np
 
 from .threads import start
-
-LEAST = 1 << 18  # bytes: less memory than this is cheap
-HUGE = 1 << 22  # bytes: from here on in pages of 2 MB, as NumPy's own arrays
-SPARE = 1 << 25  # bytes that may always lie idle
-KEPT = 10.0  # seconds that memory waits to be asked for
+from .thresholds import HUGE_PAGES, IDLE_SECONDS, POOLED, SPARE, TABLE_BYTES
 
 
 class _Buffer:
@@ -38,16 +34,16 @@ def _mapped(size):
         pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     except (OSError, OverflowError) as e:
         raise MemoryError(f"no memory for an array of {size} bytes: {e}") from e
-    if size >= HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
+    if size >= HUGE_PAGES and hasattr(mmap, "MADV_HUGEPAGE"):
         with contextlib.suppress(OSError):  # a system built without
             pages.madvise(mmap.MADV_HUGEPAGE)
     return np.frombuffer(pages, np.uint8)
 
 
 _buffers = {}  # {size: [buffer, ...]}
-_most = 0  # bytes that were in use at a time
-_watching = False
-_lock = threading.Lock()
+_peak = 0  # the most bytes that were in use at a time
+_watching = False  # whether a thread runs _watch
+_lock = threading.Lock()  # of the three
 
 
 def _forked():
@@ -66,12 +62,12 @@ def empty(shape, dtype):
     Memory fresh from the system is paid for page by page, each time: a fifth of a training step.
     So a buffer outlives its array, and serves the next array of about its size. Where another one
     would bring their sum to more than half as much again as was ever in use, idle ones go, the
-    longest idle first; and at any time those that no array asked for in KEPT seconds. A training
+    longest idle first; and at any time those that no array asked for in IDLE_SECONDS. A training
     step finds all that it needs after its first calls: it makes no more buffers, and loses none.
     """
     dtype = np.dtype(dtype)
     nbytes = math.prod(shape) * dtype.itemsize
-    if nbytes < LEAST or dtype.hasobject:
+    if nbytes < POOLED or dtype.hasobject:
         return np.empty(shape, dtype)
     step = 1 << nbytes.bit_length() - 4  # eight sizes from a power of two to the next
     size = -(-nbytes // step) * step
@@ -79,8 +75,9 @@ def empty(shape, dtype):
         return np.empty(shape, dtype)
     try:
         buffers = _buffers.get(size, [])
-        counts = _references(buffers)
-        buffer = buffers[counts.index(_ALONE)] if _ALONE in counts else _another(size)
+        counts = _reference_counts(buffers)
+        is_idle = _IDLE_COUNT in counts
+        buffer = buffers[counts.index(_IDLE_COUNT)] if is_idle else _another(size)
         buffer.used = time.monotonic()
         return np.ndarray(shape, dtype, buffer.memory)
     finally:
@@ -88,43 +85,66 @@ def empty(shape, dtype):
 
 
 def _another(size):
-    global _most, _watching
-    idle = _idle()
-    total = size + sum(each * len(buffers) for each, buffers in _buffers.items())
-    _most = max(_most, total - sum(b.memory.nbytes for b in idle))
-    excess = total - _most - max(_most // 2, SPARE)
-    while idle and excess > 0:
-        excess -= _drop(idle.pop(0))
+    """A new buffer, in the place of idle ones where there would be too many."""
+    global _watching
+    _drop_excess(size)
     try:
         buffer = _Buffer(size)
     except MemoryError:  # it may be what lies idle that is missing
-        while idle:
-            _drop(idle.pop())
+        _drop_idle(math.inf)
         buffer = _Buffer(size)
     _buffers.setdefault(size, []).append(buffer)
     _watching = _watching or start(_watch) is not None
     return buffer
 
 
+def _drop_excess(size):
+    """Make room for `size` more bytes: with them, idle memory is at most half of what was ever in
+    use, or SPARE.
+    """
+    global _peak
+    total = size + sum(each * len(buffers) for each, buffers in _buffers.items())
+    in_use = total - sum(b.memory.nbytes for b in _idle())
+    _peak = max(_peak, in_use)
+    _drop_idle(total - _peak - max(_peak // 2, SPARE))
+
+
+def _drop_idle(nbytes):
+    """Drop buffers that nobody refers to, the longest idle first, until so many bytes are gone."""
+    for buffer in _idle():
+        if nbytes <= 0:
+            return
+        nbytes -= buffer.memory.nbytes
+        _drop(buffer)
+
+
+def _drop_unasked():
+    """Drop what nobody asked for in a while."""
+    for buffer in _idle():
+        if buffer.used < time.monotonic() - IDLE_SECONDS:
+            _drop(buffer)
+
+
 def _watch():
-    """Drop what nobody asked for in a while, until nothing is left."""
-    global _most, _watching
+    """What a thread does until no buffer is left."""
+    global _peak, _watching
     while True:
-        time.sleep(KEPT / 10)
+        time.sleep(IDLE_SECONDS / 10)
         with _lock:
-            for buffer in _idle():
-                if buffer.used < time.monotonic() - KEPT:
-                    _drop(buffer)
+            _drop_unasked()
             if not _buffers:
-                _most, _watching = 0, False
+                _peak = 0
+                _watching = False
                 return
 
 
 def _idle():
     """The buffers whose memory nobody refers to, the longest idle first."""
     every = [b for buffers in _buffers.values() for b in buffers]
-    free = (b for b, count in zip(every, _references(every)) if count == _ALONE)
-    return sorted(free, key=lambda b: b.used)
+    counts = _reference_counts(every)
+    return sorted(
+        (b for b, count in zip(every, counts) if count == _IDLE_COUNT), key=lambda b: b.used
+    )
 
 
 def _drop(buffer):
@@ -132,36 +152,34 @@ def _drop(buffer):
     _buffers[size].remove(buffer)
     if not _buffers[size]:
         del _buffers[size]
-    return size
 
 
-def _references(buffers):
+def _reference_counts(buffers):
     return [sys.getrefcount(b.memory) for b in buffers]
 
 
-_ALONE = _references([_Buffer(1)])[0]  # the count of memory that only a buffer holds
-
-
-TABLES = 1 << 25  # bytes of results that a function keeps
+# the count of memory that no array refers to, but its buffer alone
+_IDLE_COUNT = _reference_counts([_Buffer(1)])[0]
 
 
 def kept(f):
-    """f, which gives an array or a tuple of them, with its last results kept: TABLES bytes, or one.
+    """f, which gives an array or tuples of them, with its last results kept: of TABLE_BYTES
+    together, or one larger.
 
     `functools.lru_cache` counts results, and one table can be as large as a thousand others.
     """
-    results = {}  # the longest unused first
+    results = {}  # {arguments: result}, the longest unused first
 
     @functools.wraps(f)
     def found(*args):
         result = results.pop(args, None)
         if result is None:
             result = f(*args)
-            excess = _nbytes(result) + sum(map(_nbytes, list(results.values()))) - TABLES
+            excess = _nbytes(result) + sum(map(_nbytes, list(results.values()))) - TABLE_BYTES
             for key in list(results):
                 if excess > 0:
                     excess -= _nbytes(results.pop(key, ()))
-        results[args] = result
+        results[args] = result  # the last used is the last
         return result
 
     return found

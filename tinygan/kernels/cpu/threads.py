@@ -8,16 +8,19 @@ import os
 import queue
 import threading
 
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-ALONE = 1 << 19  # elements: fewer are done by one core in the 70 microseconds another takes to wake
+from .thresholds import SHARED, SHARED_FINELY
 
-_jobs, _workers, _lock = queue.SimpleQueue(), [], threading.Lock()
+# that this process may use, on the systems that say so
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+_jobs = queue.SimpleQueue()  # (kernel, args, todo, done): one for each worker who is asked to help
+_workers = []
+_lock = threading.Lock()  # of _workers
 
 
 def split(kernel, n, size, *args):
-    """kernel(start, stop, *args) over 0..n, shared among the cores.
-
-    It is done in one part if it touches few elements (`size`).
+    """kernel(start, stop, *args) over 0..n, shared among the cores; in one part if `size` is small,
+    which is how many elements a loop touches, or how long it takes in such units.
 
     The team are Python threads that sleep when idle, and the kernels release the interpreter.
     Numba's own parallel loops would be shorter to write, but their threads spin between loops, as
@@ -25,10 +28,11 @@ def split(kernel, n, size, *args):
     part is next: a thread that wakes late on a busy machine, or that the system refuses to start,
     is not waited for.
     """
-    if size < ALONE or CORES == 1:
+    if size < SHARED or CORES == 1:
         return kernel(0, n, *args)
-    parts = CORES * (2 if size < 8 * ALONE else 4)
-    todo, done = queue.SimpleQueue(), queue.SimpleQueue()
+    parts = CORES * (2 if size < SHARED_FINELY else 4)
+    todo = queue.SimpleQueue()  # (start, stop) of each part
+    done = queue.SimpleQueue()  # None or an error for each part
     for i in range(parts):
         todo.put((n * i // parts, n * (i + 1) // parts))
     for _ in range(_team(CORES - 1)):
@@ -58,6 +62,7 @@ def start(f):
 
 
 def _work(kernel, args, todo, done):
+    """Do parts until none is left."""
     while True:
         try:
             start, stop = todo.get_nowait()
@@ -71,6 +76,7 @@ def _work(kernel, args, todo, done):
 
 
 def _serve():
+    """What a worker does."""
     while True:
         _work(*_jobs.get())  # keeps no array while it sleeps
 
@@ -78,7 +84,9 @@ def _serve():
 def _forked():
     """Threads do not survive a fork, and what they held stays locked: a child begins anew."""
     global _jobs, _workers, _lock
-    _jobs, _workers, _lock = queue.SimpleQueue(), [], threading.Lock()
+    _jobs = queue.SimpleQueue()
+    _workers = []
+    _lock = threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
