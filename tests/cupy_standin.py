@@ -52,14 +52,10 @@ def make_arrays(f, *inputs):
     graph = Stream.recording
     with np.errstate(all="ignore" if graph else "warn"):
         result = wrap(f())
-    arrays = [
-        r
-        for r in (result if isinstance(result, (tuple, list)) else [result])
-        if isinstance(r, ndarray)
-    ]
-    fresh = [
-        i for i, r in enumerate(arrays) if not any(np.may_share_memory(r.a, x) for x in inputs)
-    ]
+    several = result if isinstance(result, (tuple, list)) else [result]
+    arrays = [r for r in several if isinstance(r, ndarray)]
+    views = [any(np.may_share_memory(r.a, x) for x in inputs) for r in arrays]
+    fresh = [i for i, view in enumerate(views) if not view]
     if fresh or not inputs:
         Stream.current().works()
     if graph and fresh:
@@ -81,7 +77,8 @@ def _allocate(a):
     pool = _allocators[-1]
     if Stream.recording and pool is None:
         raise RuntimeError(
-            "a graph uses memory of the default pool, which may hand it to others while the graph writes it"
+            "a graph uses memory of the default pool, which may hand it to others while the graph "
+            "writes it"
         )
     if pool is not None:
         pool.blocks.append(a if a.base is None else a.base)
@@ -95,6 +92,14 @@ def raw_inputs(x):
         return [x.a]
     x = x.values() if isinstance(x, dict) else x if isinstance(x, (tuple, list)) else ()
     return [a for i in x for a in raw_inputs(i)]
+
+
+def sync_by_index(index):
+    """Lists and host arrays are sent, and how many elements a mask has is read."""
+    for i in index:
+        mask = getattr(getattr(i, "dtype", None), "kind", "") == "b"
+        if mask or isinstance(i, (list, np.ndarray)):
+            sync()
 
 
 class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
@@ -133,12 +138,7 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __getitem__(self, index):
         index = index if isinstance(index, tuple) else (index,)
-        for i in index:
-            if (
-                isinstance(i, (list, np.ndarray))
-                or getattr(getattr(i, "dtype", None), "kind", "") == "b"
-            ):
-                sync()
+        sync_by_index(index)
         index = tuple(i.a if isinstance(i, ndarray) else i for i in index)
         index = index if any(i is ... for i in index) else (*index, ...)
         return make_arrays(lambda: self.a[index], self.a)
@@ -200,50 +200,25 @@ def _read(name):
 
 for _name in "shape dtype ndim size strides itemsize nbytes flags".split():
     setattr(ndarray, _name, property(lambda self, name=_name: getattr(self.a, name)))
-for _name in "reshape transpose swapaxes squeeze ravel astype copy view fill clip take sum mean var std prod".split():
+for _name in (
+    "reshape transpose swapaxes squeeze ravel astype copy view fill clip take sum mean var std prod"
+    " max min any all argmax argmin argsort cumsum flatten repeat round"
+).split():
     setattr(ndarray, _name, _forward(_name))
-for _name in "max min any all argmax argmin argsort cumsum flatten repeat round".split():
-    setattr(ndarray, _name, _forward(_name))
-for (
-    _name
-) in "item tolist __bool__ __int__ __float__ __index__ __complex__ __repr__ __str__".split():
+for _name in [
+    "item",
+    "tolist",
+    *map("__{}__".format, "bool int float index complex repr str".split()),
+]:
     setattr(ndarray, _name, _read(_name))
 ndarray.T = property(lambda self: ndarray(self.a.T))
 
-SYNCING = {
-    "nonzero",
-    "argwhere",
-    "flatnonzero",
-    "unique",
-    "array_repr",
-    "dot",
-    "einsum",
-    "tensordot",
-    "inner",
-    "vdot",
-}
+SYNCING = {"nonzero", "argwhere", "flatnonzero", "unique", "array_repr"}
+SYNCING |= {"dot", "einsum", "tensordot", "inner", "vdot"}
 JOINS = {"concatenate", "stack"}  # more than eight arrays: their addresses are sent
-MISSING = {
-    "block",
-    "insert",
-    "einsum_path",
-    "geomspace",
-    "vecdot",
-    "matvec",
-    "vecmat",
-    "frompyfunc",
-    "isnat",
-    "memmap",
-}
-MISSING |= {
-    "histogram_bin_edges",
-    "nanpercentile",
-    "nanquantile",
-    "spacing",
-    "unstack",
-    "asmatrix",
-    "bmat",
-}
+MISSING = set("block insert einsum_path geomspace vecdot matvec vecmat frompyfunc isnat".split())
+MISSING |= {"memmap", "histogram_bin_edges", "nanpercentile", "nanquantile"}
+MISSING |= {"spacing", "unstack", "asmatrix", "bmat"}
 # NumPy's alone; its ones, full and eye pass on `device`
 KEYWORDS = {"device", "like", "subok", "where", "initial", "correction"}
 
@@ -268,11 +243,8 @@ class Module(types.ModuleType):
                 raise TypeError(f"{name}() got an unexpected keyword argument '{unknown.pop()}'")
             if name.endswith("_like") and not kwargs.get("shape"):
                 kwargs.pop("shape", None)  # an empty shape counts as none
-            if (
-                name in SYNCING
-                or (name == "where" and len(args) == 1)
-                or (name in JOINS and len(args[0]) > 8)
-            ):
+            counts = name in SYNCING or name == "where" and len(args) == 1
+            if counts or name in JOINS and len(args[0]) > 8:
                 sync()
             g = functools.partial(f, *unwrap(args), **{k: unwrap(v) for k, v in kwargs.items()})
             if name in ("empty", "empty_like"):  # memory, and no work
@@ -316,12 +288,7 @@ class _Ufunc:
         """
         if self.f is not np.add or a.dtype.kind != "f":
             raise NotImplementedError(f"`{self.f.__name__}.at` is not supported here")
-        for i in index if isinstance(index, tuple) else (index,):
-            if (
-                isinstance(i, (list, np.ndarray))
-                or getattr(getattr(i, "dtype", None), "kind", "") == "b"
-            ):
-                sync()
+        sync_by_index(index if isinstance(index, tuple) else (index,))
         write(functools.partial(np.add.at, a.a, unwrap(index), unwrap(b)))
 
 
@@ -384,27 +351,20 @@ class RawModule:
         run, parameters = getattr(self.built, "run_" + name), self.parameters[name]
 
         def launch(grid, block, args):
-            if (
-                len(args) != len(parameters)
-                or not 0 < block[0] * block[1] <= 1024
-                or not 0 < grid[0] < 2**31
-            ):
-                raise ValueError(
-                    f"{name}: {len(args)} arguments for {len(parameters)}, grid {grid}, block {block}"
-                )
+            fits = 0 < block[0] * block[1] <= 1024 and 0 < grid[0] < 2**31
+            if len(args) != len(parameters) or not fits:
+                count = f"{len(args)} arguments for {len(parameters)}"
+                raise ValueError(f"{name}: {count}, grid {grid}, block {block}")
             values = []
             for x, (what, pointer, dtype) in zip(args, parameters):
                 if pointer:
                     values.append(_array(x, dtype, f"{name}({what})"))
                 # a struct: CuPy passes a host array of one element by value
                 elif dtype.kind == "V":
-                    if (
-                        not isinstance(x, np.ndarray)
-                        or x.size != 1
-                        or x.dtype.itemsize != dtype.itemsize
-                    ):
+                    size = dtype.itemsize
+                    if not isinstance(x, np.ndarray) or (x.size, x.dtype.itemsize) != (1, size):
                         raise TypeError(
-                            f"{name}({what}): the kernel wants a struct of {dtype.itemsize} bytes"
+                            f"{name}({what}): the kernel wants a struct of {size} bytes"
                         )
                     values.append(ctypes.create_string_buffer(x.tobytes()))
                 elif np.asarray(x).dtype != dtype:  # RawKernel passes what it is given, bit for bit
@@ -423,13 +383,8 @@ class RawModule:
 def _compile(code):
     # Threads run to their end one after another: those that read what others shared must be the
     # last of their block.
-    words = [
-        "__global__=",
-        "__device__=static",
-        "__shared__=static",
-        "__launch_bounds__(n)=",
-        "__syncthreads()=",
-    ]
+    words = ["__global__=", "__device__=static", "__shared__=static"]
+    words += ["__launch_bounds__(n)=", "__syncthreads()="]
     expand = ["g++", "-x", "c++", "-E", "-P", *(f"-D{word}" for word in words), "-"]
     code = subprocess.run(expand, input=code, capture_output=True, text=True, check=True).stdout
     known, parameters, drivers = dict(C_TYPES), {}, ""
@@ -439,10 +394,8 @@ def _compile(code):
     for old, new in re.findall(r"typedef (\w+) (\w+);", code):
         known[new] = known[old]
     for name, text in re.findall(r'extern "C"\s+void (\w+)\(([^)]*)\)\s*\{', code):
-        found = [
-            re.fullmatch(r"(?:const )?([\w ]+?)\s*(\*?)\s*(\w+)", p.strip()).groups()
-            for p in text.split(",")
-        ]
+        one = re.compile(r"(?:const )?([\w ]+?)\s*(\*?)\s*(\w+)")
+        found = [one.fullmatch(p.strip()).groups() for p in text.split(",")]
         parameters[name] = [(what, bool(star), np.dtype(known[kind])) for kind, star, what in found]
         structs = {what for what, _, dtype in parameters[name] if dtype.kind == "V"}
         for what in structs:
@@ -471,10 +424,8 @@ class ElementwiseKernel:
         walked = [x.shape for x, p in zip(args, self.params) if isinstance(x, ndarray) and not p[0]]
         shape = np.broadcast_shapes(*walked)
         if len(args) == self.nin:
-            args += tuple(
-                ndarray(np.empty(shape, letters[letter]))
-                for _, letter, _ in self.params[self.nin :]
-            )
+            made = [letters[letter] for _, letter, _ in self.params[self.nin :]]
+            args += tuple(ndarray(np.empty(shape, dtype)) for dtype in made)
             for out in args[self.nin :]:
                 _allocate(out.a)
         outs = args[self.nin :]
@@ -488,12 +439,8 @@ class ElementwiseKernel:
             if any(x is o for o in outs) and a.shape != shape:
                 raise ValueError(f"{self.name}({what}): out shape is mismatched")
             buffers.append(a if raw else np.array(np.broadcast_to(a, shape), order="C"))
-        run = _elementwise(
-            tuple(self.params),
-            self.nin,
-            self.operation,
-            tuple((k, d.char) for k, d in letters.items()),
-        )
+        chars = tuple((letter, dtype.char) for letter, dtype in letters.items())
+        run = _elementwise(tuple(self.params), self.nin, self.operation, chars)
         run(ctypes.c_longlong(int(np.prod(shape))), *(POINTER(b.ctypes.data) for b in buffers))
         for out, b in zip(outs, buffers[self.nin :]):
             out.a[...] = b
@@ -531,7 +478,8 @@ struct Handle { const void *workspace, *stream; };
 enum { OK, INVALID = 7, INTERNAL = 14 };
 enum { RUN, RECORD, REFUSE };
 
-static int (*ask)(const void* stream, long number);  // what to do with a call: number is what `replay` would know it by
+// what to do with a call: number is what `replay` would know it by
+static int (*ask)(const void* stream, long number);
 static std::vector<std::function<void()>> recorded;
 extern "C" void answer_by(int (*f)(const void*, long)) { ask = f; }
 extern "C" void replay(long number) { recorded[number](); }
@@ -541,37 +489,48 @@ extern "C" int cublasCreate_v2(Handle** handle) {
     *handle = next++;
     return ask(0, -1) == RUN ? OK : INTERNAL;
 }
-extern "C" int cublasSetStream_v2(Handle* handle, void* stream) { *handle = {0, stream}; return OK; }
+extern "C" int cublasSetStream_v2(Handle* handle, void* stream) {
+    *handle = {0, stream};
+    return OK;
+}
 extern "C" int cublasSetWorkspace_v2(Handle* handle, void* p, size_t size) {
     handle->workspace = p;
     return size == 32 << 20 ? OK : INVALID;
 }
 
 template <class T>
-void multiply(int ta, int tb, int m, int n, int k, T by, const T* a, long long lda, const T* b, long long ldb,
-              T* c, long long ldc) {
+void multiply(int ta, int tb, int m, int n, int k, double alpha,
+              const void* A, long long at, long long lda,
+              const void* B, long long bt, long long ldb, void* C, long long ct, long long ldc) {
+    T by = (T)alpha;
+    const T *a = (const T*)A + at, *b = (const T*)B + bt;
+    T* c = (T*)C + ct;
     for (int j = 0; j < n; j++)
         for (int i = 0; i < m; i++) {
             T sum = 0;
-            for (int p = 0; p < k; p++) sum += a[ta ? i * lda + p : p * lda + i] * b[tb ? p * ldb + j : j * ldb + p];
+            for (int p = 0; p < k; p++)
+                sum += a[ta ? i * lda + p : p * lda + i] * b[tb ? p * ldb + j : j * ldb + p];
             c[j * ldc + i] = by * sum;
         }
 }
 
 extern "C" int cublasGemmStridedBatchedEx(
-        Handle* handle, int ta, int tb, int m, int n, int k, const void* alpha, const void* A, int kind, int lda,
-        long long sa, const void* B, int kind_b, int ldb, long long sb, const void* beta, void* C, int kind_c, int ldc,
-        long long sc, int count, int compute, int algorithm) {
+        Handle* handle, int ta, int tb, int m, int n, int k,
+        const void* alpha, const void* A, int kind, int lda, long long sa,
+        const void* B, int kind_b, int ldb, long long sb,
+        const void* beta, void* C, int kind_c, int ldc, long long sc,
+        int count, int compute, int algorithm) {
     bool types = kind == kind_b && kind == kind_c && (kind == 0 || kind == 1);
     types = types && (kind ? compute == 70 : compute == 68 || compute == 77);
-    bool sizes = m > 0 && n > 0 && k > 0 && count > 0 && lda >= (ta ? k : m) && ldb >= (tb ? n : k) && ldc >= m;
+    bool sizes = m > 0 && n > 0 && k > 0 && count > 0;
+    sizes = sizes && lda >= (ta ? k : m) && ldb >= (tb ? n : k) && ldc >= m;
     if (!handle->workspace || !types || !sizes || algorithm != -1 || (ta | tb) & ~1) return INVALID;
     if (kind ? *(double*)beta != 0 : *(float*)beta != 0) return INVALID;
     double by = kind ? *(double*)alpha : *(float*)alpha;
     auto run = [=] {
+        auto product = kind ? multiply<double> : multiply<float>;
         for (long long i = 0; i < count; i++)
-            if (kind) multiply(ta, tb, m, n, k, by, (double*)A + i * sa, lda, (double*)B + i * sb, ldb, (double*)C + i * sc, ldc);
-            else multiply(ta, tb, m, n, k, (float)by, (float*)A + i * sa, lda, (float*)B + i * sb, ldb, (float*)C + i * sc, ldc);
+            product(ta, tb, m, n, k, by, A, i * sa, lda, B, i * sb, ldb, C, i * sc, ldc);
     };
     int what = ask(handle->stream, recorded.size());
     if (what == RUN) run();
@@ -580,11 +539,12 @@ extern "C" int cublasGemmStridedBatchedEx(
 }
 
 extern "C" int cublasGemmEx(
-        Handle* handle, int ta, int tb, int m, int n, int k, const void* alpha, const void* A, int kind, int lda,
-        const void* B, int kind_b, int ldb, const void* beta, void* C, int kind_c, int ldc,
-        int compute, int algorithm) {
-    return cublasGemmStridedBatchedEx(handle, ta, tb, m, n, k, alpha, A, kind, lda, 0, B, kind_b, ldb, 0, beta,
-                                      C, kind_c, ldc, 0, 1, compute, algorithm);
+        Handle* handle, int ta, int tb, int m, int n, int k,
+        const void* alpha, const void* A, int kind, int lda, const void* B, int kind_b, int ldb,
+        const void* beta, void* C, int kind_c, int ldc, int compute, int algorithm) {
+    return cublasGemmStridedBatchedEx(
+        handle, ta, tb, m, n, k, alpha, A, kind, lda, 0, B, kind_b, ldb, 0,
+        beta, C, kind_c, ldc, 0, 1, compute, algorithm);
 }
 """
 
@@ -647,10 +607,8 @@ class Stream:
         return types.SimpleNamespace(seen=self.seen | {self.ptr: self.work})
 
     def wait_event(self, event):
-        self.seen = {
-            ptr: max(event.seen.get(ptr, 0), self.seen.get(ptr, 0))
-            for ptr in event.seen | self.seen
-        }
+        for ptr, work in event.seen.items():
+            self.seen[ptr] = max(work, self.seen.get(ptr, 0))
 
     def synchronize(self):
         sync()
@@ -703,9 +661,8 @@ class MemoryPool:
     def free_all_blocks(self):
         """Give back the blocks that no array uses; a graph is not asked."""
         self.freed += 1
-        self.blocks[:] = [
-            a for a, n in zip(self.blocks, [sys.getrefcount(a) for a in self.blocks]) if n > 3
-        ]
+        references = [sys.getrefcount(a) for a in self.blocks]
+        self.blocks[:] = [a for a, n in zip(self.blocks, references) if n > 3]
 
     def malloc(self, size):
         try:
@@ -750,11 +707,8 @@ class Memory:
 
 def make():
     """The modules to put in sys.modules, by name."""
-    cupy, cuda, pathfinder = (
-        Module("cupy"),
-        types.ModuleType("cuda"),
-        types.ModuleType("cuda.pathfinder"),
-    )
+    cupy, cuda = Module("cupy"), types.ModuleType("cuda")
+    pathfinder = types.ModuleType("cuda.pathfinder")
     cupy.__spec__ = importlib.machinery.ModuleSpec("cupy", None)
     cupy.RawModule, cupy.ElementwiseKernel = RawModule, ElementwiseKernel
     runtime = types.SimpleNamespace(
@@ -769,12 +723,8 @@ def make():
     Stream.known.clear()
     Stream.stack[:] = [Stream(null=True)]
     cupy.cuda = types.ModuleType("cupy.cuda")
-    cupy.cuda.runtime, cupy.cuda.Memory, cupy.cuda.Stream, cupy.cuda.get_current_stream = (
-        runtime,
-        Memory,
-        Stream,
-        Stream.current,
-    )
+    cupy.cuda.runtime, cupy.cuda.Memory = runtime, Memory
+    cupy.cuda.Stream, cupy.cuda.get_current_stream = Stream, Stream.current
     cupy.cuda.MemoryPool, cupy.cuda.using_allocator = MemoryPool, using_allocator
     cupy.get_default_memory_pool = functools.partial(lambda pool: pool, MemoryPool())
     cupy.cuda.memory = types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError)

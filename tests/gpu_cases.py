@@ -33,10 +33,8 @@ class Case:
     def check(self, gpu, to_gpu, to_host):
         """to_gpu copies an array to the device, with its layout; to_host copies one back."""
         ours, theirs = copied(self.args, lambda a: a.copy("K")), copied(self.args, to_gpu)
-        expected, result = (
-            getattr(reference, self.name)(*ours),
-            to_host(getattr(gpu, self.name)(*theirs)),
-        )
+        expected = getattr(reference, self.name)(*ours)
+        result = to_host(getattr(gpu, self.name)(*theirs))
         if expected is not None:
             self.compare(result, expected)
         for a, b in zip(arrays(ours), arrays(theirs)):
@@ -52,23 +50,15 @@ class Case:
 
 
 def arrays(x):
-    return (
-        [a for i in x for a in arrays(i)]
-        if isinstance(x, tuple)
-        else [x]
-        if hasattr(x, "dtype")
-        else []
-    )
+    if isinstance(x, tuple):
+        return [a for i in x for a in arrays(i)]
+    return [x] if hasattr(x, "dtype") else []
 
 
 def copied(x, copy):
-    return (
-        tuple(copied(i, copy) for i in x)
-        if isinstance(x, tuple)
-        else copy(x)
-        if isinstance(x, np.ndarray)
-        else x
-    )
+    if isinstance(x, tuple):
+        return tuple(copied(i, copy) for i in x)
+    return copy(x) if isinstance(x, np.ndarray) else x
 
 
 def _cases(dtype):
@@ -89,65 +79,51 @@ def _cases(dtype):
     key = (0xDEADBEEF, 3), 5, step
     image = np.moveaxis(real(2, 4, 4, 3), 3, 1)  # channels-last memory behind NCHW
     edge = np.array([[-np.inf, -1.0, -0.0, 0.0, 1.0, np.inf, np.nan]], dtype)
-    yield from (
-        case("gemm", whole(5, 7), whole(7, 3)),
-        case("gemm", whole(2, 1, 5, 7), whole(3, 7, 2)),
-    )
+    yield case("gemm", whole(5, 7), whole(7, 3))
+    yield case("gemm", whole(2, 1, 5, 7), whole(3, 7, 2))
     yield from (case("contiguous", last), case("contiguous", whole(3, 2)))
-    yield from (
-        case("gemm", whole(2, 0), whole(0, 3)),
-        case("gemm", real(40, 70), real(70, 30), rtol=20 * near),
-    )
+    yield case("gemm", whole(2, 0), whole(0, 3))
+    yield case("gemm", real(40, 70), real(70, 30), rtol=20 * near)
     yield case("im2col", last, *strided)
-    # more columns than threads
-    yield case("im2col", real(1, 9, 9, 300), (4, 4), (2, 2), (2, 2), (0, 0), (1, 1))
+    apart = (4, 4), (2, 2), (2, 2), (0, 0), (1, 1)
+    yield case("im2col", real(1, 9, 9, 300), *apart)  # more columns than threads
     yield case("im2col", real(0, 6, 5, 5), *strided)
     yield case("col2im", whole(2 * 12, 30), whole(2, 6, 5, 5), *strided)
-    yield case(
-        "col2im", real(16, 4 * 300), real(1, 9, 9, 300), (4, 4), (2, 2), (2, 2), (0, 0), (1, 1)
-    )
+    yield case("col2im", real(16, 4 * 300), real(1, 9, 9, 300), *apart)
     yield case("col2im", real(0, 30), real(0, 6, 5, 5), *strided)
     for n in (0, 3):
         x, w, y, geometry = whole(n, 6, 5, 5), whole(3, 2, 5, 7), whole(n, 3, 4, 7), strided[2:]
-        yield from (
-            case("conv", x, w, (3, 4), *geometry),
-            case("conv_transpose", y, w, (6, 5), *geometry),
-        )
-        yield from (
-            case("conv", x, w, (3, 4), *geometry, whole(7)),
-            case("conv_transpose", y, w, (6, 5), *geometry, whole(5)),
-        )
+        yield case("conv", x, w, (3, 4), *geometry)
+        yield case("conv_transpose", y, w, (6, 5), *geometry)
+        yield case("conv", x, w, (3, 4), *geometry, whole(7))
+        yield case("conv_transpose", y, w, (6, 5), *geometry, whole(5))
         yield case("conv_filter", x, y, (3, 2), *geometry)
     for slope in (0.0, 0.2):
         yield from (case("leaky", a, a, slope) for a in (image, edge, real(0, 3)))
         yield from (case("leaky", real(*a.shape), a, slope) for a in (image, edge, real(3)))
     for rows in (1, 50, 3000):
         x, g = real(rows, 5) + 3, real(rows, 5)
-        yield from (case("affine", x, *c, rtol=near), case("norm_sums", g, x, *c, rtol=60 * near))
-        yield from (
-            case("moments", x, rtol=20 * near),
-            case("norm_grad", g, x, *c, *c, c[1], rtol=9 * near),
-        )
+        yield case("affine", x, *c, rtol=near)
+        yield case("norm_sums", g, x, *c, rtol=60 * near)
+        yield case("moments", x, rtol=20 * near)
+        yield case("norm_grad", g, x, *c, *c, c[1], rtol=9 * near)
     yield from (case("moments", whole(16, 300)), case("column_sums", whole(16, 300)))
-    yield from (
-        case("column_sums", whole(*shape)) for shape in ((9000, 40), (5000, 1), (3, 0), (0, 3))
-    )
+    for shape in (9000, 40), (5000, 1), (3, 0), (0, 3):
+        yield case("column_sums", whole(*shape))
     yield case("norm_sums", whole(3000, 33), whole(3000, 33), whole(33), np.exp2(whole(33) % 2))
     yield case("affine", whole(9, 5), whole(5), whole(5))
     yield case("norm_sums", whole(40, 300), whole(40, 300), whole(300), np.exp2(whole(300) % 4))
-    # more than one launch takes
-    for shapes in ([(2, 4, 4, 3), (), (0,), (5,), (1, 3000), (41, 50)], [(3,)] * 200):
+    some = [(2, 4, 4, 3), (), (0,), (5,), (1, 3000), (41, 50)]
+    for shapes in (some, [(3,)] * 200):  # more than one launch takes
         ps = tuple(np.moveaxis(real(*s), 3, 1) if len(s) == 4 else real(*s) for s in shapes)
         # some lie otherwise than p, m and v
         grads = tuple(np.ascontiguousarray(a[::-1]) if a.ndim else a for a in ps)
-        ms, vs, peaks = (
-            tuple(np.asarray(f(a)) for a in ps) for f in (np.negative, np.abs, np.square)
-        )
+        states = np.negative, np.abs, np.square
+        ms, vs, peaks = (tuple(np.asarray(f(a)) for a in ps) for f in states)
         steps, rate = np.arange(1, 1 + len(ps)) ** 3, np.array(1e-3)
+        given = ps, grads, ms, vs, rate, steps
         for beta1, amsgrad in ((0.0, [peaks]), (0.5, [])):
-            yield case(
-                "adam", ps, grads, ms, vs, rate, steps, beta1, 0.999, 1e-8, *amsgrad, rtol=near
-            )
+            yield case("adam", *given, beta1, 0.999, 1e-8, *amsgrad, rtol=near)
         yield case("lerp", ps, grads, np.array(0.25), rtol=near)
     sparse = real(6, 5)[:, ::2], real(5, 12)[::2, ::2].T, real(6, 3), abs(real(3, 6).T)
     yield case("adam", *((a,) for a in sparse), rate, steps[:1], 0.9, 0.999, 1e-8, rtol=near)
@@ -247,22 +223,13 @@ def trained(name, where, steps=4, wrap=lambda step: step, watch=lambda: None):
         # a bias before batch normalisation has gradient 0: do not blow up its rounding
         optimizer.param_groups[0]["eps"] = 1e-3
     random.default.seek(1)
-    real = (
-        np.random.default_rng(0)
-        .uniform(-1, 1, (steps, 4 if "5x5" not in name else 2, 1, 28, 28))
-        .astype(np.float32)
-    )
-    step, history, seen, batches = (
-        wrap(model.step),
-        [],
-        [],
-        [device.to(batch, where) for batch in real],
-    )
+    shape = steps, 4 if "5x5" not in name else 2, 1, 28, 28
+    real = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+    batches = [device.to(batch, where) for batch in real]
     if model.classes:
-        batches = [
-            (x, device.to(np.array([i, 0, 2, 1], np.uint8) % 3, where))
-            for i, x in enumerate(batches)
-        ]
+        labels = [np.array([i, 0, 2, 1], np.uint8) % 3 for i in range(steps)]
+        batches = [(x, device.to(y, where)) for x, y in zip(batches, labels)]
+    step, history, seen = wrap(model.step), [], []
     for batch in batches:
         watch()
         history.append({k: np.copy(v) for k, v in step(batch).items()})
@@ -273,11 +240,8 @@ def trained(name, where, steps=4, wrap=lambda step: step, watch=lambda: None):
 
 def state(model):
     """Every array that training changes, on the host."""
-    return {
-        f"{part}.{k}": device.to_host(a)
-        for part, thing in model.parts().items()
-        for k, a in thing.state_dict().items()
-    }
+    states = {part: thing.state_dict() for part, thing in model.parts().items()}
+    return {f"{part}.{k}": device.to_host(a) for part in states for k, a in states[part].items()}
 
 
 def assert_same_model(ours, theirs, **tolerance):

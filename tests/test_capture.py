@@ -37,9 +37,12 @@ pytestmark = [
 def launches(monkeypatch):
     """The graphs launched, in their order; and no warning goes unnoticed."""
     launched, plain = [], standin.Graph.launch
-    monkeypatch.setattr(
-        standin.Graph, "launch", lambda graph: (launched.append(weakref.ref(graph)), plain(graph))
-    )
+
+    def launch(graph):
+        launched.append(weakref.ref(graph))
+        plain(graph)
+
+    monkeypatch.setattr(standin.Graph, "launch", launch)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         yield launched
@@ -61,9 +64,8 @@ def test_captured_and_eager_steps_give_the_same_model(name, launches):
     counters, count = [], lambda: counters.append((random.default.step, random.default.draw))
     captured, losses, _ = trained(name, "gpu", steps, capture, count)
     assert len(launches) == 3 and len({id(graph) for graph in launches}) == 1 and losses == expected
-    assert counters[::2] == [(i + 1, 0) for i in range(steps)] and counters[1::2] == [
-        (i + 2, 0) for i in range(steps)
-    ]
+    assert counters[::2] == [(i + 1, 0) for i in range(steps)]  # before each step, and after it
+    assert counters[1::2] == [(i + 2, 0) for i in range(steps)]
     assert_same_model(eager, captured)
 
 
@@ -74,10 +76,8 @@ def test_what_changes_between_steps_changes_in_a_replay():
 
     def run(wrap):
         random.manual_seed(3)
-        model, x = (
-            models.dcgan(width=2, latent=2, device="gpu"),
-            gpu_array(*np.linspace(-1, 1, 2 * 784)).reshape(2, 1, 28, 28),
-        )
+        model = models.dcgan(width=2, latent=2, device="gpu")
+        x = gpu_array(*np.linspace(-1, 1, 2 * 784)).reshape(2, 1, 28, 28)
         step, losses = wrap(model.step), []
         for i in range(8):
             if i == 4:
@@ -86,9 +86,9 @@ def test_what_changes_between_steps_changes_in_a_replay():
                 random.default.seek(2)
             if i == 6:
                 model.ema.load_state_dict({"updates": np.array([5000])})
-                model.d_optimizer.load_state_dict(
-                    {k: 0 * device.to_host(v) for k, v in model.d_optimizer.state_dict().items()}
-                )
+                old = model.d_optimizer.state_dict()
+                zeros = {k: 0 * device.to_host(v) for k, v in old.items()}
+                model.d_optimizer.load_state_dict(zeros)
             losses.append({k: float(v) for k, v in step(x / (i + 1)).items()})
             random.default.next_step()
         return model, losses
@@ -104,29 +104,21 @@ def test_results_are_the_graphs_own_and_inputs_are_copied(launches):
         """Twice x."""
         return x * scale, {"same": x}
 
-    assert (
-        double.__name__ == "double"
-        and double.__doc__ == "Twice x."
-        and double(3)[0] == 6
-        and double(np.ones(2))[0][0] == 2
-    )
+    assert double.__name__ == "double" and double.__doc__ == "Twice x."
+    assert double(3)[0] == 6 and double(np.ones(2))[0][0] == 2  # nothing on the GPU
     inputs = [gpu_array(i) for i in range(EAGER + 2)]
     seen = [double(x) for x in inputs]
     assert [float(x) for x in inputs] == [0, 1, 2, 3]  # the caller's stay the caller's
-    # overwritten
-    assert (
-        [float(x) for x, _ in seen] == [0, 2, 6, 6] and seen[-1] is seen[-2] and len(launches) == 2
-    )
+    assert [float(x) for x, _ in seen] == [0, 2, 6, 6]  # the last but one was overwritten
+    assert seen[-1] is seen[-2] and len(launches) == 2
     assert float(seen[-1][1]["same"]) == 3
     # another argument and another shape are another graph; a keyword is an argument
     for scale in (3, 3.0):
         assert [float(double(gpu_array(i, i), scale=scale)[0][1]) for i in range(4)] == [0, 3, 6, 9]
     assert len({graph() for graph in launches}) == 3
-    view = device.to(np.arange(12.0).reshape(3, 4), "gpu")
-    assert all(
-        np.array_equal(double(view.T)[0].get(), 2 * np.arange(12.0).reshape(3, 4).T)
-        for _ in range(EAGER + 2)
-    )
+    host = np.arange(12.0).reshape(3, 4)
+    view = device.to(host, "gpu").T
+    assert all(np.array_equal(double(view)[0].get(), 2 * host.T) for _ in range(EAGER + 2))
 
 
 def test_whatever_a_recording_keeps_of_a_call_makes_another_recording(launches):
@@ -209,9 +201,8 @@ def test_a_step_may_draw_and_count_by_itself():
         random.manual_seed(1)
 
         def step(x):
-            noise = random.default.normal((3,), device="gpu") + random.default.uniform(
-                (3,), device="gpu"
-            )
+            noise = random.default.normal((3,), device="gpu")
+            noise += random.default.uniform((3,), device="gpu")
             random.default.next_step()
             return noise + x
 
@@ -256,11 +247,8 @@ def test_what_cannot_be_captured_runs_as_it_is_and_says_so_once(bad, reason, lau
     with pytest.warns(UserWarning, match=f"without a CUDA graph.*{reason}") as warned:
         results = [float(step(gpu_array(4)).ravel()[0]) for _ in range(EAGER + 3)]
     assert len(warned) == 1 and warned[0].filename == __file__ and not launches
-    assert (
-        float(weight) == 1 + len(results)
-        and len(count) == len(results) + 1
-        and random.default.step == len(results)
-    )
+    assert float(weight) == 1 + len(results) and random.default.step == len(results)
+    assert len(count) == len(results) + 1  # and once under capture
     noise, value = random.Generator(0), float(np.ravel(bad(gpu_array(4)).get())[0])
     for i, result in enumerate(results):
         assert result == np.float32(value) + np.float32(2 + i) + noise.uniform((1,))[0]
@@ -372,10 +360,8 @@ def test_the_moving_average_counts_on_the_device_as_it_did_on_the_host():
 
 def run(out, where="gpu", epochs=3, binarised=False, classes=0, batches=None, **options):
     random.manual_seed(0)
-    gan, (images, labels) = (
-        models.dcgan(width=2, latent=3, classes=classes, device=where),
-        data.load(),
-    )
+    gan = models.dcgan(width=2, latent=3, classes=classes, device=where)
+    images, labels = data.load()
     images, transform = device.to(images[:40], where), data.binarised if binarised else data.scale
     arrays = (images, labels[:40]) if classes else images
     batches = batches or data.Batches(arrays, 8, 0, transform)
@@ -394,9 +380,12 @@ def test_the_trainer_captures_batch_and_step_and_its_run_is_the_eager_run(
     tmp_path, launches, monkeypatch, how
 ):
     made, plain = [], data.Scale.apply
-    monkeypatch.setattr(
-        data.Scale, "apply", lambda self, images: (made.append(1), plain(self, images))[1]
-    )
+
+    def apply(self, images):
+        made.append(1)
+        return plain(self, images)
+
+    monkeypatch.setattr(data.Scale, "apply", apply)
     eager, expected = run(tmp_path / "eager", graph=False, **how)
     assert not launches and len(made) == 15
     captured, log = run(tmp_path / "captured", **how)
@@ -407,9 +396,8 @@ def test_the_trainer_captures_batch_and_step_and_its_run_is_the_eager_run(
     _, on_cpu = run(tmp_path / "cpu", "cpu", **how)
     assert [list(record) for record in log] == [list(record) for record in on_cpu]
     assert [(r["step"], r["epoch"]) for r in log] == [(r["step"], r["epoch"]) for r in on_cpu]
-    np.testing.assert_allclose(
-        [r["d_loss"] for r in log[:5]], [r["d_loss"] for r in on_cpu[:5]], rtol=1e-3
-    )
+    ours, theirs = ([record["d_loss"] for record in records[:5]] for records in (log, on_cpu))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-3)
 
 
 def test_batches_that_come_from_elsewhere_are_replayed_too(tmp_path, launches):
@@ -448,31 +436,17 @@ def test_a_captured_run_resumes_to_the_bit(tmp_path):
 @pytest.mark.parametrize("name", ["mnist_gan", "mnist_vae"])
 def test_an_example_resumes_in_its_own_precision_only(name, asked, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(Path(__file__).parent.parent / "examples")
-    main, digits = (
-        importlib.import_module(name).main,
-        data.Digits(*(part[:40] for part in data.load())),
-    )
+    main = importlib.import_module(name).main
+    digits = data.Digits(*(part[:40] for part in data.load()))
     monkeypatch.setattr(data, "load", lambda source: digits)
     monkeypatch.setattr(data, "split", lambda source: (digits, digits))
-    flags = [
-        "--model",
-        "mlp",
-        "--device",
-        "gpu",
-        "--epochs",
-        "1",
-        "--batch-size",
-        "10",
-        "--out",
-        str(tmp_path),
-    ]
+    flags = "--model mlp --device gpu --epochs 1 --batch-size 10 --out".split() + [str(tmp_path)]
     monkeypatch.setattr("sys.argv", [name, *flags, "--precision", "tf32"])
     main()
     assert set(asked) == {77}
     monkeypatch.setattr("sys.argv", [name, *flags, "--resume", "--precision", "float32"])
-    with pytest.raises(
-        checkpoint.CheckpointError, match="another run: precision was tf32, is float32"
-    ):
+    words = "another run: precision was tf32, is float32"
+    with pytest.raises(checkpoint.CheckpointError, match=words):
         main()
 
 
@@ -487,9 +461,8 @@ def test_a_loss_that_is_not_finite_names_its_step_though_it_is_read_later(tmp_pa
         count += 1
         return {k: np.where(count[0] == 7, np.nan, v) for k, v in step(real).items()}
 
-    with pytest.raises(
-        TrainingError, match="step 7: the loss is not finite .*the last good checkpoint"
-    ):
+    words = "step 7: the loss is not finite .*the last good checkpoint"
+    with pytest.raises(TrainingError, match=words):
         train(gan, batches, 3, tmp_path, step=poisoned)
     assert checkpoint.load(tmp_path / "checkpoint.npz", gan.parts())["step"] == 5
 

@@ -45,13 +45,9 @@ def to_gpu(x):
 
 
 def to_host(x):
-    return (
-        tuple(map(to_host, x))
-        if isinstance(x, tuple)
-        else device.to_host(x)
-        if device.is_array(x)
-        else x
-    )
+    if isinstance(x, tuple):
+        return tuple(map(to_host, x))
+    return device.to_host(x) if device.is_array(x) else x
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -143,19 +139,14 @@ def test_a_captured_run_of_the_trainer_resumes_to_the_bit(tmp_path):
     def run(out, **options):
         random.manual_seed(0)
         model = MODELS["vae conv"](device="gpu")
-        train(
-            model,
-            data.Batches(device.to(data.load().images[:640], "gpu"), 64, 0, data.binarised),
-            out=tmp_path / out,
-            **options,
-        )
+        images = device.to(data.load().images[:640], "gpu")
+        batches = data.Batches(images, 64, 0, data.binarised)
+        train(model, batches, out=tmp_path / out, **options)
         return model
 
     constant = {"schedule": lambda progress: 1.0}
-    whole, eager = (
-        run("whole", epochs=3, **constant),
-        run("eager", epochs=3, graph=False, **constant),
-    )
+    whole = run("whole", epochs=3, **constant)
+    eager = run("eager", epochs=3, graph=False, **constant)
     run("cut", epochs=1, **constant)
     cut = run("cut", epochs=3, resume=True, **constant)
     for other in (eager, cut):
@@ -180,19 +171,16 @@ def test_states_move_both_ways():
     cpu, on_gpu = trained("gan dcgan", "cpu", 2)[0], trained("gan dcgan", "gpu", 1)[0]
     for source, target in ((cpu, on_gpu), (trained("gan dcgan", "gpu", 3)[0], cpu)):
         for name, part in target.parts().items():
-            part.load_state_dict(
-                source.parts()[name].state_dict()
-                if "optimizer" not in name and name != "ema"
-                else {k: to_host(v) for k, v in source.parts()[name].state_dict().items()}
-            )
+            new = source.parts()[name].state_dict()
+            if "optimizer" in name or name == "ema":
+                new = {k: to_host(v) for k, v in new.items()}
+            part.load_state_dict(new)
         assert_same_model(source, target)
     moved = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3))
     before = {k: v.copy("K") for k, v in moved.state_dict().items()}
     assert all(device.of(a) == "gpu" for a in moved.to("gpu").state_dict().values())
-    assert all(
-        np.array_equal(v, before[k]) and v.strides == before[k].strides
-        for k, v in moved.to("cpu").state_dict().items()
-    )
+    for k, v in moved.to("cpu").state_dict().items():
+        assert np.array_equal(v, before[k]) and v.strides == before[k].strides
 
 
 def test_arrays_go_to_torch_and_come_back_without_a_copy():
@@ -209,10 +197,16 @@ def test_arrays_go_to_torch_and_come_back_without_a_copy():
     assert device.of(back) == "gpu" and float((x * x).sum()) == 3
 
 
-@pytest.mark.parametrize("call", [
-    lambda x, y: ops.add(nn.Parameter(x), y), lambda x, y: x * y, lambda x, y: np.asarray(nn.Parameter(x)),
-    lambda x, y: kernels.of(x).normal(x, (0, 0), 0, np.zeros(1, np.int64)), lambda x, y: MODELS["gan mlp"](device="gpu").step(y),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x, y: ops.add(nn.Parameter(x), y),
+        lambda x, y: x * y,
+        lambda x, y: np.asarray(nn.Parameter(x)),
+        lambda x, y: kernels.of(x).normal(x, (0, 0), 0, np.zeros(1, np.int64)),
+        lambda x, y: MODELS["gan mlp"](device="gpu").step(y),
+    ],
+)
 def test_mixed_devices_are_refused(call):
     x = np.ones((2, 784), np.float32)
     with pytest.raises(TypeError):
@@ -220,9 +214,8 @@ def test_mixed_devices_are_refused(call):
 
 
 def test_an_operation_says_which_argument_is_where():
-    with pytest.raises(
-        TypeError, match=r"_linear: .* two devices, \(2, 784\) float32 cpu, .* float32 gpu"
-    ):
+    words = r"_linear: .* two devices, \(2, 784\) float32 cpu, .* float32 gpu"
+    with pytest.raises(TypeError, match=words):
         MODELS["gan mlp"](device="gpu").discriminator(np.ones((2, 784), np.float32))
 
 
@@ -263,8 +256,5 @@ def test_out_of_memory_is_cupys_error_and_leaves_the_device_usable():
 
     with pytest.raises(cupy.cuda.memory.OutOfMemoryError) as e:
         cupy.empty(1 << 50, np.uint8)
-    assert (
-        isinstance(e.value, MemoryError)
-        and float(to_gpu(np.ones(3)).sum()) == 3
-        and state(MODELS["vae mlp"](device="gpu"))
-    )
+    assert isinstance(e.value, MemoryError)
+    assert float(to_gpu(np.ones(3)).sum()) == 3 and state(MODELS["vae mlp"](device="gpu"))
