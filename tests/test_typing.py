@@ -58,6 +58,8 @@ import tinygan as tg
 from tinygan import Tensor, data, nn, ops, optim, train
 from tinygan.testing import check_grads
 x = Tensor(np.ones((2, 2), np.float32))
+@tg.no_grad()
+def doubled(x: Tensor) -> Tensor: return 2 * x
 """
 WRONG = [
     'x + "a"',
@@ -72,6 +74,7 @@ WRONG = [
     'tg.grad("loss", x)',
     "number: int = tg.grad(x, x)",
     "tg.Tenser",
+    "doubled(1)",
     "ops.relux(x)",
     "ops.conv2d(x)",
     'ops.softmax(x, axis="last")',
@@ -87,6 +90,7 @@ WRONG = [
     "data.Batches([x.data])",
     "train.train(nn.Linear(3, 4))",
     "check_grads(ops.exp, x.data, ordr=1)",
+    'check_grads(ops.exp, x.data, order="2")',
 ]
 
 

@@ -61,6 +61,11 @@ def predict(net: Net, x: np.ndarray) -> np.ndarray:
     return answer.numpy()
 
 
+def mean_prediction(net: Net, x: np.ndarray) -> float:
+    mean: float = predict(net, x).mean()
+    return mean
+
+
 def training(images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     net = Net(width=8).double().train()
     optimizer = optim.Adam(net.parameters(), lr=1e-3, betas=(0.5, 0.999))

@@ -91,22 +91,21 @@ class Engine:
     def _differentiate(self, f, xs):
         """Outputs, and the pullback to the `xs`, with zeros for those that f does not depend on."""
         outs, pull = self.differentiate(f, xs)
-        whole = lambda found: [self.zeros(x) if g is None else g for x, g in zip(xs, found)]
-        return outs, lambda cs, graph=False: whole(pull(cs, graph))
+        return outs, lambda cs, graph=False: self.whole(xs, pull(cs, graph))
 
     @staticmethod
     def asked(outs, cotangents, counts):
         """The outputs that count and have a cotangent, and these."""
         pairs = [(y, c) for y, c in zip(outs, cotangents) if c is not None and counts(y)]
-        return [y for y, _ in pairs], [c for _, c in pairs]
+        return zip(*pairs) if pairs else ((), ())
 
     def zeros(self, x):
         """A constant like x."""
         return self.lift(np.zeros_like(self.lower(x)))
 
-    def whole(self, outs, cotangents):
-        """Cotangents with zeros for None, as engines that take them all want them."""
-        return tuple(self.zeros(y) if c is None else c for y, c in zip(outs, cotangents))
+    def whole(self, likes, arrays):
+        """Gradients of `likes`, or their cotangents, with zeros for None."""
+        return tuple(self.zeros(x) if a is None else a for x, a in zip(likes, arrays))
 
 
 class Tinygan(Engine):

@@ -67,9 +67,8 @@ class Jacobian(Slopes):
     def pulled(self, cotangents):
         """The gradients for some cotangents: for each input an array with a row for each."""
         found = [self.pull(self.split(c)) for c in cotangents]
-        in_float64 = lambda k: [gradients[k].astype(np.float64) for gradients in found]
-        shapes = [(len(found), a.size) for a in self.arrays]
-        return [np.reshape(in_float64(k), shape) for k, shape in enumerate(shapes)]
+        rows = lambda k: [gradients[k].astype(np.float64) for gradients in found]
+        return [np.reshape(rows(k), (len(found), a.size)) for k, a in enumerate(self.arrays)]
 
     def check(self):
         """Raise GradientError or KinkError where a gradient is wrong, in any input."""

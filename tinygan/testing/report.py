@@ -50,10 +50,10 @@ def script(f, inputs, options):
         if named:
             _define(name, value, lines)
         given.append(f"{name}={name if named else repr(value)}")
-    first = [line for line in lines if line.startswith(("import ", "from "))]
-    first.sort(key=lambda line: line.startswith("import jax."))
-    first += [line for line in lines if line.startswith("jax.config.")]
-    lines = [*dict.fromkeys(first), *(line for line in dict.fromkeys(lines) if line not in first)]
+    # jax.config comes after all imports, and those of JAX's parts after JAX's own
+    ranks = ("import jax.", 1), ("import ", 0), ("from ", 0), ("jax.config.", 2), ("", 3)
+    rank = lambda line: next(rank for start, rank in ranks if line.startswith(start))
+    lines = sorted(dict.fromkeys(lines), key=rank)
     return "\n".join([*lines, f"check_grads({', '.join(given)})"])
 
 
