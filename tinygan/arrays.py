@@ -34,6 +34,11 @@ def _held(a):
     return data if is_array(data) else None
 
 
+def _as_array(a):
+    held = _held(a)
+    return np.asarray(a) if held is None else held
+
+
 def plain(a):
     """A NumPy scalar, which would promote float32, counts as the Python number it holds."""
     return a.item() if isinstance(a, NumPyScalar) else a
@@ -117,13 +122,15 @@ def copy_in(owner, own, new, strict=True):
     On any mismatch a ValueError lists all, and nothing is changed. strict: names missing on either
     side are mismatches too.
     """
-    new = {name: np.asarray(a) if _held(a) is None else _held(a) for name, a in new.items()}
-    common, wrong = [name for name in own if name in new], []
+    new = {name: _as_array(a) for name, a in new.items()}
+    common = [name for name in own if name in new]
+    wrong = []
     if strict:
         wrong += [f"missing {name} {describe(own[name])}" for name in own if name not in new]
         wrong += [f"unexpected {name} {describe(new[name])}" for name in new if name not in own]
     for name in common:
-        target, source = own[name], new[name]
+        target = own[name]
+        source = new[name]
         if source.shape != target.shape:
             wrong.append(f"{name} has shape {source.shape}, not {target.shape}")
         if source.dtype.kind not in "biuf":

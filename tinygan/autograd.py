@@ -45,7 +45,10 @@ class Tensor:
             lost = "a list of Tensors would lose their graph"
             raise TypeError(f"Tensor: {lost}: ops.stack or ops.concatenate joins them")
         data = data.data if isinstance(data, Tensor) else floats(data)
-        self.data, self.op, self.args, self.serial = data, None, (), _next_serial()
+        self.data = data
+        self.op = None
+        self.args = ()
+        self.serial = _next_serial()
         if name is not None:
             self.name = name
 
@@ -161,7 +164,9 @@ def primitive(f):
     def defvjp(*rules):
         op.rules = rules
 
-    op.rules, op.defvjp, op.elementwise = (), defvjp, False
+    op.rules = ()
+    op.defvjp = defvjp
+    op.elementwise = False
     return op
 
 

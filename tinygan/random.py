@@ -21,7 +21,8 @@ class Generator:
     """
 
     def __init__(self, seed=0, stream=0):
-        self.stream, self._steps = stream, {}
+        self.stream = stream
+        self._steps = {}
         self.manual_seed(seed)
 
     def manual_seed(self, seed):
@@ -34,13 +35,15 @@ class Generator:
 
     def seek(self, step):
         """Go to the first draw of `step`."""
-        self.step, self.draw = int(step), 0
+        self.step = int(step)
+        self.draw = 0
         for on_device in self._steps.values():
             on_device[...] = self.step  # in place: captured steps read this memory
 
     def next_step(self):
         """Count one step up, and its draws from zero."""
-        self.step, self.draw = self.step + 1, 0
+        self.step = self.step + 1
+        self.draw = 0
         for on_device in self._steps.values():
             on_device += 1
 

@@ -46,13 +46,15 @@ class _Conv(_Convolution):
 class Conv1d(_Conv):
     """(n, in_channels, length) -> (n, out_channels, new length); see `ops.conv1d`."""
 
-    axes, function = 1, staticmethod(ops.conv1d)
+    axes = 1
+    function = staticmethod(ops.conv1d)
 
 
 class Conv2d(_Conv):
     """(n, in_channels, h, w) -> (n, out_channels, oh, ow); see `ops.conv2d`."""
 
-    axes, function = 2, staticmethod(ops.conv2d)
+    axes = 2
+    function = staticmethod(ops.conv2d)
 
 
 class _ConvTranspose(_Convolution):
@@ -80,10 +82,12 @@ class _ConvTranspose(_Convolution):
 class ConvTranspose1d(_ConvTranspose):
     """(n, in_channels, length) -> (n, out_channels, new length); see `ops.conv_transpose1d`."""
 
-    axes, function = 1, staticmethod(ops.conv_transpose1d)
+    axes = 1
+    function = staticmethod(ops.conv_transpose1d)
 
 
 class ConvTranspose2d(_ConvTranspose):
     """(n, in_channels, h, w) -> (n, out_channels, oh, ow); see `ops.conv_transpose2d`."""
 
-    axes, function = 2, staticmethod(ops.conv_transpose2d)
+    axes = 2
+    function = staticmethod(ops.conv_transpose2d)

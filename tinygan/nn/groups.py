@@ -15,7 +15,9 @@ class GroupNorm(Module):
             raise ValueError(
                 f"GroupNorm: num_groups={num_groups} must divide num_channels={num_channels}"
             )
-        self.num_groups, self.num_channels, self.eps = num_groups, num_channels, eps
+        self.num_groups = num_groups
+        self.num_channels = num_channels
+        self.eps = eps
         self.weight, self.bias = ones_and_zeros(num_channels, affine)
 
     def forward(self, x):

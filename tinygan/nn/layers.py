@@ -47,7 +47,8 @@ class Dropout(Module):
         # channels last, as convolutions leave images in memory
         shape = (*x.shape[:1], *x.shape[2:], *x.shape[1:2])
         dtype = x.dtype if x.dtype.kind == "f" else np.float32
-        mask = random.default.bernoulli(1 - self.p, shape, dtype, device.of(ops.raw(x)), scale)
+        where = device.of(ops.raw(x))
+        mask = random.default.bernoulli(1 - self.p, shape, dtype, where, scale)
         return x * (np.moveaxis(mask, -1, 1) if x.ndim > 2 else mask)
 
 
@@ -55,7 +56,8 @@ class Dropout2d(Dropout):
     """Dropout of whole channels of (n, c, ...) (Tompson 2015)."""
 
     def forward(self, x):
-        kept = np.ones_like(ops.raw(x), shape=x.shape[:2] + (1,) * (x.ndim - 2))
+        shape = x.shape[:2] + (1,) * (x.ndim - 2)
+        kept = np.ones_like(ops.raw(x), shape=shape)
         return x * super().forward(kept) if self.training else x
 
 
@@ -66,7 +68,8 @@ class Embedding(Module):
     """
 
     def __init__(self, num_embeddings, embedding_dim, padding_idx=None):
-        self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
+        self.num_embeddings = num_embeddings
+        self.embedding_dim = embedding_dim
         self.padding_idx = padding_idx
         self.weight = Parameter(random.default.normal((num_embeddings, embedding_dim)))
         if padding_idx is not None:

@@ -53,8 +53,8 @@ def gradient_penalty(critic, real, fake, mix):
     mix = mix.reshape(-1, *[1] * (real.ndim - 1))
     x = Tensor(mix * raw(real) + (1 - mix) * raw(fake))
     slope = grad(ops.sum(critic(x)), x, create_graph=True)
-    # smooth where the slope vanishes
-    length = ops.sqrt(ops.sum(slope * slope, axis=tuple(range(1, x.ndim))) + 1e-12)
+    squares = ops.sum(slope * slope, axis=tuple(range(1, x.ndim)))
+    length = ops.sqrt(squares + 1e-12)  # smooth where the slope vanishes
     return ops.mean((length - 1) ** 2)
 
 

@@ -25,7 +25,9 @@ def check(layer, x, channels):
 
 class _BatchNorm(Module):
     def __init__(self, num_features, eps=1e-5, momentum=0.1, affine=True, track_running_stats=True):
-        self.num_features, self.eps, self.momentum = num_features, eps, momentum
+        self.num_features = num_features
+        self.eps = eps
+        self.momentum = momentum
         self.weight, self.bias = ones_and_zeros(num_features, affine)
         self.running_mean = self.running_var = self.num_batches_tracked = None
         if track_running_stats:
@@ -35,11 +37,13 @@ class _BatchNorm(Module):
 
     def forward(self, x):
         check(self, x, self.num_features)
-        tracked, momentum = self.running_mean is not None, self.momentum
+        tracked = self.running_mean is not None
+        momentum = self.momentum
         learns = self.training and tracked
         if learns and momentum is None:  # the plain average
             momentum = 1 / (int(self.num_batches_tracked) + 1)
-        running, own = (self.running_mean, self.running_var), (self.weight, self.bias)
+        running = (self.running_mean, self.running_var)
+        own = (self.weight, self.bias)
         out = ops.batch_norm(x, *running, *own, self.training or not tracked, momentum, self.eps)
         if learns:
             self.num_batches_tracked += 1

@@ -36,9 +36,9 @@ def total(x, axis, keepdims=False):
 
 @primitive
 def _sum_to(g, shape):
-    lead = g.ndim - len(shape)
-    axes = tuple(i for i in range(g.ndim) if i < lead or (shape[i - lead] == 1 and g.shape[i] != 1))
-    return total(g, axes, True).reshape(shape)
+    lead = g.ndim - len(shape)  # axes that shape has not
+    repeated = [i + lead for i, n in enumerate(shape) if n == 1 and g.shape[i + lead] != 1]
+    return total(g, (*range(lead), *repeated), True).reshape(shape)
 
 
 def sum_to(g, shape):
@@ -128,7 +128,8 @@ def _power_x(g, out, x, y):
 def _power_y(g, out, x, y):
     x = x if isinstance(x, Tensor) or np.ndim(x) else np.full_like(raw(y), x)
     # 0**y is 0 for y > 0: slope 0; inf below
-    return g * out * log(where((raw(x) == 0) & (raw(y) >= 0), 1.0, x))
+    flat = (raw(x) == 0) & (raw(y) >= 0)
+    return g * out * log(where(flat, 1.0, x))
 
 
 @elementwise(_power_x, _power_y)

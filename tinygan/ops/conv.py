@@ -47,7 +47,8 @@ def _conv(x, w, b, at):
     """(n, c, h, w), (o, c/groups, kh, kw), (o,) or None -> (n, o, *size)."""
     if at.groups > 1:
         return _in_groups(_conv, 1, [(x, 1), (w, 0), (b, 0)], at)
-    return _first(kernels.of(x).conv(_last(x), _filters(w), *at[:4], bias=b))
+    out = kernels.of(x).conv(_last(x), _filters(w), *at[:4], bias=b)
+    return _first(out)
 
 
 @primitive
@@ -55,7 +56,8 @@ def _transposed(y, w, b, at):
     """(n, o, oh, ow), (o, c/groups, kh, kw), (c,) or None -> (n, c, *size)."""
     if at.groups > 1:
         return _in_groups(_transposed, 1, [(y, 1), (w, 0), (b, 0)], at)
-    return _first(kernels.of(y).conv_transpose(_last(y), _filters(w), *at[:4], bias=b))
+    out = kernels.of(y).conv_transpose(_last(y), _filters(w), *at[:4], bias=b)
+    return _first(out)
 
 
 @primitive
@@ -63,7 +65,8 @@ def _filter(x, y, at):
     """(n, c, h, w), (n, o, oh, ow) -> (o, c/groups, *size)."""
     if at.groups > 1:
         return _in_groups(_filter, 0, [(x, 1), (y, 1)], at)
-    return kernels.of(x).conv_filter(_last(x), _last(y), *at[:4]).transpose(3, 2, 0, 1)
+    out = kernels.of(x).conv_filter(_last(x), _last(y), *at[:4])
+    return out.transpose(3, 2, 0, 1)
 
 
 _conv.defvjp(
@@ -101,7 +104,8 @@ def _in_groups(face, axis, arrays, at):
     """The results of each group, one after another along `axis`; each array comes with the axis
     along which its groups lie.
     """
-    n, alone = at.groups, at._replace(groups=1)
+    n = at.groups
+    alone = at._replace(groups=1)
     split = [[None] * n if a is None else np.split(a, n, along) for a, along in arrays]
     return np.concatenate([face(*part, alone) for part in zip(*split)], axis)
 
@@ -146,7 +150,8 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
         if stride != (1, 1):
             raise ValueError(f"conv2d: padding='same' needs stride 1, got {stride}")
         total = [d * (k - 1) for d, k in zip(dilation, kernel)]
-        x = pad(x, [(0, 0), (0, 0), *((0, t % 2) for t in total)])
+        odd = [(0, t % 2) for t in total]
+        x = pad(x, [(0, 0), (0, 0), *odd])
         padding = tuple(t // 2 for t in total)
     padding = pair("conv2d: padding", 0 if padding == "valid" else padding, 0)
     axes = zip(x.shape[2:], kernel, stride, padding, dilation)

@@ -2,6 +2,7 @@
 
 from ..autograd import describe
 from .norm import check, normalised
+from .reduce import by_channel
 from .shape import reshape
 
 
@@ -20,6 +21,5 @@ def group_norm(x, num_groups, weight=None, bias=None, eps=1e-5):
     groups = x if c == num_groups else reshape(x, (n, num_groups, c // num_groups, *rest))
     out, _ = normalised(groups, tuple(range(2, groups.ndim)), eps)
     out = out if groups is x else reshape(out, x.shape)
-    columns = (c, *[1] * len(rest))
-    out = out if weight is None else out * reshape(weight, columns)
-    return out if bias is None else out + reshape(bias, columns)
+    out = out if weight is None else out * by_channel(weight, x)
+    return out if bias is None else out + by_channel(bias, x)

@@ -95,7 +95,8 @@ def max_pool2d(x, kernel_size, stride=None, padding=0):
     w, c = x.shape[2:]
     corners = np.arange(x.size, like=first).reshape(x.shape)[places[0]]
     index = corners + (first // columns.kernel * w + first % columns.kernel) * c
-    return reshape(getitem(reshape(x, (x.size,)), index.reshape(-1)), first.shape)
+    chosen = getitem(reshape(x, (x.size,)), index.reshape(-1))
+    return reshape(chosen, first.shape)
 
 
 def _mean(n, first, last):
@@ -150,7 +151,8 @@ def interpolate(x, size=None, scale_factor=None, mode="nearest", align_corners=N
             at = at * ((n - 1) / max(o - 1, 1))
         else:
             at = (at + 0.5) * (n / o) - 0.5
-        distance = np.clip(at, 0, n - 1)[:, None] - np.arange(n, like=at)
+        at = np.clip(at, 0, n - 1)[:, None]
+        distance = at - np.arange(n, like=at)
         matrices.append(np.maximum(1 - np.abs(distance), 0))  # the weight is 0 one pixel away
     return _by_axes(x, matrices)
 
@@ -186,5 +188,6 @@ def pixel_shuffle(x, upscale_factor):
     if r < 1 or c % (r * r):
         raise ValueError(f"pixel_shuffle: {c} channels are no multiple of {r} squared")
     c //= r * r
-    square = transpose(reshape(x, (n, h, w, c, r, r)), (0, 1, 4, 2, 5, 3))
+    square = reshape(x, (n, h, w, c, r, r))
+    square = transpose(square, (0, 1, 4, 2, 5, 3))
     return reshape(square, (n, h * r, w * r, c))

@@ -35,8 +35,9 @@ def matmul(x, y):
     out = _matmul(row, column)
     if x.ndim > 1 and y.ndim > 1:
         return out
-    batch, (m, n) = out.shape[:-2], out.shape[-2:]
-    return reshape(out, batch + (m,) * (x.ndim > 1) + (n,) * (y.ndim > 1))
+    *batch, m, n = out.shape
+    ends = [m] * (x.ndim > 1) + [n] * (y.ndim > 1)
+    return reshape(out, (*batch, *ends))
 
 
 @primitive

@@ -127,9 +127,17 @@ def missing(owner, name, there=()):
 class Methods:
     """What becomes part of Tensor, at the end of this file."""
 
-    __add__, __sub__, __mul__, __truediv__ = add, subtract, multiply, divide
-    __matmul__, __pow__, __neg__, __abs__ = matmul, power, negative, abs
-    __getitem__, pow, T = shape.getitem, power, property(shape.transpose)
+    __add__ = add
+    __sub__ = subtract
+    __mul__ = multiply
+    __truediv__ = divide
+    __matmul__ = matmul
+    __pow__ = power
+    __neg__ = negative
+    __abs__ = abs
+    __getitem__ = shape.getitem
+    pow = power
+    T = property(shape.transpose)
     size = property(lambda self: _Count(self.shape))
     requires_grad = property(lambda self: True)
 
@@ -261,7 +269,7 @@ class Methods:
 concatenate, stack = torch_names(shape.concatenate), torch_names(shape.stack)
 flip, squeeze, unsqueeze = map(torch_names, (derived.flip, shape.squeeze, shape.unsqueeze))
 cumsum, logsumexp, mean = map(torch_names, (derived.cumsum, reduce.logsumexp, reduce.mean))
-prod, sum, vector_norm = map(torch_names, (reduce.prod, reduce.sum, reduce.vector_norm))
+prod, sum, vector_norm = map(torch_names, (derived.prod, reduce.sum, derived.vector_norm))
 log_softmax, softmax = map(torch_names, (activations.log_softmax, activations.softmax))
 _pair = "values and indices: axis= gives the values, x.data.argmax(axis) the indices"
 _unbiased = "division by count - 1: say axis=, and correction=1 for that"

@@ -11,7 +11,7 @@ import numpy as np
 from .. import kernels
 from ..autograd import Tensor, describe, primitive
 from .arith import raw, sqrt
-from .reduce import mean, rows, sum, sum_channels
+from .reduce import by_channel, mean, rows, sum, sum_channels
 from .shape import reshape
 
 
@@ -19,7 +19,8 @@ from .shape import reshape
 def _batch_norm(x, weight, bias, *, center, inv, eps):
     """center, inv (c,): x's own mean and 1 / standard deviation."""
     scale = weight * inv
-    return _image(kernels.of(x).affine(rows(x), scale, bias - center * scale), x.shape)
+    out = kernels.of(x).affine(rows(x), scale, bias - center * scale)
+    return _image(out, x.shape)
 
 
 class _Rules:
@@ -94,7 +95,8 @@ def batch_norm(
         raise TypeError(
             "batch_norm: running_mean and running_var must be raw arrays, changed in place"
         )
-    data, c = raw(x), x.shape[1]
+    data = raw(x)
+    c = x.shape[1]
     check("batch_norm", (c,), weight, bias)
     weight = np.ones_like(data, shape=(c,)) if weight is None else weight
     bias = np.zeros_like(data, shape=(c,)) if bias is None else bias
@@ -104,8 +106,7 @@ def batch_norm(
         if x.size:  # else there is nothing to normalise
             weight = weight / np.sqrt(running_var + eps)
             bias = bias - running_mean * weight
-        columns = (c,) + (1,) * (x.ndim - 2)
-        return x * reshape(weight, columns) + reshape(bias, columns)
+        return x * by_channel(weight, x) + by_channel(bias, x)
     count = x.size // c
     if count < 2:
         raise ValueError(
@@ -113,7 +114,8 @@ def batch_norm(
             " eval()"
         )
     center, variance = kernels.of(data).moments(rows(data))
-    out = _batch_norm(x, weight, bias, center=center, inv=1 / np.sqrt(variance + eps), eps=eps)
+    inv = 1 / np.sqrt(variance + eps)
+    out = _batch_norm(x, weight, bias, center=center, inv=inv, eps=eps)
     if running_mean is not None:
         running_mean += momentum * (center - running_mean)
         running_var += momentum * (variance * (count / (count - 1)) - running_var)

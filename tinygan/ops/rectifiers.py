@@ -24,7 +24,11 @@ def silu(x):
     return x * sigmoid(x)
 
 
-@elementwise(lambda g, out, x: g * exp(x * x * -0.5) * (1 / math.sqrt(2 * math.pi)))
+def _density(g, out, x):
+    return g * exp(x * x * -0.5) * (1 / math.sqrt(2 * math.pi))
+
+
+@elementwise(_density)
 def _normal_cdf(x):
     """The standard normal distribution function, to rounding: erfc(|x| / sqrt(2)) / 2, mirrored.
 

@@ -11,10 +11,9 @@ import numpy as np
 from .. import kernels
 from ..autograd import primitive
 from .arith import broadcast_to, exp, raw, total, where
-from .shape import transpose
 
 
-def _kept(shape, axis):
+def reduced_shape(shape, axis):
     """`shape` with the reduced axes at size 1, as keepdims gives it."""
     if axis is None:
         return (1,) * len(shape)
@@ -25,7 +24,7 @@ def _kept(shape, axis):
 
 def count(shape, axis):
     """How many numbers of an array of that shape go into each result of a reduction over `axis`."""
-    return math.prod(n for n, k in zip(shape, _kept(shape, axis)) if n != k)
+    return math.prod(n for n, k in zip(shape, reduced_shape(shape, axis)) if n != k)
 
 
 @primitive
@@ -34,16 +33,25 @@ def sum(x, axis=None, keepdims=False):
     return total(x, axis, keepdims)
 
 
-def _spread(g, out, x, axis=None, keepdims=False):
-    return broadcast_to(g.reshape(_kept(x.shape, axis)), x.shape)
+def spread(g, out, x, axis=None, keepdims=False):
+    """g, the gradient of a reduction of x, repeated to x's shape."""
+    return broadcast_to(g.reshape(reduced_shape(x.shape, axis)), x.shape)
 
 
-sum.defvjp(_spread)
+sum.defvjp(spread)
 
 
 def rows(x):
     """An array (n, c, ...) as a matrix (n*..., c): no copy if the channels lie last in memory."""
-    return x if x.ndim == 2 else x.transpose(0, *range(2, x.ndim), 1).reshape(-1, x.shape[1])
+    if x.ndim == 2:
+        return x
+    last = x.transpose(0, *range(2, x.ndim), 1)
+    return last.reshape(-1, x.shape[1])
+
+
+def by_channel(v, x):
+    """v (c,), a number for each channel of x (n, c, ...), in a shape that broadcasts to x's."""
+    return v.reshape((-1, *[1] * (x.ndim - 2)))
 
 
 @primitive
@@ -52,7 +60,7 @@ def sum_channels(x):
     return kernels.of(x).column_sums(rows(x))
 
 
-sum_channels.defvjp(lambda g, out, x: broadcast_to(g.reshape((-1, *[1] * (x.ndim - 2))), x.shape))
+sum_channels.defvjp(lambda g, out, x: broadcast_to(by_channel(g, x), x.shape))
 
 
 def mean(x, axis=None, keepdims=False):
@@ -70,54 +78,17 @@ def var(x, axis=None, correction=0, keepdims=False):
 
 
 @primitive
-def vector_norm(x, axis=None, keepdims=False):
-    """The Euclidean length over `axis`; at 0, where it has a cone's tip, its gradient is 0."""
-    return np.sqrt((x * x).sum(axis=axis, keepdims=keepdims))
-
-
-def _vector_norm(g, out, x, axis=None, keepdims=False):
-    shape = _kept(x.shape, axis)
-    return (g / where(raw(out) == 0, 1.0, out)).reshape(shape) * x
-
-
-vector_norm.defvjp(_vector_norm)
-
-
-@primitive
-def prod(x, axis=None, keepdims=False):
-    """The product over `axis`."""
-    return x.prod(axis=axis, keepdims=keepdims)
-
-
-def _prod(g, out, x, axis=None, keepdims=False):
-    """By the product of all elements but each, right where some are 0: of a square with 1 on its
-    diagonal.
-    """
-    shape, n = _kept(x.shape, axis), count(x.shape, axis)
-    # the axes multiplied over come last, as one
-    order = sorted(range(x.ndim), key=lambda i: shape[i] != x.shape[i])
-    kept = [size for size, k in zip(x.shape, shape) if size == k]
-    square = broadcast_to(transpose(x, order).reshape((*kept, 1, n)), (*kept, n, n))
-    itself = np.identity(n, bool, like=raw(x))  # CuPy has no eye(like=)
-    others = prod(where(itself, 1.0, square), axis=-1)
-    others = transpose(others.reshape([x.shape[i] for i in order]), np.argsort(order).tolist())
-    return _spread(g, out, x, axis) * others
-
-
-prod.defvjp(_prod)
-
-
-@primitive
 def max(x, axis=None, keepdims=False):
     """The largest element over `axis`."""
     return x.max(axis=axis, keepdims=keepdims)
 
 
 def _max(g, out, x, axis=None, keepdims=False):
-    shape, x = _kept(x.shape, axis), raw(x)
+    shape = reduced_shape(x.shape, axis)
+    x = raw(x)
     top = (x == raw(out).reshape(shape)) | (x != x)  # a NaN is the largest, and the smallest
     share = top / np.maximum(top.sum(axis=axis, keepdims=True), 1)
-    return _spread(g, out, x, axis) * share.astype(g.dtype)
+    return spread(g, out, x, axis) * share.astype(g.dtype)
 
 
 max.defvjp(_max)
@@ -147,8 +118,9 @@ def logsumexp(x, axis=None, keepdims=False):
 
 
 def _logsumexp(g, out, x, axis=None, keepdims=False):
-    out = out.reshape(_kept(x.shape, axis))
-    return g.reshape(out.shape) * exp(x - where(raw(out) == -np.inf, 0.0, out))
+    out = out.reshape(reduced_shape(x.shape, axis))
+    share = exp(x - where(raw(out) == -np.inf, 0.0, out))
+    return g.reshape(out.shape) * share
 
 
 logsumexp.defvjp(_logsumexp)

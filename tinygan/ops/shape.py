@@ -130,7 +130,8 @@ def squeeze(x, axis=None):
     """x without its axes of size 1, or without those of `axis`, a number or several, of size 1."""
     axes = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     axes = {normalize_axis_index(a, x.ndim, "squeeze") for a in axes}
-    return reshape(x, tuple(n for i, n in enumerate(x.shape) if n != 1 or i not in axes))
+    kept = [n for i, n in enumerate(x.shape) if n != 1 or i not in axes]
+    return reshape(x, tuple(kept))
 
 
 def flatten(x, start_dim=0, end_dim=-1):

@@ -48,7 +48,8 @@ def _gradients(name, parameters, limit):
     """The raw arrays that are meant."""
     if not limit >= 0:
         raise ValueError(f"{name}: the limit must be at least 0, got {limit}")
-    lone, grads = isinstance(parameters, Tensor) or device.is_array(parameters), []
+    lone = isinstance(parameters, Tensor) or device.is_array(parameters)
+    grads = []
     for p in [parameters] if lone else parameters:
         g = p
         if isinstance(p, Tensor) and p.op is None:

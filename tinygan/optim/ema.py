@@ -16,7 +16,9 @@ class EMA:
     def __init__(self, average, module, decay=0.999):
         if not 0 <= decay <= 1:
             raise ValueError(f"EMA: decay must be from 0 to 1, got {decay}")
-        self.decay, self.average, self.module = decay, average, module
+        self.decay = decay
+        self.average = average
+        self.module = module
         state = module.state_dict()
         average.load_state_dict(state)
         first = next(iter(state.values()), np.empty(0))

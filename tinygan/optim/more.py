@@ -78,7 +78,8 @@ class ASGD(Optimizer):
         rate = lr / (1 + options["lambd"] * lr * (t - 1)) ** options["alpha"]
         p *= (1 - options["lambd"] * rate).astype(p.dtype)
         p -= rate.astype(p.dtype) * g
-        average += (1 / np.maximum(1, t - 1 - options["t0"])).astype(p.dtype) * (p - average)
+        weight = 1 / np.maximum(1, t - 1 - options["t0"])
+        average += weight.astype(p.dtype) * (p - average)
 
 
 class Adamax(Optimizer):
@@ -162,6 +163,7 @@ class RAdam(Optimizer):
         most, left = 2 / (1 - beta2) - 1, 1 - beta2**t
         rho = most - 2 * t * beta2**t / left
         known = left * (rho - 4) * (rho - 2) * most / ((most - 4) * (most - 2) * rho)
-        adaptive = np.sqrt(np.maximum(known, 0)).astype(p.dtype) / (np.sqrt(v) + options["eps"])
+        size = np.sqrt(np.maximum(known, 0)).astype(p.dtype)
+        adaptive = size / (np.sqrt(v) + options["eps"])
         change = np.where(rho > 5, adaptive, p.dtype.type(1)) * m
         p -= (lr / (1 - beta1**t)).astype(p.dtype) * change

@@ -23,7 +23,10 @@ class ParameterGroup(collections.abc.Mapping):
     """
 
     def __init__(self, kind, state, place, contents):
-        self.kind, self.state, self.place, self.contents = kind, state, place, contents
+        self.kind = kind
+        self.state = state
+        self.place = place
+        self.contents = contents
 
     def __getitem__(self, name):
         return float(self.state["lr"][self.place]) if name == "lr" else self.contents[name]
@@ -46,9 +49,11 @@ def _checked(kind, name, value, known):
         raise ValueError(f"{kind.__name__} has no option {name!r}: it has {', '.join(known)}")
     pair = isinstance(known[name], tuple)  # of betas
     numbers = tuple(v.item() if hasattr(v, "item") else v for v in (value if pair else [value]))
-    top, wanted = math.inf, "a finite number of at least 0"
+    top = math.inf
+    wanted = "a finite number of at least 0"
     if pair:
-        top, wanted = 1, "two numbers from 0 to below 1"
+        top = 1
+        wanted = "two numbers from 0 to below 1"
     if len(numbers) != 1 + pair or not all(0 <= v < top for v in numbers):
         raise ValueError(f"{kind.__name__}: {name} must be {wanted}, got {value}")
     return numbers if pair else numbers[0]
@@ -70,7 +75,10 @@ class Optimizer:
 
     def __init__(self, params, defaults):
         kind = type(self)
-        self.params, self.param_groups, self.state, self._made = [], [], {}, []
+        self.params = []
+        self.param_groups = []
+        self.state = {}
+        self._made = []
         options = {k: v for k, v in defaults.items() if k not in ("self", "params", "__class__")}
         self.defaults = {k: _checked(kind, k, v, options) for k, v in options.items()}
         if isinstance(params, (Tensor, dict, set)) or not hasattr(params, "__iter__"):
@@ -89,7 +97,9 @@ class Optimizer:
 
     def add_param_group(self, param_group):
         """Optimize {"params": ..., option: value} too; a step captured before will not know it."""
-        kind, place, options = type(self), len(self.param_groups), dict(self.defaults)
+        kind = type(self)
+        place = len(self.param_groups)
+        options = dict(self.defaults)
         if not isinstance(param_group, dict) or "params" not in param_group:
             raise TypeError(f"{kind.__name__}: {param_group!r} is no dict with 'params'")
         for name, value in param_group.items():
@@ -146,7 +156,8 @@ class Optimizer:
 
     def _fitting(self, grads):
         """The gradients as arrays, if each has its parameter's shape, dtype and device."""
-        kind, array = type(self).__name__, device.module(self.state["lr"]).ndarray
+        kind = type(self).__name__
+        array = device.module(self.state["lr"]).ndarray
         if len(grads) != len(self.params):
             raise ValueError(
                 f"{kind}.step: {len(grads)} gradients for {len(self.params)} parameters"
@@ -166,8 +177,10 @@ class Optimizer:
         return grads
 
     def _advance(self, run, grads, place):
-        group, lr = self.param_groups[place], self.state["lr"][place]
-        params, grads = [self.params[i].data for i in run], [grads[i] for i in run]
+        group = self.param_groups[place]
+        lr = self.state["lr"][place]
+        params = [self.params[i].data for i in run]
+        grads = [grads[i] for i in run]
         decay = group.get("weight_decay")
         if group.get("maximize"):
             grads = [-g for g in grads]
@@ -212,7 +225,8 @@ class Optimizer:
 
 def _leaves(kind, params, before):
     """(name, Tensor) pairs of what a group was given as its parameters; none may be in `before`."""
-    params, pairs = [params] if isinstance(params, Tensor) else params, []
+    params = [params] if isinstance(params, Tensor) else params
+    pairs = []
     known = {id(p) for p in before}
     for p in params:
         name, p = p if isinstance(p, tuple) else (getattr(p, "name", None), p)
