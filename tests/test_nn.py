@@ -107,6 +107,14 @@ def test_to_dtype_keeps_the_weights_layout_and_integers():
     assert m(np.ones((2, 2, 3, 3))).dtype == np.float64
 
 
+@pytest.mark.parametrize("dtype", [int, "float16", np.complex64])
+def test_parameters_are_made_nothing_but_floats(dtype):
+    m = nn.Linear(2, 1)
+    with pytest.raises(TypeError, match="Linear.to: .* float32 or float64, got "):
+        m.to(dtype=dtype)
+    assert m.weight.dtype == m.bias.dtype == np.float32
+
+
 def test_initial_values_are_pytorchs():
     random.manual_seed(0)
     for layer, fan_in in [

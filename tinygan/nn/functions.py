@@ -1,6 +1,6 @@
 """Layers without parameters: functions of `ops` under PyTorch's names, their other arguments kept.
 
-Where PyTorch's layer calls an argument otherwise than the function does, a lambda renames it.
+Where PyTorch's layer calls an argument otherwise than the function does, another renames it.
 """
 
 import inspect
@@ -61,11 +61,11 @@ class SiLU(Stateless, function=ops.silu, inplace=True):
     """x * sigmoid(x)."""
 
 
-class Hardtanh(
-    Stateless,
-    function=lambda x, min_val=-1.0, max_val=1.0: ops.clip(x, min_val, max_val),
-    inplace=True,
-):
+def _hardtanh(x, min_val=-1.0, max_val=1.0):
+    return ops.clip(x, min_val, max_val)
+
+
+class Hardtanh(Stateless, function=_hardtanh, inplace=True):
     """x limited to [min_val, max_val]."""
 
 
@@ -121,9 +121,11 @@ class PixelShuffle(Stateless, function=ops.pixel_shuffle):
     """(n, c*r*r, h, w) -> (n, c, h*r, w*r), r = upscale_factor."""
 
 
-class Flatten(
-    Stateless, function=lambda x, start_dim=1, end_dim=-1: ops.flatten(x, start_dim, end_dim)
-):
+def _flatten(x, start_dim=1, end_dim=-1):
+    return ops.flatten(x, start_dim, end_dim)
+
+
+class Flatten(Stateless, function=_flatten):
     """Axes start_dim to end_dim made one: (n, c, h, w) -> (n, c*h*w) by default."""
 
 

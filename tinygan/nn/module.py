@@ -162,6 +162,10 @@ class Module:
         Optimizers are made afterwards.
         """
 
+        if dtype is not None and np.dtype(dtype) not in (np.float32, np.float64):
+            kind = type(self).__name__
+            raise TypeError(f"{kind}.to: dtype must be float32 or float64, got {np.dtype(dtype)}")
+
         def moved(a):
             a = a if dtype is None or a.dtype.kind != "f" else a.astype(dtype)
             return a if device is None else devices.to(a, device)

@@ -181,7 +181,8 @@ def cross_entropy(
     weight = _class_weights(input, weight)
     log_p = ops.log_softmax(input, 1)
     if getattr(target, "shape", None) != input.shape or target.dtype.kind != "f":
-        return nll_loss(log_p, target, weight, ignore_index, reduction, label_smoothing)
+        options = {"ignore_index": ignore_index, "label_smoothing": label_smoothing}
+        return nll_loss(log_p, target, weight, reduction=reduction, **options)
     weight = weight.reshape(-1, *[1] * (input.ndim - 2))
     target = target * (1 - label_smoothing) + label_smoothing / input.shape[1]
     return reduced(-ops.sum(target * log_p * weight, axis=1), reduction)

@@ -59,7 +59,11 @@ def softmax(x, axis=-1):
     return e / e.sum(axis=axis, keepdims=True)
 
 
-softmax.defvjp(lambda g, out, x, axis=-1: out * (g - sum(g * out, axis, keepdims=True)))
+def _softmax(g, out, x, axis=-1):
+    return out * (g - sum(g * out, axis, keepdims=True))
+
+
+softmax.defvjp(_softmax)
 
 
 @primitive
@@ -71,4 +75,8 @@ def log_softmax(x, axis=-1):
     return x - np.log(np.exp(x).sum(axis=axis, keepdims=True))
 
 
-log_softmax.defvjp(lambda g, out, x, axis=-1: g - softmax(x, axis) * sum(g, axis, keepdims=True))
+def _log_softmax(g, out, x, axis=-1):
+    return g - softmax(x, axis) * sum(g, axis, keepdims=True)
+
+
+log_softmax.defvjp(_log_softmax)

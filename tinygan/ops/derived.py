@@ -23,7 +23,12 @@ def _cumsum(x, axis):
     return x.cumsum(axis=axis)
 
 
-_cumsum.defvjp(lambda g, out, x, axis: flip(_cumsum(flip(g, axis), axis), axis))
+def _sums_from(g, out, x, axis):
+    """Each element is in its own sum and in all later ones."""
+    return flip(_cumsum(flip(g, axis), axis), axis)
+
+
+_cumsum.defvjp(_sums_from)
 
 
 def cumsum(x, axis):
