@@ -90,6 +90,13 @@ def test_all_mismatches_are_listed(path, model):
     assert "net/0.weight is not in the file" in line and len(line) < 500
 
 
+def test_a_step_of_another_form_is_no_step_that_is_shared(path, model):
+    model.parts()["other"] = nn.Sequential()
+    model.parts()["other"].step = nn.Parameter(np.float32(1))
+    changed(path, **{"other/step": np.ones(1, np.float32)})
+    refused(path, model, "other/step is .1,. float32 in the file and .. float32 in the model")
+
+
 @pytest.mark.parametrize("dtype", ["int8", "float64", "float16", "complex64", ">f4", "U3", "bool"])
 def test_another_dtype_is_no_match(path, model, dtype):
     changed(path, **{"net/0.weight": np.ones((3, 2), dtype)})

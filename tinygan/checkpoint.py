@@ -132,7 +132,8 @@ def _check_headers(path, headers, own):
 
 
 def _fits(name, header, own):
-    if name.endswith("/step") and header.shape == (1,):  # parameters once shared their step
+    shared = name.endswith("/step") and header.shape == (1,) and own.ndim == 1
+    if shared:  # by all parameters, which it was once
         return header.dtype == own.dtype
     return (header.shape, header.dtype) == (own.shape, own.dtype)
 
