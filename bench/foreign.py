@@ -39,7 +39,10 @@ from pathlib import Path
 
 from common import machine
 
-OVERLAP = "the rule clears a part of a copy that keeps the cotangent's strides, where numbers share a place"
+OVERLAP = (
+    "the rule clears a part of a copy that keeps the cotangent's strides, "
+    "where numbers share a place"
+)
 VIEWS = "its input is a view, and it reads the storage around it"
 KNOWN = {  # (engine, function): why its gradient is rightly refused
     ("torch", "nn.functional.hardsigmoid"): "the rule has 1/6 in float32, for float64 too",

@@ -39,12 +39,13 @@ def networks(ours, n):
 def title(layer, x):
     shape = "x".join(map(str, x.shape[1:]))
     weight = getattr(layer, "weight", None)
+    if isinstance(layer, nn.Linear):
+        return f"Linear {shape} -> {len(weight)}"
     if not isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
-        return f"{type(layer).__name__} {shape}" + (
-            f" -> {len(weight)}" if isinstance(layer, nn.Linear) else ""
-        )
+        return f"{type(layer).__name__} {shape}"
     out = weight.shape[0 if isinstance(layer, nn.Conv2d) else 1]
-    return f"{type(layer).__name__} {shape} -> {out}, {weight.shape[2]}x{weight.shape[3]} stride {layer.options['stride']}"
+    kernel = f"{weight.shape[2]}x{weight.shape[3]} stride {layer.options['stride']}"
+    return f"{type(layer).__name__} {shape} -> {out}, {kernel}"
 
 
 def of_layer(layer, x):
@@ -52,12 +53,9 @@ def of_layer(layer, x):
     theirs, parameters = twin(nn.Sequential(layer))[0], layer.parameters()
     g = np.empty_like(ops.raw(layer(x)))  # lies in memory as what comes out
     g[...] = np.random.default_rng(0).standard_normal(g.shape)
-    t, g_t, wanted = (
-        torch.tensor(x).contiguous(),
-        torch.tensor(g).contiguous(),
-        list(theirs.parameters()),
-    )
+    t, g_t = torch.tensor(x).contiguous(), torch.tensor(g).contiguous()
     ours_x, theirs_x = Tensor(x), t.clone().requires_grad_()
+    wanted = list(theirs.parameters())
 
     def forward():
         with no_grad():
@@ -72,7 +70,9 @@ def of_layer(layer, x):
         grad(layer(ours_x), [ours_x, *parameters], g)
         random.default.next_step()
 
-    both_theirs = lambda: torch.autograd.grad(theirs(theirs_x), [theirs_x, *wanted], g_t)
+    def both_theirs():
+        torch.autograd.grad(theirs(theirs_x), [theirs_x, *wanted], g_t)
+
     return {"tinygan": forward, "torch": forward_theirs}, {"tinygan": both, "torch": both_theirs}
 
 
@@ -107,9 +107,9 @@ def main():
     parser.add_argument("--seconds", type=float, default=0.2, help="of each side in a round")
     args = parser.parse_args()
     print(machine("numpy", "torch") + f"; float32, batch {args.batch_size}, {args.rounds} rounds")
-    print(
-        f"{'':52}{'forward: tinygan':>18}{'torch':>10}{'speed':>9}{'  with backward: tinygan':>26}{'torch':>10}{'speed':>9}"
-    )
+    forward, backward = f"{'forward: tinygan':>18}", f"{'with backward: tinygan':>26}"
+    rest = f"{'torch':>10}{'speed':>9}"
+    print(f"{'':52}{forward}{rest}{backward}{rest}")
     seen = set()
     for task in args.tasks:
         for net, x in networks(model(task), args.batch_size):

@@ -34,15 +34,16 @@ def resident():
     return int(statm.read_text().split()[1]) * resource.getpagesize() / (1 << 20)
 
 
+def tensors(library):
+    """What makes a tensor of an array: torch.Tensor would make one of float32 of anything."""
+    return library.tensor if library.__name__ == "torch" else library.Tensor
+
+
 def lengths(who):
     """Element by element on vectors of 3,000 lengths, 0.3 to 5 MB."""
     import numpy as np
 
-    tensor = (
-        importlib.import_module(who).tensor
-        if who == "torch"
-        else importlib.import_module(who).Tensor
-    )
+    tensor = tensors(importlib.import_module(who))
     for n in range(70_000, 1_270_000, 400):
         tensor(np.ones(n, np.float32)) * 2
 
@@ -52,7 +53,7 @@ def sides(who):
     212.
     """
     library, nn = importlib.import_module(who), importlib.import_module(f"{who}.nn")
-    tensor = library.tensor if who == "torch" else library.Tensor
+    tensor = tensors(library)
     pair = nn.Conv2d(3, 32, 4, 2, 1), nn.ConvTranspose2d(32, 3, 4, 2, 1)
     for side in range(16, 216, 4):
         (pair[1](pair[0](tensor(images(16, side).repeat(3, axis=1)))) ** 2).mean().backward()

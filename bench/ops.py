@@ -9,12 +9,13 @@ one process, and the bare NumPy forward pass.
 """
 
 import argparse
-import importlib
+import contextlib
 import statistics
 import sys
 import time
 
 import numpy as np
+from common import machine
 
 import tinygan as tg
 
@@ -44,51 +45,57 @@ def repeat(f, x):
     return x
 
 
-def engines():
-    """name -> (module with tanh, w, differentiate(chain))."""
-
-    def ours(f):
+def with_tinygan():
+    def differentiate(f):
         x = tg.Tensor(np.ones(3))
         return lambda: tg.grad(repeat(f, x), x, np.ones(3))
 
-    def bare(f):
-        return lambda: repeat(f, np.ones(3))
+    return tg.ops, W, differentiate
 
-    found = {"tinygan": (tg.ops, W, ours), "numpy fwd": (np, W, bare)}
-    for name in ("torch", "autograd", "mygrad"):
-        try:
-            importlib.import_module(name)
-        except ImportError:
-            continue
-        if name == "torch":
-            import torch
 
-            torch.set_num_threads(1)
+def with_numpy():
+    return np, W, lambda f: lambda: repeat(f, np.ones(3))
 
-            def theirs(f):
-                x = torch.ones(3, dtype=torch.float64, requires_grad=True)
-                return lambda: torch.autograd.grad(
-                    repeat(f, x), x, torch.ones(3, dtype=torch.float64)
-                )
 
-            found[name] = (torch, torch.tensor(W), theirs)
-        elif name == "autograd":
-            import autograd
-            import autograd.numpy as anp
+def with_torch():
+    import torch
 
-            found[name] = (
-                anp,
-                W,
-                lambda f: lambda: autograd.grad(lambda x: anp.sum(repeat(f, x)))(np.ones(3)),
-            )
-        else:
-            import mygrad
+    torch.set_num_threads(1)
 
-            def theirs(f):
-                return lambda: repeat(f, mygrad.tensor(np.ones(3))).sum().backward()
+    def differentiate(f):
+        x = torch.ones(3, dtype=torch.float64, requires_grad=True)
+        g = torch.ones(3, dtype=torch.float64)
+        return lambda: torch.autograd.grad(repeat(f, x), x, g)
 
-            found[name] = (mygrad, W, theirs)
-    return found
+    return torch, torch.tensor(W), differentiate
+
+
+def with_autograd():
+    import autograd
+    import autograd.numpy as anp
+
+    def differentiate(f):
+        return lambda: autograd.grad(lambda x: anp.sum(repeat(f, x)))(np.ones(3))
+
+    return anp, W, differentiate
+
+
+def with_mygrad():
+    import mygrad
+
+    def differentiate(f):
+        return lambda: repeat(f, mygrad.tensor(np.ones(3))).sum().backward()
+
+    return mygrad, W, differentiate
+
+
+ENGINES = {  # name -> () -> (module with tanh, w, differentiate(chain) -> what is timed)
+    "tinygan": with_tinygan,
+    "numpy fwd": with_numpy,
+    "torch": with_torch,
+    "autograd": with_autograd,
+    "mygrad": with_mygrad,
+}
 
 
 def main():
@@ -98,17 +105,17 @@ def main():
     parser.add_argument("--rounds", type=int, default=7)
     rounds = parser.parse_args().rounds
     sys.setrecursionlimit(10 * N)
-    found = engines()
-    print(
-        f"python {sys.version.split()[0]}, numpy {np.__version__}; microseconds an operation, medians of {rounds} rounds"
-    )
+    found = {}
+    for name, make in ENGINES.items():
+        with contextlib.suppress(ImportError):
+            found[name] = make()
+    print(f"{machine('numpy')}; microseconds an operation, medians of {rounds} rounds")
     print(f"{'operation':18}" + "".join(f"{name:>11}" for name in found))
     means = []
     for op in chains(np, W):
-        runs = {
-            name: differentiate(chains(module, w)[op])
-            for name, (module, w, differentiate) in found.items()
-        }
+        runs = {}
+        for name, (module, w, differentiate) in found.items():
+            runs[name] = differentiate(chains(module, w)[op])
         times = {name: [] for name in runs}
         for run in runs.values():
             run()

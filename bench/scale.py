@@ -25,9 +25,11 @@ WHO = ("tinygan", "torch")
 
 
 def exponent(xs, ys):
-    return statistics.linear_regression(
-        [math.log(x) for x in xs], [math.log(max(y, 0.1)) for y in ys]
-    ).slope
+    """The slope of log y over log x; NaN of a single point."""
+    if len(xs) < 2:
+        return math.nan
+    logs = [math.log(x) for x in xs], [math.log(max(y, 0.1)) for y in ys]
+    return statistics.linear_regression(*logs).slope
 
 
 def main():
@@ -43,18 +45,12 @@ def main():
     print(machine("numpy", "torch") + "; float32; dcgan at batch 32, side 28, width 16 but for one")
     print(f"{'':12}" + "".join(f"{f'{who}: ms':>14}{'peak':>8}{'rise':>8}" for who in WHO))
     for axis in args.axes:
-        values, found = (
-            [value for value in AXES[axis] if value <= args.most],
-            {who: [] for who in WHO},
-        )
+        values = [value for value in AXES[axis] if value <= args.most]
+        found = {who: [] for who in WHO}
         for value in values:
             point = {"batch": 32, "side": 28, "width": 16} | {axis: value}
-            options = {
-                "task": "dcgan",
-                "batch_size": point["batch"],
-                "side": point["side"],
-                "width": point["width"],
-            }
+            options = {"task": "dcgan", "batch_size": point["batch"]}
+            options |= {"side": point["side"], "width": point["width"]}
             ask(__file__, who="tinygan", steps=20, **options)  # fills the cache of kernels
             for who in WHO:
                 at = ask(__file__, who=who, steps=20, seconds=args.seconds, **options)
@@ -64,13 +60,9 @@ def main():
                 for ms, peak, rise in (points[-1] for points in found.values())
             )
             print(f"{axis:6}{value:6}" + "".join(cells), flush=True)
-        slopes = (
-            [exponent(values, column) for column in zip(*points)] for points in found.values()
-        )
-        print(
-            f"{'exponent':12}" + "".join(f"{ms:14.2f}{'':8}{rise:8.2f}" for ms, _, rise in slopes),
-            flush=True,
-        )
+        slopes = [[exponent(values, ys) for ys in zip(*points)] for points in found.values()]
+        cells = "".join(f"{ms:14.2f}{'':8}{rise:8.2f}" for ms, _, rise in slopes)
+        print(f"{'exponent':12}{cells}", flush=True)
 
 
 if __name__ == "__main__":

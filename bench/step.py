@@ -1,8 +1,8 @@
 """Milliseconds per training step next to PyTorch and others: the same networks, batch and
 optimizer, taking turns.
 
-    python bench/step.py [--tasks mlp-gan dcgan5x5 mlp-vae conv-vae wgan-gp dcgan] [--peers jax ...]
-    [--rounds 7] [--readme]
+    python bench/step.py [--tasks mlp-gan dcgan5x5 mlp-vae conv-vae wgan-gp dcgan]
+                         [--peers jax ...] [--rounds 7] [--readme]
 
 Each side has a process of its own, as its users run it, and waits while another works: in a shared
 one, the large arrays of one side change how much freed memory malloc keeps for all, and threads get
@@ -14,8 +14,8 @@ the rate at which it is done; and speeds, the medians over rounds of PyTorch's t
 peer's: above 1 is faster. The rate of one large product, measured first, is what the processor
 could do. "torch heap" is PyTorch where glibc is told to keep what is freed (MALLOC_TRIM_THRESHOLD_
 and MALLOC_MMAP_THRESHOLD_), as a well-informed user can, instead of page faults in every step;
-"torch tuned" also freezes D in G's update and fuses Adam. --readme prints the README's table as
-well.
+"torch tuned" also freezes D in G's update and fuses Adam. --readme prints the table of
+docs/results.md as well.
 """
 
 import argparse
@@ -92,18 +92,15 @@ def main():
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--width", type=int, default=32, help="of dcgan")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--readme", action="store_true")
+    parser.add_argument("--readme", action="store_true", help="print docs/results.md's table too")
     args = parser.parse_args()
-    found = {name: make for name, make in found.items() if name in args.peers or name not in others}
+    found = {n: make for n, make in found.items() if n in args.peers or n not in others}
     print(machine("numpy", "torch", *args.peers))
-    print(
-        f"float32, batch {args.batch_size}, dcgan at width {args.width}, {args.rounds} rounds; {'; '.join(missing)}"
-    )
+    words = f"float32, batch {args.batch_size}, dcgan at width {args.width}"
+    print(f"{words}, {args.rounds} rounds; {'; '.join(missing)}")
     rates = ceilings(args.rounds)
-    print(
-        "a product of 2048 x 2048, GFLOP/s: "
-        + ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items())
-    )
+    words = ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items())
+    print(f"a product of 2048 x 2048, GFLOP/s: {words}")
     names = ["tinygan", *found]
     columns = ["step", "GFLOP", "tinygan ms", "GFLOP/s", "torch ms", "GFLOP/s", *names]
     print("".join(f"{title:>12}" for title in columns))
@@ -111,26 +108,29 @@ def main():
     for task in args.tasks:
         options = {"width": args.width} if task == "dcgan" else {}
         work, times = measure(task, found, args.batch_size, args.rounds, **options)
-        ms = {name: statistics.median(t) for name, t in times.items()}
-        row = table[task] = {name: f"{speed(times, name, 'torch'):.2f}x" for name in times}
-        numbers = [work] + [
-            number for name in ("tinygan", "torch") for number in (ms[name], 1e3 * work / ms[name])
-        ]
-        cells = [
-            task,
-            *(f"{number:.4g}" for number in numbers),
-            *(row.get(name, "") for name in names),
-        ]
-        print("".join(f"{cell:>12}" for cell in cells), flush=True)
-        row |= {"PyTorch eager, ms": f"{ms['torch']:.3g}", "tinygan, ms": f"{ms['tinygan']:.3g}"}
+        table[task] = row(task, work, times, names)
     if args.readme:
-        print(
-            f"\n| batches of {args.batch_size} | {' | '.join(TITLES[task] for task in table)} |\n|---|{'--:|' * len(table)}"
-        )
-        for name in ["PyTorch eager, ms", "tinygan, ms", *(n for n in names if n != "torch")]:
-            print(
-                f"| {WORDS.get(name, name)} | {' | '.join(row.get(name, '') for row in table.values())} |"
-            )
+        print_markdown(table, args.batch_size, names)
+
+
+def row(task, work, times, names):
+    """Print a line of the table; its cells by name, as docs/results.md has them."""
+    ours, theirs = (statistics.median(times[name]) for name in ("tinygan", "torch"))
+    numbers = work, ours, 1e3 * work / ours, theirs, 1e3 * work / theirs
+    cells = {name: f"{speed(times, name, 'torch'):.2f}x" for name in times}
+    line = [task, *(f"{number:.4g}" for number in numbers)]
+    line += [cells.get(name, "") for name in names]
+    print("".join(f"{cell:>12}" for cell in line), flush=True)
+    return cells | {"PyTorch eager, ms": f"{theirs:.3g}", "tinygan, ms": f"{ours:.3g}"}
+
+
+def print_markdown(table, batch_size, names):
+    """The table of docs/results.md: a step to a column."""
+    titles = " | ".join(TITLES[task] for task in table)
+    print(f"\n| batches of {batch_size} | {titles} |\n|---|{'--:|' * len(table)}")
+    for name in ["PyTorch eager, ms", "tinygan, ms", *(n for n in names if n != "torch")]:
+        cells = " | ".join(cells.get(name, "") for cells in table.values())
+        print(f"| {WORDS.get(name, name)} | {cells} |")
 
 
 if __name__ == "__main__":

@@ -31,7 +31,9 @@ def shifted(images, source, most=2):
 
 
 class Student:
-    """The classifier as a model for `loop`: it learns from shifted digits, and its average counts."""
+    """The classifier as a model for `loop`: it learns from shifted digits, and the average of its
+    weights is what counts.
+    """
 
     def __init__(self, lr):
         self.net = Classifier()

@@ -1,5 +1,5 @@
-"""The training steps of tinygan's models as a PyTorch user writes them, from the same first weights,
-on the CPU or a GPU.
+"""The training steps of tinygan's models as a PyTorch user writes them, from the same first
+weights, on the CPU or a GPU.
 
 A peer is made of a tinygan model. `update(batch)` is one step on tensors and leaves the losses
 where they are; `step(batch)` takes a NumPy batch and waits for the losses.
