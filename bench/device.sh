@@ -66,7 +66,13 @@ stubs="$out/stubs"
 has tqdm || { mkdir -p "$stubs"; echo "from unittest.mock import MagicMock as tqdm" > "$stubs/tqdm.py"; }
 has matplotlib || {
     mkdir -p "$stubs/matplotlib"
-    echo "from unittest.mock import MagicMock as Figure" > "$stubs/matplotlib/figure.py"
+    cat > "$stubs/matplotlib/figure.py" << 'END'
+from unittest.mock import MagicMock
+
+class Figure(MagicMock):
+    def savefig(self, path, **options):
+        open(path, "wb").close()
+END
 }
 [ -d "$stubs" ] && export PYTHONPATH="$PYTHONPATH:$stubs"
 

@@ -3,8 +3,8 @@
     python examples/mnist_classifier.py      # the digits that ship with the package, half a minute
 
 A network is a function with numbers in it, its weights. A loss says how wrong its answers are; the
-gradient of the loss says how each weight should move to make them less wrong, and an optimizer moves
-it. Read `step`: all of deep learning does that, over and over.
+gradient of the loss says how each weight should move to make them less wrong, and an optimizer
+moves it. Read `step`: all of deep learning does that, over and over.
 """
 
 from tinygan import cli, data, grad, nn, no_grad, optim, random

@@ -100,8 +100,8 @@ def figures(args, vae, batch, labels):
 
 def pictures(vae, batch, labels, out):
     """Sixteen digits above their reconstructions; a walk from the first digit to the second, as a
-    strip and moving; the plane. If conditional, walk and plane stay in the class of the first digit:
-    what changes is the handwriting.
+    strip and moving; the plane. If conditional, walk and plane stay in the class of the first
+    digit: what changes is the handwriting.
     """
     images, told = (batch[0][:16], labels[:16]) if vae.classes else (batch[:16], None)
     stay = lambda n: None if told is None else told[:1].repeat(n)

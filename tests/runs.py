@@ -1,5 +1,5 @@
-"""What the tests of training runs share: the weights of a model, a run that is cut short and resumed,
-and the examples, started as a user starts them.
+"""What the tests of training runs share: the weights of a model, a run that is cut short and
+resumed, and the examples, started as a user starts them.
 """
 
 import os

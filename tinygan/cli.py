@@ -33,7 +33,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(description=description, formatter_class=_Formatter)
 
     def training(self, models, *, model, epochs, batch_size, out, conditional=False):
-        """Add the flags of a training run, with these defaults; `batch_size` says its own in words."""
+        """Add the flags of a training run and their defaults; `batch_size` says its own in words."""
         add = self.add_argument
         add("--model", choices=[*models], default=model, help="the networks")
         teach = {"action": argparse.BooleanOptionalAction, "default": conditional}
@@ -172,8 +172,8 @@ FLAGS = {
 
 
 def run(main):
-    """Call `main` and exit: 2 with one line for a mistake in what was asked, 1 for a failed training,
-    128 and the signal's number where one stopped it: 130 for Ctrl-C.
+    """Call `main` and exit: 2 with one line for a mistake in what was asked, 1 for a failed
+    training, 128 and the signal's number where one stopped it: 130 for Ctrl-C.
     """
     try:
         sys.exit(main())

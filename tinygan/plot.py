@@ -121,7 +121,7 @@ def curves(records, path, window=50):
             steps = steps[window - 1 :]
         axes.plot(steps, values, "o" if dots else "-", label=name.replace("_", " "))
     axes.set(xlabel="step", ylabel="loss")
-    if axes.dataLim.ymin >= 0:
+    if min(min(values) for _, values in losses.values()) >= 0:
         axes.set_ylim(0, None)
     axes.legend()
     axes.grid(alpha=0.3)

@@ -1,7 +1,8 @@
-"""python -m tinygan.sample RUN --labels 7 -n 64: samples of a trained model, as a picture and as data.
+"""python -m tinygan.sample RUN --labels 7 -n 64: samples of a trained model, as a picture and as
+data.
 
-RUN is the folder of a training run, or one of its checkpoints (RUN/best.npz). The model is built anew
-from what the checkpoint says of it, and filled from there. In code: `train.load`.
+RUN is the folder of a training run, or one of its checkpoints (RUN/best.npz). The model is built
+anew from what the checkpoint says of it, and filled from there. In code: `train.load`.
 """
 
 from pathlib import Path

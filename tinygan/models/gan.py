@@ -1,5 +1,5 @@
-"""The generative adversarial network (Goodfellow et al. 2014): two networks, an objective, `step` and
-`sample`.
+"""The generative adversarial network (Goodfellow et al. 2014): two networks, an objective, `step`
+and `sample`.
 
 This room knows layers, losses and optimizers; it knows nothing of files, progress bars or data
 sets.
@@ -50,7 +50,9 @@ class GAN(LatentModel):
         self.d_optimizer = optim.Adam(discriminator.parameters(), lr, betas)
 
     def generate(self, z, labels=None):
-        """G's samples of points z (n, latent), told their labels (n,) if it knows classes: a Tensor."""
+        """G's samples of points z (n, latent), told their labels (n,) if it knows classes: a
+        Tensor.
+        """
         return self.generator(joined(z, one_hot(labels, self.classes, z)))
 
     def discriminate(self, x, labels=None):
@@ -62,8 +64,8 @@ class GAN(LatentModel):
         return self.objective(D(fake), D(real))
 
     def step(self, batch):
-        """One update of D on a batch, samples (n, ...) or (samples, labels), and as many fakes, then
-        one of G; the two losses as raw scalars.
+        """One update of D on a batch, samples (n, ...) or (samples, labels), and as many fakes,
+        then one of G; the two losses as raw scalars.
         """
         real, labels = unpack(batch, self.classes)
         D = partial(self.discriminate, labels=labels)

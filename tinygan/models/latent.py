@@ -1,7 +1,7 @@
 """What GANs and VAEs have in common: points z of a latent space, and samples that are made of them.
 
-This room knows layers, losses and optimizers; it knows nothing of files, progress bars or data sets,
-but that a preview is a picture.
+This room knows layers, losses and optimizers; it knows nothing of files, progress bars or data
+sets, but that a preview is a picture.
 """
 
 import numpy as np
@@ -16,8 +16,8 @@ PREVIEW = 2  # the random stream of the points that every preview of a run shows
 class LatentModel:
     """A model that makes samples of latent points (n, latent), told a class for each or none.
 
-    Has `latent`, `classes` (0: it was taught none), `device`, and `draw(points)`: the samples, a Tensor,
-    of points (n, latent + classes) that have heard their labels.
+    Has `latent`, `classes` (0: it was taught none), `device`, and `draw(points)`: the samples, a
+    Tensor, of points (n, latent + classes) that have heard their labels.
     """
 
     def noise(self, n, source=None):
@@ -27,8 +27,9 @@ class LatentModel:
     def sample(self, n, noise=None, labels=None):
         """n samples as a raw array, from fresh noise or the `noise` (n, latent) given.
 
-        labels: the class of each, integers (n,); None: the classes in turn. ValueError for labels that
-        are not n, or for any if the model knows no classes; IndexError for one that is no class.
+        labels: the class of each, integers (n,); None: the classes in turn. ValueError for labels
+        that are not n, or for any if the model knows no classes; IndexError for one that is no
+        class.
         """
         if labels is not None and not self.classes:
             raise ValueError("sample: this model was taught no classes: leave out labels")
@@ -46,7 +47,9 @@ class LatentModel:
             return np.concatenate([self.draw(points[i : i + 250]).data for i in range(0, n, 250)])
 
     def preview(self, path):
-        """Draw a grid of samples as `path`.png, of the same points each time; one class to a column."""
+        """Draw a grid of samples as `path`.png, of the same points each time; one class to a
+        column.
+        """
         columns = self.classes or 8
         points = self.noise(8 * columns, random.Generator(random.default.seed, PREVIEW))
         images = plot.to_uint8(device.to_host(self.sample(len(points), points)))

@@ -1,4 +1,4 @@
-"""A model that remembers how it was made, so that it can be made again from a trained run's file."""
+"""Models that remember how they were made, to be made again from a trained run's file."""
 
 import functools
 import inspect

@@ -60,8 +60,8 @@ class VAE(LatentModel):
         return 2 * ops.sigmoid(output) - 1
 
     def encode(self, x, labels=None, network=None):
-        """Mean and log variance of q(z|x, label), (n, latent) each, by the network that learns or by
-        another, such as `average`.
+        """Mean and log variance of q(z|x, label), (n, latent) each, by the network that learns or
+        by another, such as `average`.
         """
         encoder = (network or self.network).encoder
         out = chosen(encoder(x), one_hot(labels, self.classes, x))
@@ -89,7 +89,7 @@ class VAE(LatentModel):
         return cost, gaussian_kl(mean, log_variance, "none")
 
     def step(self, batch):
-        """One update on images (n, ...) in [-1, 1] or (images, labels); the loss and its two terms."""
+        """One update on images (n, ...) in [-1, 1] or (images, labels); the loss and its terms."""
         images, labels = unpack(batch, self.classes)
         reconstruction, kl = map(ops.mean, self.terms(images, labels, self.network))
         loss = reconstruction + self.beta * kl
@@ -106,7 +106,8 @@ class VAE(LatentModel):
         """The evidence lower bound, mean over a batch as `step` has it, taken `rows` at a time, and
         the costs it consists of.
 
-        With beta 0 it bounds nothing: z is q's mean, and `reconstruction` alone says how well it does.
+        With beta 0 it bounds nothing: z is q's mean, and `reconstruction` alone says how well it
+        does.
         """
         source, costs = random.Generator(random.default.seed, EVALUATION), np.zeros(2)
         images, labels = unpack(batch, self.classes)
@@ -120,7 +121,8 @@ class VAE(LatentModel):
     @no_grad()
     def iwae(self, batch, k=5000, rows=1000):
         """log(mean of p(x, z) / q(z|x) over k points z from q), which rises with k towards log p(x)
-        (Burda 2016, equation 8), for each image: raw, (n,) float64. `rows` points are decoded at a time.
+        (Burda 2016, equation 8), for each image: raw, (n,) float64. `rows` points are decoded at a
+        time.
         """
         if not 1 <= k or not 1 <= rows:
             raise ValueError(f"iwae: k and rows must be at least 1, got k={k}, rows={rows}")

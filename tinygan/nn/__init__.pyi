@@ -42,9 +42,9 @@ from .module import Module as Module
 from .module import Parameter as Parameter
 from .norm import BatchNorm1d as BatchNorm1d
 from .norm import BatchNorm2d as BatchNorm2d
-from .norm import GroupNorm as GroupNorm
-from .norm import InstanceNorm1d as InstanceNorm1d
-from .norm import InstanceNorm2d as InstanceNorm2d
+from .groups import GroupNorm as GroupNorm
+from .groups import InstanceNorm1d as InstanceNorm1d
+from .groups import InstanceNorm2d as InstanceNorm2d
 from .norm import LayerNorm as LayerNorm
 from .supervised import BCELoss as BCELoss
 from .supervised import BCEWithLogitsLoss as BCEWithLogitsLoss

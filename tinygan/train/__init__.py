@@ -1,12 +1,12 @@
-"""Training a model: a loop that yields records, callbacks that are told of them, a folder that holds
-the run and from which it goes on.
+"""Training a model: a loop that yields records, callbacks that are told of them, a folder that
+holds the run and from which it goes on.
 
-Read `loop.py` first: `loop` is the whole of training, `train` is that and the folder. `callbacks.py`
-has what happens beside the steps, one small class a purpose, and `run.py` the files of a run. This
-room knows no algorithm. Of a model it calls `step(batch) -> {name: raw scalar}` and, where they exist,
-`parts() -> {name: thing with state_dict}` (what a checkpoint holds), `optimizers` (whose learning
-rates follow a schedule), `sample(n)` and `preview(path) -> the file that was written`. Of the data it
-needs `len`, `rows(epoch, i)` and `at(rows)`, as `data.Batches` has them.
+Read `loop.py` first: `loop` is the whole of training, `train` is that and the folder.
+`callbacks.py` has what happens beside the steps, one small class a purpose, and `run.py` the files
+of a run. This room knows no algorithm. Of a model it calls `step(batch) -> {name: raw scalar}` and,
+where they exist, `parts() -> {name: thing with state_dict}` (what a checkpoint holds), `optimizers`
+(whose learning rates follow a schedule), `sample(n)` and `preview(path) -> the file that was
+written`. Of the data it needs `len`, `rows(epoch, i)` and `at(rows)`, as `data.Batches` has them.
 """
 
 from ..optim.schedules import constant, second_half

@@ -1,11 +1,11 @@
-"""What happens beside the steps, one small class a purpose. A callback is told of a run and knows no
-model but through it.
+"""What happens beside the steps, one small class a purpose. A callback is told of a run and knows
+no model but through it.
 
 A run calls, in this order: `begin(run)` once; `before(progress)` ahead of each step; `records` with
 those of the steps made since it was last told; `epoch` where an epoch ended with the last of them;
 `end` once, whatever happened. Each callback hears of all this before the next one does, so what an
-earlier one adds to a record (`Evaluate`) is written by a later one (`Log`). To write your own, derive
-from `Callback` and define what you need.
+earlier one adds to a record (`Evaluate`) is written by a later one (`Log`). To write your own,
+derive from `Callback` and define what you need.
 """
 
 import contextlib
@@ -62,8 +62,9 @@ class Schedule(Callback):
 
 
 class Evaluate(Callback):
-    """figures() -> {name: number}, asked after `every` epochs and at the end, into the log: a held-out
-    loss, a `metrics.Judge`. best: the name of a figure; best.npz is the checkpoint of its least.
+    """figures() -> {name: number}, asked after `every` epochs and at the end, into the log: a
+    held-out loss, a `metrics.Judge`. best: the name of a figure; best.npz is the checkpoint of its
+    least.
     """
 
     def __init__(self, figures, *, every=1, best=None):
@@ -124,8 +125,8 @@ class Bar(Callback):
 
 
 class Lines(Callback):
-    """A line for each epoch, where no bar is seen; where one is, a line above it for the figures that
-    only the end of an epoch has.
+    """A line for each epoch, where no bar is seen; where one is, a line above it for the figures
+    that only the end of an epoch has.
     """
 
     def begin(self, run):
@@ -153,7 +154,9 @@ def tqdm():
 
 
 class Log(Callback):
-    """Each record as a line of JSON in log.jsonl; a resumed run's begins with those it goes on from."""
+    """Each record as a line of JSON in log.jsonl; a resumed run's begins with those it goes on
+    from.
+    """
 
     def begin(self, run):
         self.path = run.out / "log.jsonl"
@@ -243,8 +246,9 @@ class Summary(Callback):
 
 
 def preview(model, path):
-    """What the model draws of itself, as `path` and a suffix: the file that was written, None if the
-    model can show nothing. Without a `preview` of its own it is a grid of samples, if those are images.
+    """What the model draws of itself, as `path` and a suffix: the file that was written, None if
+    the model can show nothing. Without a `preview` of its own it is a grid of samples, if those are
+    images.
     """
     if hasattr(model, "preview"):
         return Path(model.preview(path))

@@ -27,12 +27,12 @@ def loop(model, batches, epochs, *, step=None, start=0, before=(), halt=lambda: 
     """Train for `epochs` passes over `batches`; yields a list of records whenever the losses have
     been read.
 
-    A record is {"step", "epoch", each of the step's losses, "seconds" since the loop began}, and the
-    model stands where the last one of a list is. step: `model.step` unless given. start: how many
-    steps of them are done already. before: functions of the progress in [0, 1) that are called ahead
-    of each step. halt: asked after each step; once it is true the loop ends, with all losses read. On
-    a GPU a step is captured and replayed if `graph` (see `capture`), its batch included. A loss that
-    is not finite raises TrainingError.
+    A record is {"step", "epoch", each of the step's losses, "seconds" since the loop began}, and
+    the model stands where the last one of a list is. step: `model.step` unless given. start: how
+    many steps of them are done already. before: functions of the progress in [0, 1) that are called
+    ahead of each step. halt: asked after each step; once it is true the loop ends, with all losses
+    read. On a GPU a step is captured and replayed if `graph` (see `capture`), its batch included. A
+    loss that is not finite raises TrainingError.
     """
     step, clock = step or model.step, time.perf_counter()
     whole = lambda rows: step(batches.at(rows))
@@ -60,7 +60,7 @@ def loop(model, batches, epochs, *, step=None, start=0, before=(), halt=lambda: 
 
 
 def _read(unread, done, steps, seconds):
-    """The records of the latest steps, of which `done` are made, from their losses on the device."""
+    """The records of the latest steps, `done` by now, from their losses on the device."""
     # one transfer for all of them
     rows = device.to_host(np.stack([v for losses in unread for v in losses.values()]))
     records = []
@@ -91,21 +91,22 @@ def train(
     notes=None,
     graph=True,
 ):
-    """Train for `epochs` passes over `batches`, with a progress bar; returns the records of all steps.
+    """Train for `epochs` passes over `batches`, with a progress bar; returns the records of all
+    steps.
 
-    out: a folder for the run, which gets config.json, log.jsonl, checkpoint.npz, samples/ (a grid of
-    samples, or what the model's own `preview` draws, each epoch), samples.gif and losses.png; None:
-    nothing is written. A folder that holds a run is refused (RunExistsError), unless `resume` goes on
-    with it or `overwrite` begins anew. A resumed run ends with the very weights of one that was never
-    interrupted. It must share with it the data, the batches, the seed, what the model is made of, and
-    `config`, a dict (else CheckpointError), but may have other epochs and learning rates. notes: a
-    dict that config.json holds beside.
+    out: a folder for the run, which gets config.json, log.jsonl, checkpoint.npz, samples/ (a grid
+    of samples, or what the model's own `preview` draws, each epoch), samples.gif and losses.png;
+    None: nothing is written. A folder that holds a run is refused (RunExistsError), unless `resume`
+    goes on with it or `overwrite` begins anew. A resumed run ends with the very weights of one that
+    was never interrupted. It must share with it the data, the batches, the seed, what the model is
+    made of, and `config`, a dict (else CheckpointError), but may have other epochs and learning
+    rates. notes: a dict that config.json holds beside.
 
-    step: `model.step` unless given. schedule: the factor of the learning rates by progress in [0, 1).
-    callbacks: see `Callback`; they come first, but one of a kind that every run has (Checkpoint,
-    Preview) takes its place. On Ctrl-C, SIGTERM or SIGHUP the step is finished and saved, then
-    Interrupted raised. TrainingError if a loss or a weight is not finite, or another run trains in
-    this process.
+    step: `model.step` unless given. schedule: the factor of the learning rates by progress in [0,
+    1). callbacks: see `Callback`; they come first, but one of a kind that every run has
+    (Checkpoint, Preview) takes its place. On Ctrl-C, SIGTERM or SIGHUP the step is finished and
+    saved, then Interrupted raised. TrainingError if a loss or a weight is not finite, or another
+    run trains in this process.
     """
     run = Run(model, batches, epochs, out, config, notes)
     told = _callbacks(callbacks, Schedule(schedule), bool(run.out))
@@ -142,8 +143,8 @@ def train(
 
 
 def _callbacks(given, schedule, folder):
-    """The caller's callbacks and then those of every run; one of the caller's takes the place of one
-    of its kind.
+    """The caller's callbacks and then those of every run; one of the caller's takes the place of
+    one of its kind.
     """
     own = [schedule, Bar(), Lines()]
     own += [Log(), Checkpoint(), Preview(), Summary()] if folder else []

@@ -64,7 +64,7 @@ class Run:
 
     @contextlib.contextmanager
     def opened(self, resume, overwrite):
-        """Hold the folder: no other run may. A wrong wish is an error before anything is changed."""
+        """Hold the folder: no other run may. A wrong wish is refused before a change."""
         if not self.out:
             yield self
             return
@@ -81,8 +81,8 @@ class Run:
             yield self
 
     def found(self, resume, overwrite):
-        """The meta data of the checkpoint to resume, or None; an error if the folder is not for this
-        run.
+        """The meta data of the checkpoint to resume, or None; an error if the folder is not for
+        this run.
         """
         latest = self.out / LATEST
         if not resume and (overwrite or not latest.exists()):
@@ -90,8 +90,8 @@ class Run:
         meta = checkpoint.read_meta(latest)
         if not resume:
             raise RunExistsError(
-                f"{self.out}: holds a run already, at step {meta['step']}: resume it, overwrite it, or "
-                "choose another folder"
+                f"{self.out}: holds a run already, at step {meta['step']}: resume it, overwrite "
+                "it, or choose another folder"
             )
         return meta
 
@@ -121,7 +121,7 @@ class Run:
             self.records.append({"step": self.start, "event": "resumed", **changed})
 
     def history(self):
-        """The records of the log up to the checkpoint, which may be behind it; torn lines are none."""
+        """The records of the log up to the checkpoint, which it may be ahead of; no torn lines."""
         records = []
         with contextlib.suppress(FileNotFoundError):
             for line in self.log.read_text(errors="replace").splitlines():
@@ -206,18 +206,19 @@ class Run:
 
 
 def load(run, device="cpu"):
-    """The model of a trained run, rebuilt from its checkpoint: a run's folder, or one of its .npz files.
+    """The model of a trained run, rebuilt from its checkpoint: a run's folder, or one of its .npz
+    files.
 
-    CheckpointError if there is none, or if its model was not built by `tinygan.models`: make that one
-    yourself and fill it by `checkpoint.load(path, model.parts())`.
+    CheckpointError if there is none, or if its model was not built by `tinygan.models`: make that
+    one yourself and fill it by `checkpoint.load(path, model.parts())`.
     """
     path = Path(run)
     path = path / LATEST if path.is_dir() else path
     recipe = checkpoint.read_meta(path).get("model")
     if not recipe:
         raise CheckpointError(
-            f"{path}: does not say how its model is made, only those of tinygan.models do: make the "
-            "model, then checkpoint.load(path, model.parts())"
+            f"{path}: does not say how its model is made, only those of tinygan.models do: make "
+            "the model, then checkpoint.load(path, model.parts())"
         )
     try:
         model = models.build(recipe, device)
