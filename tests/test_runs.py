@@ -27,14 +27,29 @@ def test_a_folder_that_holds_a_run_is_refused(tmp_path):
     train.train(*tiny(), 1, tmp_path)
     (tmp_path / "best.npz").write_bytes(b"of the first run")
     before = state(tmp_path)
-    with pytest.raises(
-        train.RunExistsError, match="holds a run already, at step 5: resume it, over"
-    ):
+    with pytest.raises(train.RunExistsError, match="holds a run already .*: resume it, over"):
         train.train(*tiny(), 1, tmp_path)
     assert state(tmp_path) == before
+    (tmp_path / "checkpoint.npz").unlink()  # what is left of the run is not to be lost either
+    with pytest.raises(train.RunExistsError, match=r"holds a run already \(best.npz\)"):
+        train.train(*tiny(), 1, tmp_path)
     train.train(*tiny(seed=1), 1, tmp_path, overwrite=True)
     assert not (tmp_path / "best.npz").exists()
     assert checkpoint.read_meta(tmp_path / "checkpoint.npz")["seed"] == 1
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    for words in ('{"name": "a project"}', "[]"):
+        (tmp_path / "config.json").write_text(words)
+        for how in ({}, {"overwrite": True}, {"resume": True}):
+            with pytest.raises(train.RunExistsError, match="config.json: is of no run of ours"):
+                train.train(*tiny(), 1, tmp_path, **how)
+        assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_what_has_no_folder_cannot_be_resumed():
+    with pytest.raises(ValueError, match="train: resume and overwrite are of a folder: give out"):
+        train.train(*tiny(), 1, resume=True)
 
 
 def test_config_says_what_made_the_run(tmp_path):
@@ -216,7 +231,7 @@ def test_a_resumed_command_needs_no_flag_twice(tmp_path):
     refused = example("mnist_gan", "--resume", "--width", 3, "--out", out)
     assert refused.returncode == 2 and "width was 2, is 3" in refused.stderr
     config = out / "config.json"
-    for torn in ("{", '{"arguments": {"epochs": "x", "model": "nothing"}}', "[]"):
+    for torn in ("{", '{"versions": 0, "arguments": {"epochs": "x", "model": "nothing"}}', ""):
         config.write_text(torn)  # it is for people: the checkpoint decides
         again = example("mnist_gan", *flags[2:], "--epochs", 3, "--resume", "--out", out)
         assert again.returncode == 0 and "all 3 epochs are done" in again.stdout, again.stderr

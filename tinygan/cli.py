@@ -33,7 +33,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(description=description, formatter_class=_Formatter)
 
     def training(self, models, *, model, epochs, batch_size, out, conditional=False):
-        """Add the flags of a training run and their defaults; `batch_size` says its own in words."""
+        """Add the flags of a training run and their defaults; `batch_size` says its in words."""
         add = self.add_argument
         add("--model", choices=[*models], default=model, help="the networks")
         teach = {"action": argparse.BooleanOptionalAction, "default": conditional}

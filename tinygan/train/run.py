@@ -14,7 +14,7 @@ from pathlib import Path
 from .. import __version__, checkpoint, files, models, random
 from ..checkpoint import CheckpointError
 
-PICTURES, LATEST = "samples", "checkpoint.npz"
+PICTURES, LATEST, CONFIG = "samples", "checkpoint.npz", "config.json"
 PART = ".drawing"  # the end of the name of a folder in which a picture is being drawn
 
 
@@ -48,7 +48,9 @@ class Run:
         if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
             raise ValueError(f"train: epochs must be a whole number of at least 1, got {epochs}")
         self.model, self.epochs, self.steps = model, epochs, len(batches)
-        self.total, self.step, self.start, self.records = epochs * self.steps, 0, 0, []
+        self.total = epochs * self.steps
+        self.step = self.start = 0
+        self.records = []
         self.out, self.notes = out and Path(out), notes or {}
         optimizers = getattr(model, "optimizers", ())
         groups = [group for optimizer in optimizers for group in optimizer.param_groups]
@@ -66,6 +68,8 @@ class Run:
     def opened(self, resume, overwrite):
         """Hold the folder: no other run may. A wrong wish is refused before a change."""
         if not self.out:
+            if resume or overwrite:
+                raise ValueError("train: resume and overwrite are of a folder: give out")
             yield self
             return
         self.found(resume, overwrite)
@@ -81,19 +85,21 @@ class Run:
             yield self
 
     def found(self, resume, overwrite):
-        """The meta data of the checkpoint to resume, or None; an error if the folder is not for
-        this run.
+        """The meta data of the checkpoint to resume, or None; an error, and no change, if the folder
+        is not for this run.
         """
-        latest = self.out / LATEST
-        if not resume and (overwrite or not latest.exists()):
-            return None
-        meta = checkpoint.read_meta(latest)
-        if not resume:
+        made = [name for name in (LATEST, "best.npz", "samples.npz") if (self.out / name).exists()]
+        config = self.out / CONFIG
+        if config.exists() and "versions" not in _read(config):
+            raise RunExistsError(f"{config}: is of no run of ours; choose another folder")
+        if resume:
+            return checkpoint.read_meta(self.out / LATEST)
+        if made and not overwrite:
             raise RunExistsError(
-                f"{self.out}: holds a run already, at step {meta['step']}: resume it, overwrite "
-                "it, or choose another folder"
+                f"{self.out}: holds a run already ({made[0]}): resume it, overwrite it, or choose "
+                "another folder"
             )
-        return meta
+        return None
 
     def resume(self, meta):
         """Go to where the latest checkpoint stands; CheckpointError, and no change, if it is not of
@@ -154,7 +160,7 @@ class Run:
 
     def describe(self, meta):
         """Write config.json."""
-        path, resumed = self.out / "config.json", []
+        path, resumed = self.out / CONFIG, []
         if meta:
             with contextlib.suppress(
                 OSError, ValueError, AttributeError, TypeError, RecursionError
@@ -203,6 +209,15 @@ class Run:
         if not self.out or not (self.out / LATEST).exists():
             return "there is no checkpoint"
         return f"the last good checkpoint is {self.out / LATEST}"
+
+
+def _read(config):
+    """What config.json says; a torn one says nothing, since the checkpoint decides."""
+    try:
+        found = json.loads(config.read_text(errors="replace"))
+    except (OSError, ValueError, RecursionError):
+        return {"versions": None}
+    return found if isinstance(found, dict) else {}
 
 
 def load(run, device="cpu"):
