@@ -74,9 +74,9 @@ def multiply(shape, a, panels, bias, c, accumulate):
     dtype, size = c.numbers.dtype, c.numbers.itemsize
     zero = dtype.type(0)
     nr, width = tile_width(n, size), padded_width(n, size)
-    scratch = np.empty(MR * nr, dtype)
-    scratch_rows = np.arange(MR) * nr
-    no_bias = np.zeros(nr, dtype)
+    scratch = np.zeros((MR + 1) * nr, dtype)  # a tile, and a row of zeros
+    scratch_rows = np.arange(0, MR * nr, nr)
+    no_bias = scratch[MR * nr :]
     for first in range(0, max(k, 1), k_part(k)):
         depth = min(k_part(k), k - first)
         begun = accumulate or first > 0
