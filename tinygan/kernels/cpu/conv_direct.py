@@ -5,7 +5,7 @@ The entries of the matrix that `im2col` would write are pixels, one for each pai
 output position) and a column (a tap and a channel). A row's offset plus a column's is the pixel's
 place in a group of images that lie in zeros: the padding is written out, a few images at a time,
 and no bounds are left to check (Dukhan 2019, "The indirect convolution algorithm"). The tables of
-offsets hold for any weights, and are kept.
+offsets hold for any weights, and are kept. The compiled loops over them stand in `conv_loops`.
 
 Worked example: a 6x6 image of one channel, kernel 4, stride 2, padding 1, gives 3x3 outputs. In its
 padding it is 8x8, so a step down is 8 numbers (of 4 bytes, which decides how many images fit):
@@ -92,6 +92,7 @@ class Phase(NamedTuple):
     terms: int  # taps times channels, that each of them sums
     row: int  # its first in `rows` and `to`
     column: int  # its first in `columns`
+    panel: int = 0  # its first number in the packed filters, once they are
 
 
 class Phases(NamedTuple):
@@ -110,23 +111,22 @@ class Phases(NamedTuple):
 def patches(image, size, geometry, itemsize):
     """For a convolution of images (n, h, w, c) to `size`."""
     n, _, _, c = image
-    hp, wp = (
-        (outputs - 1) * stride + (kernel - 1) * dilation + 1
-        for outputs, kernel, stride, _, dilation in zip(size, *geometry)
-    )
+    kernel, (sh, sw), _, (dh, dw) = geometry
+    hp = (size[0] - 1) * sh + (kernel[0] - 1) * dh + 1
+    wp = (size[1] - 1) * sw + (kernel[1] - 1) * dw + 1
     group = _group(n, hp, wp, c, itemsize)
-    (sh, sw), (dh, dw) = geometry.stride, geometry.dilation
     t, i, j = np.ogrid[: group[0], : size[0], : size[1]]
-    u, v, q = np.ogrid[: geometry.kernel[0], : geometry.kernel[1], :c]
+    u, v, q = np.ogrid[: kernel[0], : kernel[1], :c]
     rows = ((t * hp + i * sh) * wp + j * sw) * c
     columns = (u * dh * wp + v * dw) * c + q
-    return Patches(group, geometry.padding, rows.ravel(), columns.ravel())
+    return Patches(group, geometry.padding, rows=rows.ravel(), columns=columns.ravel())
 
 
 def _group(n, height, width, channels, itemsize):
     """The shape of as many padded images of n as a cache holds, at least one."""
     most = PADDED_GROUP // (height * width * channels * itemsize)
-    return max(1, min(n, most)), height, width, channels
+    images = max(1, min(n, most))
+    return images, height, width, channels
 
 
 class _Along(NamedTuple):
@@ -164,35 +164,48 @@ def _along(extent, kernel, stride, padding, dilation):
 @kept
 def phases(source, image, geometry, itemsize):
     """For a transposed convolution from (n, oh, ow, o) to images (n, h, w, c)."""
-    (n, _, _, o), (_, h, w, c) = source, image
+    n, _, _, o = source
+    _, h, w, c = image
+    sh, sw = geometry.stride
     down, across = map(_along, (h, w), *geometry)
     hp, wp = down.length, across.length
     group = _group(n, hp, wp, o, itemsize)
-    sh, sw = geometry.stride
     found, rows, columns, to, taps = [], [], [], [], []
+    row = column = 0
     for a, b in itertools.product(down.phases, across.phases):
         t, i, j = np.ogrid[: group[0], : a.count, : b.count]
-        y = np.array(a.outputs, int)[:, None, None] + down.before
-        x = np.array(b.outputs, int)[:, None] + across.before
-        terms = len(a.taps) * len(b.taps) * o
-        found.append(Phase(a.count * b.count, terms, sum(map(len, rows)), sum(map(len, columns))))
-        rows.append(whole_tiles(((t * hp + i) * wp + j) * o, MR))
-        columns.append(((y * wp + x) * o + np.arange(o)).ravel())
-        pixels = ((t * h + i * sh + a.first) * w + j * sw + b.first) * c
-        to.append(whole_tiles(pixels, MR))
+        reads = ((t * hp + i) * wp + j) * o
+        writes = ((t * h + a.first + i * sh) * w + b.first + j * sw) * c
+        y, x, q = np.ix_(a.outputs, b.outputs, range(o))
+        terms = ((y + down.before) * wp + x + across.before) * o + q
+        found.append(Phase(a.count * b.count, terms.size, row=row, column=column))
+        rows.append(whole_tiles(reads, MR))
+        to.append(whole_tiles(writes, MR))
+        columns.append(terms.ravel())
         taps.append(np.ix_(a.taps, b.taps))
-    rows, columns, to = map(np.concatenate, (rows, columns, to))
-    return Phases(group, (down.before, across.before), found, rows, columns, to, taps)
+        row += len(rows[-1])
+        column += terms.size
+    return Phases(
+        group,
+        corner=(down.before, across.before),
+        phases=found,
+        rows=np.concatenate(rows),
+        columns=np.concatenate(columns),
+        to=np.concatenate(to),
+        taps=taps,
+    )
 
 
 def conv(x, w, size, stride, padding, dilation, bias=None):
     kernel, o = w.shape[:2], w.shape[3]
     x = contiguous(x)
-    table = patches(x.shape, size, Geometry(kernel, stride, padding, dilation), x.itemsize)
+    geometry = Geometry(kernel, stride, padding, dilation)
+    table = patches(x.shape, size, geometry, x.itemsize)
     rows, terms = whole_tiles(table.rows, MR), len(table.columns)
     to = offsets(len(table.rows), o, MR)
-    one = np.array([(math.prod(size), terms, 0, 0, 0)])  # a phase of all taps
-    filters, bias = packed(w.reshape(-1, o)), _whole_tiles(bias, o, x)
+    one = np.array([Phase(math.prod(size), terms, row=0, column=0)])  # of all taps
+    filters = packed(w.reshape(-1, o))
+    bias = _whole_tiles(bias, o, x)
     out = empty((len(x), *size, o), x.dtype)
     cost = out.size * terms // MULTIPLICATIONS_PER_ELEMENT
     tables = table.group, table.corner, rows, table.columns, to, one
@@ -230,11 +243,13 @@ def _scatter(y, w, geometry, cost, bias, out):
 
 def _gather(y, w, geometry, cost, bias, out):
     table = phases(y.shape, out.shape, geometry, y.itemsize)
-    filters = [packed(w[some].swapaxes(2, 3).reshape(-1, w.shape[2])) for some in table.taps]
+    some = (w[taps].swapaxes(2, 3) for taps in table.taps)  # (kh, kw, o, c) of each phase
+    filters = [packed(phase.reshape(-1, phase.shape[3])) for phase in some]
     starts = itertools.accumulate(map(len, filters), initial=0)
-    found = np.array([(*phase, start) for phase, start in zip(table.phases, starts)])
-    tables = table.group, table.corner, table.rows, table.columns, table.to, found
-    split(gather, len(y), cost, y, tables, (np.concatenate(filters), bias), out)
+    found = [phase._replace(panel=start) for phase, start in zip(table.phases, starts)]
+    tables = table.group, table.corner, table.rows, table.columns, table.to, np.array(found)
+    filters = np.concatenate(filters)
+    split(gather, len(y), cost, y, tables, (filters, bias), out)
 
 
 def _whole_tiles(bias, n, x):
@@ -247,7 +262,8 @@ def _whole_tiles(bias, n, x):
 def conv_filter(x, y, size, stride, padding, dilation):
     x, y = contiguous(x), contiguous(y)
     c, o = x.shape[3], y.shape[3]
-    table = patches(x.shape, y.shape[1:3], Geometry(size, stride, padding, dilation), x.itemsize)
+    geometry = Geometry(size, stride, padding, dilation)
+    table = patches(x.shape, y.shape[1:3], geometry, x.itemsize)
     terms = len(table.columns)
     partial = empty((FILTER_SUMS, terms, o), x.dtype)
     cost = y.size * terms // MULTIPLICATIONS_PER_ELEMENT
