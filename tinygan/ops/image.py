@@ -83,8 +83,10 @@ def max_pool2d(x, kernel_size, stride=None, padding=0):
         widths = [(0, 0), (rows.padding,) * 2, (columns.padding,) * 2, (0, 0)]
         inside = np.pad(np.ones_like(raw(x), dtype=bool), widths)
         x = where(inside, pad(x, widths), -np.inf)
-    places = [(slice(None), i, j) for i in rows.taps() for j in columns.taps()]
-    taps = [raw(x)[place] for place in places]  # (n, oh, ow, c) each
+    across = columns.taps()
+    places = [(slice(None), i, j) for i in rows.taps() for j in across]
+    pixels = raw(x)
+    taps = [pixels[place] for place in places]  # (n, oh, ow, c) each
     best = functools.reduce(np.maximum, taps)
     # the number of the first tap that is the best: an argmax over taps, tap by tap
     missed = True
