@@ -343,6 +343,8 @@ def test_what_porters_type():
     (lambda x: nn.functional, AttributeError, "nn has no 'functional': .*nn.losses"),
     (lambda x: nn.Conv3d, AttributeError, "nn has no 'Conv3d'; near it are Conv2d, Conv1d"),
     (lambda x: nn.KLDivLoss, AttributeError, "nn has no 'KLDivLoss'; near it are .*Loss"),
+    (lambda x: nn.HuberLoss, AttributeError, "nn has no 'HuberLoss'; near it are .*Loss"),
+    (lambda x: tinygan.manual_seed, AttributeError, "no 'manual_seed': random.manual_seed"),
     (lambda x: losses.mse_loss, AttributeError, "losses has no 'mse_loss': nn.losses.mse$"),
     (lambda x: optim.lr_scheduler, AttributeError, "optim has no 'lr_scheduler': .*schedules"),
     (lambda x: tinygan.tensor, AttributeError, r"tinygan has no 'tensor': Tensor\(array\)"),

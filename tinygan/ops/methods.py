@@ -34,6 +34,7 @@ SPELLED = {  # PyTorch's name: what to write here
     "index_select": "x[indices], x[:, indices]",
     "lr_scheduler": "functions in optim.schedules, for optimizer.lr = lr * schedule(progress)",
     "long": "a raw array: x.data.astype(np.int64)",
+    "manual_seed": "random.manual_seed",
     "masked_fill": "ops.where(mask, value, x)",
     "mm": "ops.matmul or @",
     "mse_loss": "nn.losses.mse",
@@ -119,7 +120,7 @@ def missing(owner, name, there=()):
     elif there:
         import difflib  # only a misspelt name needs it
 
-        if near := difflib.get_close_matches(name, there):
+        if near := difflib.get_close_matches(name, there, cutoff=0.5):
             words += f"; near it are {', '.join(near)}"
     raise AttributeError(words)
 
