@@ -41,6 +41,6 @@ setup(
     extras_require={
         "gpu": ["cupy-cuda13x[ctk]>=14"],
         "cuda12x": ["cupy-cuda12x[ctk]>=14"],
-        "test": ["pytest", "hypothesis", "ruff", "mypy"],
+        "test": ["pytest", "hypothesis", "ruff~=0.17.6", "mypy"],
     },
 )

@@ -1,0 +1,65 @@
+"""The benches' own parts that print no time: what counts a step's work, and who imports whom."""
+
+import ast
+import graphlib
+import importlib
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tinygan import Tensor, grad, nn
+
+BENCH = Path(__file__).parent.parent / "bench"
+FILES = {path.relative_to(BENCH).with_suffix("").parts: path for path in BENCH.rglob("*.py")}
+NAMED = {".".join(p for p in parts if p != "__init__"): path for parts, path in FILES.items()}
+
+
+@pytest.fixture
+def work(monkeypatch):
+    """bench/work.py."""
+    monkeypatch.syspath_prepend(BENCH)
+    yield importlib.import_module("work")
+    sys.modules.pop("work")
+
+
+def imported(name, path):
+    """The files of bench/ that one imports, late imports included."""
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield ".".join(filter(None, [package if node.level else "", node.module]))
+
+
+def test_no_file_imports_in_a_circle():
+    uses = {name: {*imported(name, path)} & NAMED.keys() for name, path in NAMED.items()}
+    assert [*graphlib.TopologicalSorter(uses).static_order()]
+
+
+def test_files_and_functions_are_short():
+    for path in FILES.values():
+        source = path.read_text(encoding="utf-8")
+        assert len(source.splitlines()) <= 300, path
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.FunctionDef):
+                assert node.end_lineno - node.lineno <= 60, f"{path}: {node.name}"
+
+
+@pytest.mark.parametrize(
+    "layer, x, forward",
+    [
+        (nn.Linear(5, 7), (3, 5), 3 * 5 * 7),
+        (nn.Conv2d(2, 4, 3, padding=1), (3, 2, 6, 6), 3 * 36 * 9 * 2 * 4),
+        (nn.ConvTranspose2d(2, 4, 4, stride=2, padding=1), (3, 2, 5, 5), 3 * 25 * 16 * 2 * 4),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else None,
+)
+def test_the_work_of_a_layer_is_counted(work, layer, x, forward):
+    """Forward, and as much for each gradient: to the input, to the weight."""
+    x = Tensor(np.ones(x, np.float32))
+    assert work.operations(lambda: layer(x)) == 2 * forward
+    both = work.operations(lambda: grad(layer(x).sum(), [x, *layer.parameters()]))
+    assert both == 3 * 2 * forward
