@@ -4,9 +4,8 @@ that train on it.
     import tinygan as tg
     from tinygan import nn, ops, optim
 
-Reading order: examples/mnist_gan.py, autograd.py, ops/arith.py, ops/conv.py, kernels/reference.py
-then cpu.py, nn/layers.py, models/gan.py, models/vae.py, train.py, kernels/gpu.py. Importing the
-package loads NumPy and nothing else.
+Importing the package loads NumPy and nothing else. To read it, begin with
+examples/mnist_classifier.py and autograd.py: the README has the order of the rest.
 """
 
 import importlib
