@@ -44,12 +44,15 @@ def _letters(subscripts, arrays):
     """The letters of each array and of the result, with letters for "..." as well."""
     inputs, arrow, result = subscripts.replace(" ", "").partition("->")
     names = inputs.split(",")
-    named = [len(name.replace("...", "")) for name in names]
+    # how many axes "..." stands for, in each array
+    counts = [x.ndim - len(name.replace("...", "")) for name, x in zip(names, arrays)]
+    most = max((n for name, n in zip(names, counts) if "..." in name), default=0)
     free = "".join(c for c in string.ascii_letters if c not in subscripts)
-    leading = [x.ndim - n if "..." in name else 0 for name, x, n in zip(names, arrays, named)]
-    dots = free[: max(leading, default=0)]
-    # the last axes of "..." are those that all arrays with "..." have
-    full = [name.replace("...", dots[len(dots) - n :]) for name, n in zip(names, leading)]
+    dots = free[:most]
+    full = []
+    for name, n in zip(names, counts):
+        last = dots[most - n :]  # fewer axes are the last of them
+        full.append(name.replace("...", last))
     if arrow:
         return full, result.replace("...", dots)
     once = sorted(c for c in inputs if c.isalpha() and inputs.count(c) == 1)
