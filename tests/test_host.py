@@ -257,6 +257,13 @@ def test_constants_from_other_files_are_compiled_anew(compiled):
     assert compiled(factor=0.2, start=5.0)[1][1] == pytest.approx(12.2)
 
 
+def test_a_loop_outside_a_package_is_not_kept():
+    compiler._warned.clear()
+    with pytest.warns(UserWarning, match="cannot be kept .* is in no package"):
+        assert not hasattr(compiler.jit(add)._cache, "cache_path")
+    compiler._warned.clear()
+
+
 def test_compiled_loops_take_nothing_from_beyond_the_folders_that_count():
     for path in Path(compiler.__file__).parent.glob("*.py"):
         source = path.read_text(encoding="utf-8")

@@ -47,7 +47,10 @@ class _Cache(FunctionCache):
 
     def __init__(self, f):
         super().__init__(f)
-        self._cache_file._source_stamp = _digest(f.__globals__["__package__"])
+        package = f.__globals__["__package__"]
+        if not package:
+            raise ValueError(f"{f.__qualname__} is in no package, whose files would be looked at")
+        self._cache_file._source_stamp = _digest(package)
 
     def load_overload(self, sig, target_context):
         try:
