@@ -13,10 +13,9 @@ from tinygan.testing import GradientError, check_grads, check_module  # noqa: E4
 
 
 def check(f, inputs, options):
-    """To order 1: the rules that go by way of NumPy have no second derivative to be right or wrong."""
-    (check_module if isinstance(f, torch.nn.Module) else check_grads)(
-        f, *inputs, order=1, **options
-    )
+    """To order 1: rules that go by way of NumPy have no second derivative to be right or wrong."""
+    check_all = check_module if isinstance(f, torch.nn.Module) else check_grads
+    check_all(f, *inputs, order=1, **options)
 
 
 @pytest.mark.parametrize("name", BUGS)

@@ -41,6 +41,13 @@ def message(*args, **kwargs):
     return str(caught.value)
 
 
+def python(*arguments):
+    """What a fresh Python gives for a file, or for "-c" and a program."""
+    here = {"PYTHONPATH": str(ROOT), "PATH": ""}
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=here)
+
+
 def cubed(factor):
     @primitive
     def cube(x):
@@ -77,8 +84,7 @@ def test_the_script_in_the_message_runs_and_fails_alike(name, tmp_path):
     args, kwargs = scripts()[name]
     said, script = message(*args, **kwargs).split("\n\nTo see it again:\n\n")
     (tmp_path / "again.py").write_text(script)
-    run = subprocess.run([sys.executable, tmp_path / "again.py"], capture_output=True, text=True, cwd=ROOT,
-                         env={"PYTHONPATH": str(ROOT)})  # fmt: skip
+    run = python(tmp_path / "again.py")
     assert f"GradientError: {said}" in run.stderr
 
 
@@ -354,13 +360,17 @@ def torch_functions(torch):
     is right.
     """
     x, y, z = (torch.tensor(real(*shape)) for shape in [(3,), (2, 3), (3, 3)])
-    functional, f64 = torch.nn.functional, torch.float64
+    functional = torch.nn.functional
+    tails = torch.tensor([-7.58, -5.2, 0.3], dtype=torch.float64)
     lstm = torch.nn.LSTM(3, 2).double()
 
     def dropped(x):
         torch.manual_seed(0)
         mask = torch.empty_like(x).bernoulli_(0.5)  # drawn in the order of memory
         return x * mask
+
+    def truncated(x):
+        return torch.div(x, 2.5, rounding_mode="trunc")
 
     def statistics(x):
         return torch.native_batch_norm(x, None, None, None, None, True, 0.1, 1e-5)
@@ -371,9 +381,9 @@ def torch_functions(torch):
         "view": (lambda x: x.view(6), [y], {}),
         "as_strided": (lambda x: torch.as_strided(x, (2, 2), (1, 2)), [y], {}),
         "dropout": (dropped, [y], {}),
-        "values of a table": (torch.special.ndtr, [torch.tensor([-7.58, -5.2, 0.3], dtype=f64)], {}),
+        "values of a table": (torch.special.ndtr, [tails], {}),
         "values of a grid": (lambda x: torch.round(x, decimals=3), [5 * x], {}),
-        "jumps further out": (lambda x: torch.div(x, 2.5, rounding_mode="trunc"), [torch.tensor(3.0)], {}),
+        "jumps further out": (truncated, [torch.tensor(3.0)], {}),
         "zeros that rounding blurs": (torch.linalg.qr, [z], {}),
         "all cancels": (lambda x: functional.normalize(x, p=0.5, dim=0), [y[:1]], {}),
         "affine between thresholds": (lambda x: functional.normalize(x, p=3.0, eps=4.0), [y], {}),
@@ -398,14 +408,40 @@ def torch_functions(torch):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [
-    "linear but for rounding", "linear but for rounding, by logarithms", "view", "as_strided", "dropout", "values of a table",
-    "values of a grid", "jumps further out", "zeros that rounding blurs", "all cancels", "affine between thresholds",
-    "a derivative without memory", "a loss", "Parameter", "integers among the outputs", "outputs that are not differentiable",
-    "named outputs", "nested outputs", "None, a string, a flag", "a list and a dict", "keywords",
-    "keywords that are differentiated", "a number", "complex", "complex to real", "real to complex", "bfloat16", "float16",
-    "forward mode",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "linear but for rounding",
+        "linear but for rounding, by logarithms",
+        "view",
+        "as_strided",
+        "dropout",
+        "values of a table",
+        "values of a grid",
+        "jumps further out",
+        "zeros that rounding blurs",
+        "all cancels",
+        "affine between thresholds",
+        "a derivative without memory",
+        "a loss",
+        "Parameter",
+        "integers among the outputs",
+        "outputs that are not differentiable",
+        "named outputs",
+        "nested outputs",
+        "None, a string, a flag",
+        "a list and a dict",
+        "keywords",
+        "keywords that are differentiated",
+        "a number",
+        "complex",
+        "complex to real",
+        "real to complex",
+        "bfloat16",
+        "float16",
+        "forward mode",
+    ],
+)
 def test_a_right_function_of_torch_passes(name):
     if name == "bfloat16":
         pytest.importorskip("ml_dtypes")
@@ -581,8 +617,7 @@ def test_torch_modules_and_their_script(tmp_path):
     said, script = str(caught.value).split("\n\nTo see it again:\n\n")
     assert "d parameter['scale']: grad[0]: analytic" in said
     (tmp_path / "again.py").write_text(script)
-    run = subprocess.run([sys.executable, tmp_path / "again.py"], capture_output=True, text=True, cwd=ROOT,
-                         env={"PYTHONPATH": str(ROOT)})  # fmt: skip
+    run = python(tmp_path / "again.py")
     assert f"GradientError: {said}" in run.stderr, run.stderr
 
 
@@ -599,21 +634,25 @@ def test_a_failure_in_pytest_is_the_message(pytester):
 
 
 def test_profiles_have_no_deadline_and_leave_what_is_there():
-    code = "import os; os.environ.pop('CI', None); from hypothesis import settings; "
-    code += "from tinygan.testing import strategies; {}strategies.register_profiles(); "
-    code += "print(settings.default.deadline, settings.default.max_examples, settings.get_profile('dev').max_examples)"
+    program = """
+from hypothesis import settings
+from tinygan.testing import strategies
+{}
+strategies.register_profiles()
+now = settings.default
+print(now.deadline, now.max_examples, settings.get_profile("dev").max_examples)
+"""
 
-    def printed(before):
-        run = [sys.executable, "-c", code.format(before)]
-        return subprocess.run(
-            run, capture_output=True, text=True, check=True, cwd=ROOT
-        ).stdout.split()
+    def printed(name=None, examples=None):
+        """With a profile of somebody else's that is there and loaded."""
+        before = f"settings.register_profile({name!r}, max_examples={examples}, deadline=None)"
+        before += f"; settings.load_profile({name!r})"
+        run = python("-c", program.format(before if name else ""))
+        return run.stdout.split() or run.stderr
 
-    assert printed("") == ["None", "25", "25"]
-    mine = "settings.register_profile('dev', max_examples=7, deadline=None); settings.load_profile('dev'); "
-    assert printed(mine) == ["None", "7", "7"]
-    own = "settings.register_profile('own', max_examples=9, deadline=None); settings.load_profile('own'); "
-    assert printed(own)[1:] == ["9", "25"]
+    assert printed() == ["None", "25", "25"]
+    assert printed("dev", 7) == ["None", "7", "7"]
+    assert printed("own", 9) == ["None", "9", "25"]
 
 
 @given(
@@ -634,12 +673,19 @@ def test_arrays_are_what_they_say(a, b, several):
     np.broadcast(*several)
 
 
-@pytest.mark.parametrize("of_interest", [
-    lambda a: a.size == 0, lambda a: a.ndim == 0, lambda a: not a.flags.writeable and a.size,
-    lambda a: 0 in a.strides and a.size > 1,
-    lambda a: any(s < 0 for s in a.strides), lambda a: a.ndim == 2 and a.flags.f_contiguous and not a.flags.c_contiguous,
-    lambda a: a.size > 2 and len(np.unique(a)) < a.size, lambda a: np.any(a == 0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "of_interest",
+    [
+        lambda a: a.size == 0,
+        lambda a: a.ndim == 0,
+        lambda a: not a.flags.writeable and a.size,
+        lambda a: 0 in a.strides and a.size > 1,
+        lambda a: any(s < 0 for s in a.strides),
+        lambda a: a.ndim == 2 and a.flags.f_contiguous and not a.flags.c_contiguous,
+        lambda a: a.size > 2 and len(np.unique(a)) < a.size,
+        lambda a: np.any(a == 0),
+    ],
+)
 def test_arrays_of_every_kind_are_drawn(of_interest):
     find(strategies.arrays(), of_interest, settings=settings(max_examples=2000, derandomize=True))
 
@@ -691,21 +737,22 @@ def test_the_plugin(pytester):
 
 
 def test_the_example_runs():
-    run = subprocess.run([sys.executable, ROOT / "examples/check_your_gradients.py"], capture_output=True, text=True, cwd=ROOT,
-                         env={"PYTHONPATH": str(ROOT), "PATH": ""})  # fmt: skip
+    run = python(ROOT / "examples/check_your_gradients.py")
     assert run.returncode == 0 and run.stdout.count("The right rule passes") >= 2
     assert run.stdout.count("To see it again") == run.stdout.count("The right rule passes")
 
 
 def test_usable_without_the_rest():
-    code = "import sys; from tinygan.testing import check_grads; import numpy as np; "
-    code += "check_grads(np.sin, np.ones(3), vjp=lambda g, x: g * np.cos(x)); "
-    code += "print([m for m in ('numba', 'hypothesis', 'torch', 'jax', 'tinygan.ops', 'tinygan.nn') if m in sys.modules])"
-    out = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
-    ).stdout
-    print(out)
-    assert "numba" not in out and "hypothesis" not in out and "torch" not in out
+    heavy = "numba", "hypothesis", "torch", "jax", "mygrad"
+    program = f"""
+import sys
+import numpy as np
+from tinygan.testing import check_grads
+check_grads(np.sin, np.ones(3), vjp=lambda g, x: g * np.cos(x))
+print([name for name in {heavy} if name in sys.modules])
+"""
+    run = python("-c", program)
+    assert run.stdout.strip() == "[]", run.stderr
 
 
 def test_a_reader_of_the_gradient_gets_what_grad_gives():

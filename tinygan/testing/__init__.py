@@ -40,5 +40,3 @@ engine would be added; the pytest fixture `gradcheck` comes with the installatio
 from .check import check_grads
 from .modules import check_module
 from .report import GradientError, KinkError
-
-__all__ = ["GradientError", "KinkError", "check_grads", "check_module"]

@@ -27,13 +27,15 @@ def adapt(f, inputs, before, *, kwargs, constant, vjp, jvp, engine):
     if not by_hand:  # what stays constant comes in the engine's own arrays too
         array = lambda x: isinstance(x, np.ndarray) and x.dtype.kind in "biufc"
         lift = lambda _, x: fn.lift(x) if array(x) and (not varies(x) or constant) else x
-        inputs, kwargs = rebuild(inputs, lift), rebuild(kwargs, lift)
+        inputs = rebuild(inputs, lift)
+        kwargs = rebuild(kwargs, lift)
     fn.f = flat = Flat(f, inputs, kwargs, constant, numbers=by_hand or engine != "torch")
     arrays = [np.array(to_numpy(x), order="C") for x in flat.arrays]
     if not arrays:
-        kind = lambda x: f"{np.shape(to_numpy(x))} {to_numpy(x).dtype}"
-        kinds = ", ".join(kind(x) if hasattr(x, "dtype") else repr(x) for x in given)
-        raise TypeError(f"check_grads: needs an input of floats, got {kinds or 'none'}")
+        kind = lambda a: f"{a.shape} {a.dtype}"
+        kinds = [kind(to_numpy(x)) if hasattr(x, "dtype") else repr(x) for x in given]
+        got = ", ".join(kinds) or "none"
+        raise TypeError(f"check_grads: needs an input of floats, got {got}")
     if by_hand and vjp is None:
         return f, arrays, flat
     fn = Pair(flat, vjp, jvp) if by_hand else fn
@@ -68,7 +70,9 @@ class Pair:
     aliases = False  # a gradient that is the cotangent itself, or another gradient, is a mistake
 
     def __init__(self, flat, by_hand, forward=None):
-        self.flat, self.by_hand, self.forward = flat, by_hand, forward
+        self.flat = flat
+        self.by_hand = by_hand
+        self.forward = forward
         self.jvp = self._jvp if callable(forward) else None
 
     def value(self, *arrays):
@@ -82,14 +86,15 @@ class Pair:
         named = [(name, np.asarray(y)) for name, y in self.flat.unpacked(result)]
 
         def pullback(cotangents):
-            given = {
-                n: np.zeros_like(y) if c is None else c for (n, y), c in zip(named, cotangents)
-            }
+            given = {}
+            for (name, y), c in zip(named, cotangents):
+                given[name] = np.zeros_like(y) if c is None else c
             g = self._shaped(as_tuple(result), "output", given)
-            g = self.by_hand(g if isinstance(result, tuple | list) else g[0], *inputs, **kwargs)
-            found = (
-                (g,) if len(inputs) == 1 and isinstance(inputs[0], tuple | list) else as_tuple(g)
-            )
+            g = g if isinstance(result, tuple | list) else g[0]
+            found = self.by_hand(g, *inputs, **kwargs)
+            # the gradient of a single list is a list, and not one gradient for each input
+            alone = len(inputs) == 1 and isinstance(inputs[0], tuple | list)
+            found = (found,) if alone else as_tuple(found)
             if len(found) != len(inputs):
                 words = f"vjp gave {len(found)} gradients for {len(inputs)} inputs"
                 raise ValueError(f"check_grads: {words} (None for a constant)")
@@ -109,8 +114,9 @@ class Pair:
     def _shaped(given, kind, new):
         """What f took or gave with `new` for what varies and zeros for other arrays."""
 
-        def shaped(x, name):
-            zero = lambda x: np.zeros_like(x) if isinstance(x, np.ndarray) else None
-            return rebuild(x, lambda path, x: new[name + path] if name + path in new else zero(x))
+        def leaf(name, x):
+            if name in new:
+                return new[name]
+            return np.zeros_like(x) if isinstance(x, np.ndarray) else None
 
-        return tuple(shaped(x, f"{kind} {i}") for i, x in enumerate(given))
+        return tuple(rebuild(x, leaf, f"{kind} {i}") for i, x in enumerate(given))

@@ -38,20 +38,16 @@ def leaves(x, name=""):
     return [leaf for path, part in inside for leaf in leaves(part, name + path)]
 
 
-def rebuild(x, leaf):
+def rebuild(x, leaf, name=""):
     """The same containers with leaf(name, what stood there) in every place."""
-
-    def build(x, name):
-        if (inside := parts(x)) is None:
-            return leaf(name, x)
-        made = [build(part, name + path) for path, part in inside]
-        if isinstance(x, dict):
-            return dict(zip(x, made))
-        if hasattr(x, "_fields"):  # a namedtuple
-            return type(x)(*made)
-        return made if isinstance(x, list) else tuple(made)
-
-    return build(x, "")
+    if (inside := parts(x)) is None:
+        return leaf(name, x)
+    made = [rebuild(part, leaf, name + path) for path, part in inside]
+    if isinstance(x, dict):
+        return dict(zip(x, made))
+    if hasattr(x, "_fields"):  # a namedtuple
+        return type(x)(*made)
+    return made if isinstance(x, list) else tuple(made)
 
 
 def as_tuple(x):
@@ -70,9 +66,13 @@ class Flat:
     """
 
     def __init__(self, f, inputs, kwargs, constant, numbers):
-        self.f, self.given, self.constant = f, (inputs, kwargs), set(constant)
+        self.f = f
+        self.given = (inputs, kwargs)
+        self.constant = set(constant)
         keywords = {f"input {key}" for key in kwargs}
-        self.inputs, self.arrays, self.outputs = [], [], []
+        self.inputs = []
+        self.arrays = []
+        self.outputs = []
         for name, x in self._named(inputs, kwargs):
             for path, leaf in leaves(x, name):
                 counts = hasattr(leaf, "dtype") or (numbers and path not in keywords)
@@ -84,20 +84,21 @@ class Flat:
 
     def _named(self, inputs, kwargs):
         names = getattr(self.f, "input_names", None) or [f"input {i}" for i in range(len(inputs))]
-        return [*zip(names, inputs), *((f"input {key}", x) for key, x in kwargs.items())]
+        keywords = [(f"input {key}", x) for key, x in kwargs.items()]
+        return [*zip(names, inputs), *keywords]
 
     def is_constant(self, name):
         """Whether `constant` names it or something around it."""
-        return any(name == c or name.startswith(c + "[") for c in self.constant)
+        inside = (name.startswith(c + "[") for c in self.constant)
+        return name in self.constant or any(inside)
 
     def filled(self, arrays):
         """(inputs, kwargs) with these arrays in their places."""
         if self.simple:
             return tuple(arrays), {}
         new = dict(zip(self.inputs, arrays, strict=True))
-        fill = lambda at, x: rebuild(x, lambda path, leaf: new.get(at + path, leaf))
         inputs, kwargs = self.given
-        made = [fill(name, x) for name, x in self._named(inputs, kwargs)]
+        made = [rebuild(x, new.get, name) for name, x in self._named(inputs, kwargs)]
         return tuple(made[: len(inputs)]), dict(zip(kwargs, made[len(inputs) :]))
 
     def unpacked(self, result):
@@ -126,8 +127,10 @@ class Reals:
     without = None  # the pairs are put together, in memory of their own
 
     def __init__(self, fn, inputs, outputs):
-        self.fn, self.aliases = fn, getattr(fn, "aliases", True)
-        self.inputs, self.outputs = inputs, outputs  # which are complex
+        self.fn = fn
+        self.aliases = getattr(fn, "aliases", True)
+        self.inputs = inputs
+        self.outputs = outputs  # which are complex
         for name in "partial", "untracked", "derivative", "jvp":
             if not getattr(fn, name, None):
                 setattr(self, name, None)
@@ -157,7 +160,8 @@ class Reals:
     def vjp(self, *arrays):
         """The outputs, and the pullback."""
         outs, pull = self.fn.vjp(*self.join(arrays, self.inputs))
-        return self.split(outs), lambda cs: self.split(pull(self.join(cs, self.outputs)))
+        pullback = lambda cs: self.split(pull(self.join(cs, self.outputs)))
+        return self.split(outs), pullback
 
     def partial(self, k, *arrays):
         """The pullback to array k alone."""

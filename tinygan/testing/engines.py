@@ -40,7 +40,8 @@ class Engine:
     without_graph = contextlib.nullcontext
 
     def __init__(self, f, like=None):
-        self.f, self.like = f, like
+        self.f = f
+        self.like = like
 
     def value(self, *arrays):
         """The outputs of f."""
@@ -66,8 +67,12 @@ class Engine:
     def derivative(self, arrays):
         """The gradients of f as a function of inputs like `arrays` and of cotangents."""
         n = len(arrays)
-        pull = lambda args: self._differentiate(self.f, args[:n])[1]
-        return type(self)(lambda *args: tuple(pull(args)(args[n:], True)), self.like)
+
+        def gradients(*args):
+            _, pull = self._differentiate(self.f, args[:n])
+            return pull(args[n:], True)
+
+        return type(self)(gradients, self.like)
 
     def tied(self, i, j):
         """f with its input i for its input j as well."""
@@ -146,8 +151,7 @@ class Tinygan(Engine):
 
 
 class Torch(Engine):
-    """Functions of torch.Tensors, torch.autograd.Function's `apply` among them; `like` gives the
-    device."""
+    """Functions of torch.Tensors, as a torch.autograd.Function's `apply`; `like`: the device."""
 
     without = "negative-stride", "read-only"  # of the layouts: torch knows no such arrays
 
@@ -264,8 +268,7 @@ class Autograd(Engine):
 
 
 def conjugate(xs, conj):
-    """Complex arrays of JAX and autograd, whose gradients are the conjugates of PyTorch's; real
-    ones as they are."""
+    """For JAX and autograd, whose complex gradients are the conjugates of PyTorch's."""
     return tuple(conj(x) if np.dtype(x.dtype).kind == "c" else x for x in xs)
 
 

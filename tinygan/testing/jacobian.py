@@ -54,9 +54,13 @@ class Jacobian(Slopes):
 
     def __init__(self, case):
         super().__init__(case)
-        columns, rows = sum(a.size for a in self.arrays), self.ends[-1]
+        columns = sum(a.size for a in self.arrays)
+        rows = self.ends[-1]
         self.full = rows * columns <= FULL and rows + columns <= LONG
-        signs = np.diag(signed(case.rng, rows)) if self.full else signed(case.rng, (2, rows))
+        if self.full:
+            signs = np.diag(signed(case.rng, rows))
+        else:
+            signs = signed(case.rng, (2, rows))
         # as they will be in the type of the outputs
         rounded = [self.flat(self.split(c)) for c in signs]
         self.cotangents = np.array(rounded).reshape(signs.shape)
@@ -67,8 +71,11 @@ class Jacobian(Slopes):
     def pulled(self, cotangents):
         """The gradients for some cotangents: for each input an array with a row for each."""
         found = [self.pull(self.split(c)) for c in cotangents]
-        rows = lambda k: [gradients[k].astype(np.float64) for gradients in found]
-        return [np.reshape(rows(k), (len(found), a.size)) for k, a in enumerate(self.arrays)]
+        rows = []
+        for k, a in enumerate(self.arrays):
+            row = [gradients[k].astype(np.float64) for gradients in found]
+            rows.append(np.reshape(row, (len(found), a.size)))
+        return rows
 
     def check(self):
         """Raise GradientError or KinkError where a gradient is wrong, in any input."""
@@ -86,7 +93,8 @@ class Jacobian(Slopes):
         ones together, the corners and a few others. Steps are as large as the numbers there."""
         size = np.abs(np.where(np.isfinite(a), a, 1.0)).astype(np.float64).ravel()
         usual = np.median(size[size > 0]) if size.any() else 1.0
-        size, everywhere = np.maximum(size, usual), np.arange(a.size)
+        size = np.maximum(size, usual)
+        everywhere = np.arange(a.size)
         yield Direction(everywhere, np.full(a.size, usual))
         places = everywhere
         if not self.full:
@@ -122,7 +130,8 @@ class Jacobian(Slopes):
         if one.zero is None:
             slope = slope.doubted(other)
         else:
-            apart, error = np.abs(slope.value - other.value), slope.error + other.error
+            apart = np.abs(slope.value - other.value)
+            error = slope.error + other.error
             if np.any(apart > 100 * error + 256 * self.eps * self.sizes):
                 # it was affine only where it was tried
                 slope = other.doubted(general(curves, numeric.START))
@@ -133,7 +142,8 @@ class Jacobian(Slopes):
                 coarser = curves._replace(grain=np.maximum(spacing, curves.grain))
                 coarse = general(coarser, numeric.START)
                 on = (spacing > 0) & np.isfinite(coarse.error)
-                slope[on], slope.rough[on] = coarse[on], False
+                slope[on] = coarse[on]
+                slope.rough[on] = False
                 if self.full:
                     constant = on & steady & ~one.rows[:, direction.places].any(1)
                     slope[constant] = numeric.exact(np.zeros(constant.sum()), 0.0)
@@ -147,7 +157,9 @@ class Jacobian(Slopes):
     def verdict(self, one, direction, slope):
         """None, or what is wrong and of which kind."""
         compared = (self.entries if self.full else self.products)(one, direction, slope)
-        analytic, slope, terms = compared.analytic, compared.slope, compared.terms
+        analytic = compared.analytic
+        slope = compared.slope
+        terms = compared.terms
         scale = np.where(np.isfinite(terms), terms, 0) + compared.values
         allowed = one.tolerance * np.abs(slope.value) + 4 * slope.error + 256 * self.eps * scale
         noise = self.case.options.nondeterminism * direction.length
@@ -179,7 +191,8 @@ class Jacobian(Slopes):
         """Compare products with the random cotangents; these are 0 for outputs without a derivative
         along the steps."""
         hot = (slope.gap > 0) | ~slope.exists
-        cotangents, rows = np.where(hot, 0.0, self.cotangents), one.rows
+        cotangents = np.where(hot, 0.0, self.cotangents)
+        rows = one.rows
         if hot.any():
             rows = self.pulled(cotangents)[one.k]
         rows = rows[:, direction.places]
@@ -194,14 +207,14 @@ class Jacobian(Slopes):
 
     def words(self, one, direction, compared, j):
         """How to say that number j of what was compared is wrong, and the kind of error."""
-        slope, unit = compared.slope[j], 1.0
+        slope = compared.slope[j]
+        unit = 1.0
         place = f" (a weighted sum of {direction.places.size})"
         if direction.single:
-            unit, place = (
-                float(direction.steps[0]),
-                index(direction.places[0], self.arrays[one.k].shape),
-            )
-        found, value = float(compared.analytic[j]) / unit, float(slope.value) / unit
+            unit = float(direction.steps[0])
+            place = index(direction.places[0], self.arrays[one.k].shape)
+        found = float(compared.analytic[j]) / unit
+        value = float(slope.value) / unit
         if self.full and direction.single:
             # by a cotangent of 1, if that is wrong as well, without the rounding of another
             gradient = self.pulled(np.eye(self.ends[-1])[[j]])[one.k]
@@ -237,7 +250,8 @@ class Jacobian(Slopes):
         tangents = replaced([np.zeros_like(a) for a in self.arrays], k, t)
         forward = self.flat(self.fn.jvp(self.arrays, tangents))
         t = t.ravel().astype(np.float64)
-        backward, size = self.rows[k] @ t, np.abs(self.rows[k]) @ np.abs(t)
+        backward = self.rows[k] @ t
+        size = np.abs(self.rows[k]) @ np.abs(t)
         forward = self.factors * forward if self.full else self.cotangents @ forward
         rtol = self.case.options.rtol or usual_rtol(self.arrays[k].dtype)
         values = np.abs(self.cotangents) @ self.sizes

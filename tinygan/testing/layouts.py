@@ -2,6 +2,7 @@
 function in them."""
 
 import dataclasses
+import types
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -97,7 +98,7 @@ class LayoutQuestions:
             elif name not in REPEATED:  # f reads memory: as_strided, or a mask drawn in its order
                 case = dataclasses.replace(
                     self.case,
-                    fn=_Laid(self.fn, LAYOUTS[name]),
+                    fn=_laid(self.fn, LAYOUTS[name]),
                     arrays=plain,
                     prefix=f"{name} inputs give another output, whose gradient is wrong: ",
                     question="layouts",
@@ -140,14 +141,7 @@ def refused(name, what, error):
     return f"{name} {what} are refused: {type(error).__name__}: {error}"
 
 
-class _Laid:
+def _laid(fn, layout):
     """A function whose inputs are laid out in some way, whatever it is given."""
-
-    def __init__(self, fn, layout):
-        self.fn, self.layout = fn, layout
-
-    def value(self, *arrays):
-        return self.fn.value(*map(self.layout, arrays))
-
-    def vjp(self, *arrays):
-        return self.fn.vjp(*map(self.layout, arrays))
+    moved = lambda f: lambda *arrays: f(*map(layout, arrays))
+    return types.SimpleNamespace(value=moved(fn.value), vjp=moved(fn.vjp))

@@ -28,7 +28,8 @@ class OfTorch:
     """f(parameters by name, *inputs) of a torch.nn.Module."""
 
     def __init__(self, net, n):
-        self.net, self.input_names = net, ["parameter", *(f"input {i}" for i in range(n))]
+        self.net = net
+        self.input_names = ["parameter", *(f"input {i}" for i in range(n))]
 
     def parameters(self):
         """Those that are trained, by name."""
@@ -49,7 +50,8 @@ class OfTinygan(OfTorch):
         return dict(self.net.named_parameters())
 
     def __call__(self, parameters, *inputs, **kwargs):
-        own, state = self.parameters(), self.net.state_dict()
+        own = self.parameters()
+        state = self.net.state_dict()
         new = {id(p): parameters[name] for name, p in own.items()}
         buffers = {name: b.copy() for name, b in state.items() if name not in own}
         places = [place for place in _places(self.net) if id(place[2]) in new]

@@ -37,7 +37,14 @@ class Curves(NamedTuple):
     def quotients(self, right, left, h):
         """Of the values at t = h and t = -h: the central difference over the step, and the second
         difference over it, which tends to the gap between the right and the left derivative."""
-        return (right - left) / (2 * h), (right - self.here + (left - self.here)) / h
+        central = (right - left) / (2 * h)
+        second = (right - self.here + (left - self.here)) / h
+        return central, second
+
+    def noise(self, right, left, slope, h):
+        """What rounding may do to the central difference."""
+        size = np.abs(right) + np.abs(left) + np.abs(np.nan_to_num(slope))
+        return np.maximum(self.eps * size, self.grain) / h
 
 
 @dataclasses.dataclass
@@ -105,7 +112,8 @@ def slopes(curves, count, start=START):
             done = np.full(len(columns), last) | ((level > 1) & sure.all(1))
             if done.any():
                 found[columns[done]] = ladder.taken(done).slope(h, first, last)
-                columns, ladder = columns[~done], ladder.taken(~done)
+                columns = columns[~done]
+                ladder = ladder.taken(~done)
             if not columns.size:
                 return found
     return found
@@ -118,14 +126,17 @@ def confirmed(curves, imaginary, h=2.0**-9):
     A complex step has no cancellation (Squire & Trapp 1998), but not all that runs on complex
     numbers is analytic, and at a kink it takes a side.
     """
-    value, columns = np.imag(imaginary) / COMPLEX, np.arange(len(imaginary))
-    wide, near = ((curves.values(t, columns), curves.values(-t, columns)) for t in (h, h / 2))
-    noise = curves.eps * (np.abs(near[0]) + np.abs(near[1]) + np.abs(value))
-    noise = np.maximum(noise, curves.grain) / h
-    coarse, coarse_gap = curves.quotients(*wide, h)
-    fine, fine_gap = curves.quotients(*near, h / 2)
+    value = np.imag(imaginary) / COMPLEX
+    columns = np.arange(len(imaginary))
+    at = lambda t: curves.values(t, columns)
+    coarse, coarse_gap = curves.quotients(at(h), at(-h), h)
+    right = at(h / 2)
+    left = at(-h / 2)
+    fine, fine_gap = curves.quotients(right, left, h / 2)
+    noise = curves.noise(right, left, value, h)
     # one step of Richardson's extrapolation each, of an error of h**2 and of one of h
-    slope, gap = fine + (fine - coarse) / 3, 2 * fine_gap - coarse_gap
+    slope = fine + (fine - coarse) / 3
+    gap = 2 * fine_gap - coarse_gap
     allowed = np.maximum(curves.rtol / 8 * np.abs(value), 4 * noise)
     sure = np.abs(slope - value) <= allowed
     sure &= np.abs(gap) <= np.maximum(1e-4 * np.abs(value), 12 * noise)
@@ -158,7 +169,8 @@ class _Tableau:
 
     def add(self, quotient, noise):
         """One more row."""
-        self.above, self.row = self.row, [quotient]
+        self.above = self.row
+        self.row = [quotient]
         for j, above in enumerate(self.above[:4]):
             before = self.row[j]
             new = before + (before - above) / (2.0 ** (self.power + 2 * j) - 1)
@@ -190,7 +202,8 @@ class _Ladder:
     def taken(self, which):
         """The same for some of the columns."""
         new = copy.copy(self)
-        new.central, new.second = self.central.taken(which), self.second.taken(which)
+        new.central = self.central.taken(which)
+        new.second = self.second.taken(which)
         for name in "noise", "floor", "sure":
             setattr(new, name, getattr(self, name)[which])
         new.sides = [side[:, which] for side in self.sides]
@@ -198,21 +211,18 @@ class _Ladder:
 
     def step(self, h, right, left):
         """Add the differences over the next step; say where the slope is sure."""
-        here, eps = self.curves.here, self.curves.eps
-        noise = eps * (np.abs(right) + np.abs(left) + np.abs(np.nan_to_num(self.central.value)))
-        self.noise = noise = np.maximum(noise, self.curves.grain) / h
+        self.noise = noise = self.curves.noise(right, left, self.central.value, h)
         central, second = self.curves.quotients(right, left, h)
         before = self.central.error
         self.central.add(central, noise)
         self.floor = np.where(self.central.error < before, noise, self.floor)
         self.second.add(second, 2 * noise)
-        side = np.abs([right - here, left - here])
+        side = np.abs([right - self.curves.here, left - self.curves.here])
         self.sides = [*self.sides[:1], *self.sides[-1:], side]
         size = np.abs(self.central.value)
-        exact_enough = self.central.error <= np.maximum(
-            self.curves.rtol / 8 * size, 20 * self.floor
-        )
-        self.sure = exact_enough & (self.second.error <= np.maximum(1e-4 * size, 6 * noise))
+        allowed = np.maximum(self.curves.rtol / 8 * size, 20 * self.floor)
+        straight = self.second.error <= np.maximum(1e-4 * size, 6 * noise)
+        self.sure = straight & (self.central.error <= allowed)
         return self.sure
 
     def clear(self):
@@ -222,7 +232,8 @@ class _Ladder:
 
     def slope(self, h, start, last):
         """What they come to; `last`: there are no more steps to take."""
-        value, error = self.central.value, self.central.error
+        value = self.central.value
+        error = self.central.error
         gap = np.abs(self.second.value)
         if last:  # F is rougher than its rounding: by as much as the smallest differences disagree
             apart = np.abs(self.central.row[0] - self.central.above[0])
@@ -260,10 +271,12 @@ def grain(curves, sizes):
     close = START * 2.0**-24
     near = np.array([at(close), at(-close)])
     # the places are on no grid of their own
-    wide = np.array([at(sign * START * np.sqrt(k / 17)) for k in range(1, 17) for sign in (1, -1)])
+    steps = [sign * START * np.sqrt(k / 17) for k in range(1, 17) for sign in (1, -1)]
+    wide = np.array([at(t) for t in steps])
     apart = np.abs(wide - curves.here)
     rounding = 100 * curves.eps * np.maximum(np.abs(wide).max(0), sizes)
-    spacing, known = np.zeros(curves.here.size), np.flatnonzero(np.isfinite(apart).all(0))
+    spacing = np.zeros(curves.here.size)
+    known = np.flatnonzero(np.isfinite(apart).all(0))
     for some in known[:: 1 + known.size // 1000], known:  # of many: all only where a few have one
         spacing[some] = [_divisor(apart[:, j], rounding[j]) for j in some]
         if not spacing.any():

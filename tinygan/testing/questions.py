@@ -35,8 +35,11 @@ class Questions(LayoutQuestions):
     NAMES = "memory", "repeats", "linearity", "same array twice", "partial", "untracked", "symmetry"
 
     def __init__(self, case):
-        self.case, self.fn, self.arrays = case, case.fn, case.arrays
-        self.options, self.fail = case.options, case.fail
+        self.case = case
+        self.fn = case.fn
+        self.arrays = case.arrays
+        self.options = case.options
+        self.fail = case.fail
         near = neighbours(self.arrays, case.rng)
         for point in near:  # fills a cache that would be stale from here on
             attempt(lambda: case.results(point))
@@ -165,7 +168,8 @@ class Questions(LayoutQuestions):
         """A pullback is linear: exactly for zero, and for factors and sums but for rounding."""
         if "linearity" in self.options.skip:
             return
-        pull, words = self.fn.vjp(*self.arrays)[1], "the gradient is not linear in its cotangent:"
+        pull = self.fn.vjp(*self.arrays)[1]
+        words = "the gradient is not linear in its cotangent:"
         if any(np.any(g != 0) for g in pull(copies(self.cotangents, 0))):
             message = "a cotangent of zeros gives a gradient that is not zero"
             self.fail(message, question="linearity")
@@ -245,7 +249,8 @@ class Questions(LayoutQuestions):
         us, vs = (self.case.cotangents(self.outs) for _ in range(2))
         scale = max(self.scales) * sum(map(np.size, self.outs))
         for i, j in itertools.combinations_with_replacement(range(len(self.outs)), 2):
-            a, b = self.pull(only(i, us))[j] * vs[j], self.pull(only(j, vs))[i] * us[i]
+            a = self.pull(only(i, us))[j] * vs[j]
+            b = self.pull(only(j, vs))[i] * us[i]
             size = np.abs(a).sum() + np.abs(b).sum() + scale
             known = np.isfinite(a).all() and np.isfinite(b).all()
             if known and not abs(a.sum() - b.sum()) <= rounding(a.dtype) * size:

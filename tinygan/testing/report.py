@@ -70,7 +70,8 @@ def _value(x, lines):
         return f"({', '.join(parts)}{',' * (len(parts) == 1)})"
     if isinstance(x, type) or not hasattr(x, "dtype") or not hasattr(x, "shape"):
         return repr(x) if _literal(x) else None
-    a, kind = to_numpy(x), owner(x)
+    a = to_numpy(x)
+    kind = owner(x)
     brain = a.dtype.name == "bfloat16"
     text = _array(a.astype(np.float32) if brain else a)
     if kind == "torch":
@@ -172,7 +173,8 @@ def _used(value, node):
     what they stand for."""
     parts = vars(value).values() if isinstance(value, type) else [value]
     functions = (inspect.unwrap(getattr(part, "__func__", part)) for part in parts)
-    known, own = {}, {getattr(node, "name", None)}
+    known = {}
+    own = {getattr(node, "name", None)}
     for f in filter(inspect.isfunction, functions):
         cells = (cell.cell_contents for cell in f.__closure__ or ())
         known |= f.__globals__ | dict(zip(f.__code__.co_freevars, cells))

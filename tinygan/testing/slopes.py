@@ -33,7 +33,9 @@ class Slopes:
     """Of the function of a `Case`, where all outputs count as one vector."""
 
     def __init__(self, case):
-        self.case, self.fn, self.arrays = case, case.fn, case.arrays
+        self.case = case
+        self.fn = case.fn
+        self.arrays = case.arrays
         self.outs, self.pull = self.fn.vjp(*self.arrays)
         self.ends = np.cumsum([y.size for y in self.outs])
         floor = [np.full(y.size, size) for y, size in zip(self.outs, case.sizes)]
@@ -42,7 +44,8 @@ class Slopes:
         self.point = [a.astype(np.float64) for a in self.arrays]
         values = attempt(lambda: self.fn.value(*self.point))
         if values is None:
-            self.point, values = self.arrays, self.outs
+            self.point = self.arrays
+            values = self.outs
         self.here = self.flat(values)
         self.eps, self.slope_eps = (max(eps(y.dtype) for y in ys) for ys in (self.outs, values))
         self.takes_complex = True
@@ -54,7 +57,8 @@ class Slopes:
             arrays = list(self.point)
             if isinstance(t, complex):
                 arrays = [a.astype(np.complex128) for a in arrays]
-            start, rows = arrays[k], []
+            start = arrays[k]
+            rows = []
             for i in columns:
                 arrays[k] = x = start.copy()
                 x.reshape(-1)[directions[i].places] += t * directions[i].steps
@@ -66,7 +70,8 @@ class Slopes:
     def slopes(self, k, directions, rtol):
         """The slopes of all outputs, as the numbers of input k move along each of the
         directions."""
-        curves, count = self.curves(k, directions, rtol), len(directions)
+        curves = self.curves(k, directions, rtol)
+        count = len(directions)
         sideways = lambda: curves.values(1j * numeric.COMPLEX, range(count))
         imaginary = attempt(sideways) if self.takes_complex else None
         self.takes_complex = imaginary is not None
@@ -91,8 +96,11 @@ class Slopes:
         """f with 0 for input k if f is affine in that input, as tried with the input and random
         numbers, else None: differences of an affine function are its derivatives, over any distance
         and but for rounding, whatever the type of number."""
-        x, seen = self.arrays[k], []
-        u, v = (np.asarray(self.case.rng.standard_normal(x.shape), x.dtype) for _ in range(2))
+        x = self.arrays[k]
+        seen = []
+        random = lambda: np.asarray(self.case.rng.standard_normal(x.shape), x.dtype)
+        u = random()
+        v = random()
 
         def f(point):
             seen.append(self.with_input(k, np.asarray(point, x.dtype)))
@@ -108,10 +116,13 @@ class Slopes:
                 return None
             fv = f(v)
             added = f(u + v) + zero - fu - fv
-            scaled = f(-u) + fu - 2 * zero, f(3 * u) - 3 * fu + 2 * zero
-            near = f(-x) + fx - 2 * zero, 4 * f(x / 4) - fx - 3 * zero
-            between = f(x + u / 16) + f(x - u / 16) - 2 * fx
-            return zero if vanish(added, *scaled, *near, between) else None
+            opposite = f(-u) + fu - 2 * zero
+            thrice = f(3 * u) - 3 * fu + 2 * zero
+            beyond = f(-x) + fx - 2 * zero
+            within = 4 * f(x / 4) - fx - 3 * zero
+            around = f(x + u / 16) + f(x - u / 16) - 2 * fx
+            straight = vanish(added, opposite, thrice, beyond, within, around)
+            return zero if straight else None
 
         return attempt(affine)
 

@@ -141,5 +141,6 @@ def _axes(draw, transposed):
 def convolutions(transposed=False):
     """Configurations of conv2d, or of conv_transpose2d with its output_padding; none has to be
     thrown away."""
-    small, axes = st.integers(1, 2), _axes(transposed)
+    small = st.integers(1, 2)
+    axes = _axes(transposed)
     return st.builds(Convolution, small, st.integers(1, 3), small, small, st.tuples(axes, axes))
