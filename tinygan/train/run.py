@@ -85,8 +85,8 @@ class Run:
             yield self
 
     def found(self, resume, overwrite):
-        """The meta data of the checkpoint to resume, or None; an error, and no change, if the folder
-        is not for this run.
+        """The meta data of the checkpoint to resume, or None; an error, and no change, if the
+        folder is not for this run.
         """
         made = [name for name in (LATEST, "best.npz", "samples.npz") if (self.out / name).exists()]
         config = self.out / CONFIG
