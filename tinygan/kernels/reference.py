@@ -93,7 +93,9 @@ def convolutions(im2col, col2im, gemm, empty, numbers):
             cols = im2col(x[some], size, kernel, stride, padding, dilation)
             rows = out[some].reshape(len(cols), o)
             gemm(cols, filters, out=rows)
-        return shifted(out, bias)
+        if bias is not None:
+            out += bias
+        return out
 
     def conv_transpose(y, w, size, stride, padding, dilation, bias=None):
         *kernel, c, o = w.shape
@@ -104,7 +106,9 @@ def convolutions(im2col, col2im, gemm, empty, numbers):
             rows = y[some].reshape(-1, o)
             cols = gemm(rows, filters)
             col2im(cols, out[some], positions, kernel, stride, padding, dilation)
-        return shifted(out, bias)
+        if bias is not None:
+            out += bias
+        return out
 
     def conv_filter(x, y, size, stride, padding, dilation):
         _, *positions, o = y.shape
@@ -115,11 +119,6 @@ def convolutions(im2col, col2im, gemm, empty, numbers):
             rows = y[some].reshape(len(cols), o)
             part = gemm(cols.T, rows).reshape(shape)
             out = part if out is None else out + part
-        return out
-
-    def shifted(out, bias):
-        if bias is not None:
-            out += bias
         return out
 
     def blocks(images, positions, filters):
@@ -162,9 +161,8 @@ def norm_sums(g, x, mean, inv):
 
     inv is 1 / standard deviation.
     """
-    sum_g = g.sum(axis=0)
     sum_gx = (g * ((x - mean) * inv)).sum(axis=0)
-    return sum_g, sum_gx
+    return g.sum(axis=0), sum_gx
 
 
 def norm_grad(g, x, mean, inv, weight, sum_g, sum_gx):
