@@ -137,7 +137,9 @@ extern "C" __global__ void adam(Tensors tensors, const double* lr, const long lo
         real mean = m[i] + (1 - beta1) * (g[i] - m[i]);
         real square = v[i] + (1 - beta2) * (g[i] * g[i] - v[i]);
         m[i] = mean, v[i] = square;
-        if (peak) square = peak[i] = peak[i] >= square ? peak[i] : square;
+        // a NaN in either stays
+        if (peak && !(peak[i] >= square) && peak[i] == peak[i]) peak[i] = square;
+        if (peak) square = peak[i];
         p[i] -= rate * mean / (sqrt(square / left) + eps);
     }
 }
