@@ -64,12 +64,14 @@ def scatter(start, stop, y, tables, filters, out):
     """
     group, corner, rows, columns = tables
     panels, begin = filters
-    positions, channels = y.shape[1] * y.shape[2], y.shape[3]
+    positions = y.shape[1] * y.shape[2]
+    channels = y.shape[3]
     width = padded_width(len(columns), y.itemsize)
     m = (positions + MR - 1) // MR * MR  # rows up to whole tiles: no edges
     y_rows = np.minimum(np.arange(m), positions - 1) * channels
     products = np.empty(m * width, y.dtype)
-    target, no_bias = Target(products, np.arange(m) * width), products[:0]
+    target = Target(products, np.arange(m) * width)
+    no_bias = products[:0]
     padded = np.empty(group, y.dtype)
     image = padded.reshape(-1)
     for i in range(start, stop):
@@ -129,7 +131,8 @@ def _pad(images, padded, corner):
 @jit
 def _place(image, onto, top, left):
     """An image (h, w, c) onto another, its corner at (top, left), what does not fit cut off."""
-    c, cut = image.shape[2], max(0, -left)
+    c = image.shape[2]
+    cut = max(0, -left)
     count = (min(image.shape[1], onto.shape[1] - left) - cut) * c
     for i in range(max(0, -top), min(image.shape[0], onto.shape[0] - top)):
         source = image[i].reshape(-1)[cut * c :]

@@ -71,9 +71,11 @@ def multiply(shape, a, panels, bias, c, accumulate):
             c.numbers[place] = before + bias[:n] + A[i] @ B
     """
     m, n, k = shape
-    dtype, size = c.numbers.dtype, c.numbers.itemsize
+    dtype = c.numbers.dtype
+    size = c.numbers.itemsize
     zero = dtype.type(0)
-    nr, width = tile_width(n, size), padded_width(n, size)
+    nr = tile_width(n, size)
+    width = padded_width(n, size)
     scratch = np.zeros((MR + 1) * nr, dtype)  # a tile, and a row of zeros
     scratch_rows = np.arange(0, MR * nr, nr)
     no_bias = scratch[MR * nr :]
@@ -119,11 +121,14 @@ def _multiply_blocks(start, stop, shape, block, operands, tables):
     rows, columns, to = tables
     across = (n + width - 1) // width  # blocks beside each other in a result
     count = (m + height - 1) // height * across
-    panels, no_bias = np.empty(k_part(k) * width, c.dtype), c[:0]
+    panels = np.empty(k_part(k) * width, c.dtype)
+    no_bias = c[:0]
     for number in range(start, stop):
-        t, within = number // count, number % count
-        i, j = within // across * height, within % across * width
-        m_block, n_block = min(height, m - i), min(width, n - j)
+        t = number // count
+        i = number % count // across * height
+        j = number % count % across * width
+        m_block = min(height, m - i)
+        n_block = min(width, n - j)
         n_panels = padded_width(n_block, c.itemsize) // tile_width(n_block, c.itemsize)
         target = Target(c[t * c_strides[0] + j :], to[i:])
         for first in range(0, k, k_part(k)):
@@ -180,7 +185,8 @@ def _share_out(a, b, out):
         height = -(-m * blocks // (wanted * MR)) * MR
     operands = matrices(a), matrices(b), matrices(out)
     (_, a_strides), _, (_, out_strides) = operands
-    a_rows, a_columns = offsets(m, a_strides[1], MR), offsets(k, a_strides[2])
+    a_rows = offsets(m, a_strides[1], MR)
+    a_columns = offsets(k, a_strides[2])
     tables = a_rows, a_columns, offsets(m, out_strides[1], MR)
     cost = out.size * k // MULTIPLICATIONS_PER_ELEMENT
     n_blocks = blocks * -(-m // height)
