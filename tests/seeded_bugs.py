@@ -44,21 +44,20 @@ def times_cos(g, x):
 
 # the right formula with a wrong number in it
 
-# off by 5e-4
 bug(
     "1/ln 2 as 1.442",
     np.log2,
     lambda g, x: g / (x * np.log(2)),
-    lambda g, x: g / x * 1.442,
+    lambda g, x: g / x * 1.442,  # off by 5e-4
     positive(4),
 )
 bug(
     "degrees in 7 digits",
     lambda x: np.sin(x * np.pi / 180),
     lambda g, x: g * np.cos(x * np.pi / 180) * np.pi / 180,
-    lambda g, x: g * np.cos(x * np.pi / 180) * 0.01745329,
+    lambda g, x: g * np.cos(x * np.pi / 180) * 0.01745329,  # off by 1.4e-7
     50 * numbers(4),
-)  # off by 1.4e-7
+)
 bug(
     "eps in the rule only",
     np.log,
@@ -461,8 +460,7 @@ bug(
     numbers(3, 4),
 )
 
-# cotangents and inputs that are views: expanded, channels-last, overlapping, rows of something
-# wider
+# cotangents and inputs that are views: expanded, channels-last, overlapping, parts of wider rows
 
 
 def raw(a):
@@ -764,9 +762,9 @@ bug(
     "inverse not transposed",
     np.linalg.det,
     lambda g, x: g * np.linalg.det(x) * np.linalg.inv(x).T,
-    lambda g, x: g * np.linalg.det(x) * np.linalg.inv(x),
+    lambda g, x: g * np.linalg.det(x) * np.linalg.inv(x),  # off by an antisymmetric matrix
     SQUARE,
-)  # off by an antisymmetric matrix
+)
 bug(
     "quadratic form as if symmetric",
     lambda x: x @ SQUARE @ x,
@@ -847,8 +845,9 @@ bug(
     numbers(8),
 )
 
-# a term forgotten; in three of these f drops the imaginary part of its input, and a complex step
-# forgets the same term
+# a term forgotten
+#
+# In three of these f drops the imaginary part of its input, and a complex step forgets the same.
 
 
 def centre(x):

@@ -100,8 +100,7 @@ def by_mode(wrong):
 bug("another forward for constants", by_requires_grad, X)
 bug("another forward without grad mode", by_mode, X)
 
-# memory as PyTorch lays it out: a sum's gradient is one number expanded, a convolution's
-# channels-last
+# memory as PyTorch lays it out: a sum's gradient is one number, a convolution's channels-last
 
 
 def reading(read):
@@ -143,8 +142,7 @@ bug("one parameter of a module", Scaled, X)
 bug("a complex rule not conjugated", squared, X + 1j * Y)
 
 
-# what is not asked for in every call: keywords, the second of a list, one value of many, forward
-# mode
+# what not every call asks for: keywords, the second of a list, one value of many, forward mode
 
 
 def leaky(wrong):
@@ -172,8 +170,9 @@ def statistics(wrong):
 
 
 def rotated(wrong):
-    return function(torch.sin, lambda ctx, g, x: g * torch.cos(x),
-                    lambda x, t: t * (torch.sin(x) if wrong else torch.cos(x)))  # fmt: skip
+    rule = lambda ctx, g, x: g * torch.cos(x)
+    tangent = lambda x, t: t * (torch.sin(x) if wrong else torch.cos(x))
+    return function(torch.sin, rule, tangent)
 
 
 bug("right for a keyword's default", leaky, X, kwargs={"slope": 0.3})

@@ -35,6 +35,12 @@ What it cannot see: an error below the rounding of f's own values; values of f t
 together with their gradient; the derivative at a jump, where there is none. `testing.strategies`
 draws arrays for it with Hypothesis, ties and kinks included; `testing.engines` is where another
 engine would be added; the pytest fixture `gradcheck` comes with the installation.
+
+In which order to read: `check`, the door; `case`, what is asked about; `questions` and `layouts`,
+what is asked besides numbers; `jacobian`, which compares gradients with slopes; `slopes` and
+`numeric`, which find the slopes in f's values alone. Then how a function comes in: `adapt`,
+`containers`, `engines`, `arrays`; and how a failure goes out: `report`. `modules`, `strategies` and
+`plugin` stand by themselves.
 """
 
 from .check import check_grads
