@@ -127,6 +127,11 @@ def _cases(dtype):
         yield case("lerp", ps, grads, np.array(0.25), rtol=near)
     sparse = real(6, 5)[:, ::2], real(5, 12)[::2, ::2].T, real(6, 3), abs(real(3, 6).T)
     yield case("adam", *((a,) for a in sparse), rate, steps[:1], 0.9, 0.999, 1e-8, rtol=near)
+    lost = [real(3, 20) for _ in range(3)]  # p, g and m; a NaN in v or in the largest v stays
+    v, largest = np.square(real(3, 20)), np.square(real(3, 20))
+    v[1, 4] = largest[2, 7] = np.nan
+    lost = [*((a,) for a in (*lost, v)), rate, steps[:1], 0.9, 0.999, 1e-8, (largest,)]
+    yield case("adam", *lost, rtol=near)
     yield case("lerp", (whole(4),), (whole(4),), np.array(0.5))
     yield case("index_add", np.zeros((4, 3), dtype), np.array([1, 3, 1]), whole(3, 3))
     yield case("index_add", np.zeros((4, 3), dtype), (slice(None), np.array([2, 2])), whole(4, 2))
