@@ -7,6 +7,7 @@ long.
 
 import importlib
 import os
+import signal
 import sys
 
 import cupy_standin as standin
@@ -21,6 +22,11 @@ else:
 
     strategies.register_profiles()
     settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+
+# A shell that runs the tests in the background has Ctrl-C ignored, and so would every run in them.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="module")

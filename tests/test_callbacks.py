@@ -97,8 +97,8 @@ def test_callbacks_are_told_in_order_and_their_figures_are_logged(tmp_path):
     told = []
 
     class Told(train.Callback):
-        def begin(self, run):
-            told.append(("begin", run.total))
+        def begin(self):
+            told.append(("begin", self.run.total))
 
         def before(self, progress):
             told.append(("before", progress))
@@ -212,7 +212,52 @@ def test_two_trainings_do_not_share_a_process(tmp_path):
     assert len(refused) == 1
 
 
-@pytest.mark.parametrize("epochs", [0, -1, 2.0, True, "3"])
+def test_what_is_no_step_no_data_and_no_callback_is_said_at_the_door():
+    model, batches = line()
+    for returned, words in (
+        (None, "step must return {name: loss}, got NoneType"),
+        (Tensor(1.0), "step must return {name: loss}, got Tensor"),
+        ({"loss": np.zeros(3)}, r"step must return numbers, got loss of \(3,\) float64"),
+        ({"loss": "low"}, "step must return numbers, got loss"),
+    ):
+        with pytest.raises(TypeError, match=words):
+            train.train(model, batches, 1, step=lambda batch, returned=returned: returned)
+    with pytest.raises(TypeError, match="batches must be a data.Batches, got ndarray"):
+        train.train(model, np.zeros((4, 3)), 1)
+    with pytest.raises(TypeError, match="callbacks must be a list of Callbacks, got .*Bar"):
+        train.train(model, batches, 1, callbacks=train.Bar())
+    with pytest.raises(TypeError, match="callbacks must be a list of Callbacks, got .*Bar"):
+        train.train(model, batches, 1, callbacks=[train.Bar])
+
+
+def test_losses_are_numbers_of_any_kind_and_name():
+    model, batches = line(16)
+    kinds = iter([{"a": 1.5}, {"b": np.float32(2), "c": 3}])
+    records = train.train(model, batches, 1, step=lambda batch: next(kinds))
+    seen = [{k: v for k, v in r.items() if k in "abc"} for r in records]
+    assert seen == [{"a": 1.5}, {"b": 2.0, "c": 3.0}]
+    assert len(train.train(model, batches, 1, step=lambda batch: {})) == 2
+
+
+def test_the_end_reaches_all_in_order_whatever_fails():
+    told = []
+
+    class Ends(train.Callback):
+        def __init__(self, name, fail=None):
+            self.name, self.fail = name, fail
+
+        def end(self, error):
+            told.append((self.name, type(error)))
+            if self.fail:
+                raise self.fail
+
+    three = [Ends("a"), Ends("b", KeyError("late")), Ends("c")]
+    with pytest.raises(KeyError, match="late"):
+        train.train(*line(), 1, callbacks=three)
+    assert told == [("a", type(None)), ("b", type(None)), ("c", KeyError)]
+
+
+@pytest.mark.parametrize("epochs", [0, -1, 2.0, True, "3", None])
 def test_epochs_are_whole_numbers(epochs, tmp_path):
     with pytest.raises(ValueError, match="epochs must be a whole number of at least 1"):
         train.train(*line(), epochs, tmp_path / "run")

@@ -1,11 +1,11 @@
 """What happens beside the steps, one small class a purpose. A callback is told of a run and knows
 no model but through it.
 
-A run calls, in this order: `begin(run)` once; `before(progress)` ahead of each step; `records` with
-those of the steps made since it was last told; `epoch` where an epoch ended with the last of them;
-`end` once, whatever happened. Each callback hears of all this before the next one does, so what an
-earlier one adds to a record (`Evaluate`) is written by a later one (`Log`). To write your own,
-derive from `Callback` and define what you need.
+A run calls `begin()` once; `before(progress)` ahead of each step; `records` with those of the steps
+made since the last call; `epoch` where an epoch ended with the last of them; `end` once, whatever
+happened. Each of these reaches one callback after the other, records and epoch together, so what
+one adds to a record (`Evaluate`) is written by a later one (`Log`). To write your own, derive from
+`Callback` and define what you need; the run is `self.run`.
 """
 
 import contextlib
@@ -25,13 +25,12 @@ from .run import PART, Interrupted
 
 
 class Callback:
-    """Does nothing at every occasion. `stop`: set it to the reason why the run is to end here."""
+    """Does nothing at every occasion. `run` is the run; set `stop` to the reason to end it here."""
 
-    stop = None
+    run = stop = None
 
-    def begin(self, run):
-        """A `run.Run` begins, or goes on."""
-        self.run = run
+    def begin(self):
+        """The run begins, or goes on: `self.run`, a `run.Run`."""
 
     def before(self, progress):
         """A step is about to be made; progress: 0 at the first, below 1 at the last."""
@@ -106,10 +105,10 @@ class EarlyStop(Callback):
 class Bar(Callback):
     """A progress bar, on a terminal or in a notebook; elsewhere nothing, see `Lines`."""
 
-    def begin(self, run):
-        super().begin(run)
+    def begin(self):
+        run = self.run
         options = {"unit": "step", "dynamic_ncols": True, "disable": not live()}
-        # what the first step does, for seconds, once on a machine
+        # compiling is what the first step does, for seconds, once on a machine
         self.bar = tqdm()(desc="compiling kernels", total=run.total, initial=run.start, **options)
 
     def records(self, records):
@@ -129,8 +128,8 @@ class Lines(Callback):
     that only the end of an epoch has.
     """
 
-    def begin(self, run):
-        self.run, self.clock = run, time.perf_counter()
+    def begin(self):
+        self.clock = time.perf_counter()
 
     def epoch(self, record):
         run, epoch, seconds = self.run, record["epoch"], time.perf_counter() - self.clock
@@ -154,11 +153,10 @@ def tqdm():
 
 
 class Log(Callback):
-    """Each record as a line of JSON in log.jsonl; a resumed run's begins with those it goes on
-    from.
-    """
+    """Each record as a line of JSON in log.jsonl, those of a resumed run after what it had."""
 
-    def begin(self, run):
+    def begin(self):
+        run = self.run
         self.path = run.out / "log.jsonl"
         with files.replacing(self.path) as temporary, open(temporary, "w") as file:
             file.writelines(json.dumps(r) + "\n" for r in run.records)
@@ -175,6 +173,7 @@ class Log(Callback):
 
     def end(self, error):
         with contextlib.suppress(OSError):
+            os.fsync(self.file.fileno())
             self.file.close()
 
 
@@ -186,8 +185,8 @@ class Checkpoint(Callback):
     def __init__(self, *, steps=None, minutes=None):
         self.steps, self.minutes = steps or math.inf, minutes or math.inf
 
-    def begin(self, run):
-        self.run, self.saved, self.clock = run, run.start, time.monotonic()
+    def begin(self):
+        self.saved, self.clock = self.run.start, time.monotonic()
 
     def records(self, records):
         late = time.monotonic() - self.clock >= 60 * self.minutes
@@ -213,8 +212,8 @@ class Preview(Callback):
     def __init__(self, *, every=1):
         self.every = every
 
-    def begin(self, run):
-        super().begin(run)
+    def begin(self):
+        run = self.run
         epoch, inside = divmod(run.start, run.steps)
         if epoch and not inside and not list(run.pictures.glob(f"epoch-{epoch:03}.*")):
             self.draw(epoch)  # the run was cut between the checkpoint and its picture

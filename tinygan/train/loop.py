@@ -17,56 +17,66 @@ import numpy as np
 from .. import device, ops, random
 from ..capture import capture
 from ..optim.schedules import second_half
-from .callbacks import Bar, Checkpoint, Lines, Log, Preview, Schedule, Summary
-from .run import LATEST, Interrupted, Run, TrainingError
+from .callbacks import Bar, Callback, Checkpoint, Lines, Log, Preview, Schedule, Summary
+from .run import Interrupted, Run, TrainingError
 
 READ = {"cpu": 1, "gpu": 50}  # the losses are read after so many steps: reading waits for a GPU
 
 
-def loop(model, batches, epochs, *, step=None, start=0, before=(), halt=lambda: False, graph=True):
+def loop(model, batches, epochs, *, step=None, start=0, prepare=(), halt=lambda: False, graph=True):
     """Train for `epochs` passes over `batches`; yields a list of records whenever the losses have
     been read.
 
     A record is {"step", "epoch", each of the step's losses, "seconds" since the loop began}, and
     the model stands where the last one of a list is. step: `model.step` unless given. start: how
-    many steps of them are done already. before: functions of the progress in [0, 1) that are called
-    ahead of each step. halt: asked after each step; once it is true the loop ends, with all losses
-    read. On a GPU a step is captured and replayed if `graph` (see `capture`), its batch included. A
-    loss that is not finite raises TrainingError.
+    many steps of them are done already. prepare: functions of the progress in [0, 1) that are
+    called ahead of each step. halt: asked after each step; once it is true the loop ends, with all
+    losses read. On a GPU a step is captured and replayed if `graph` (see `capture`), its batch
+    included. A loss that is not finite raises TrainingError.
     """
+    if not (hasattr(batches, "rows") and hasattr(batches, "at")):
+        raise TypeError(f"batches must be a data.Batches, got {type(batches).__name__}")
     step, clock = step or model.step, time.perf_counter()
-    whole = lambda rows: step(batches.at(rows))
-    whole = capture(whole) if graph else whole
+    step_on = lambda rows: step(batches.at(rows))
+    step_on = capture(step_on) if graph else step_on
     steps, unread = len(batches), []
     if start:
         random.default.seek(start)
     for done in range(start, epochs * steps):
         epoch, i = divmod(done, steps)
-        for prepare in before:
-            prepare(done / (epochs * steps))
-        losses = whole(batches.rows(epoch, i))
-        # copies: a replayed step overwrites its results
-        unread.append({name: np.copy(ops.raw(value)) for name, value in losses.items()})
+        for call in prepare:
+            call(done / (epochs * steps))
+        unread.append(_copied(step_on(batches.rows(epoch, i))))
         random.default.next_step()
-        often = READ[device.of(next(iter(unread[0].values()), np.empty(0)))]
-        if len(unread) >= often or i + 1 == steps or halt():
+        read_every = READ[device.of(next(iter(unread[0].values()), np.empty(0)))]
+        if len(unread) >= read_every or i + 1 == steps or halt():
             yield _read(unread, done + 1, steps, time.perf_counter() - clock)
             unread.clear()
-            random.default.draw = (
-                0  # whatever was drawn meanwhile, by a preview say, no step misses
-            )
+            # whatever was drawn meanwhile, by a preview say, the next step's draws begin at 0
+            random.default.draw = 0
             if halt():
                 return
 
 
+def _copied(losses):
+    """What a step gave, copied where it lies: a replayed step overwrites its results."""
+    if not isinstance(losses, dict):
+        raise TypeError(f"step must return {{name: loss}}, got {type(losses).__name__}")
+    copies = {name: np.copy(ops.raw(value)) for name, value in losses.items()}
+    for name, a in copies.items():
+        if a.shape or a.dtype.kind not in "biuf":
+            raise TypeError(f"step must return numbers, got {name} of {a.shape} {a.dtype}")
+    return copies
+
+
 def _read(unread, done, steps, seconds):
     """The records of the latest steps, `done` by now, from their losses on the device."""
-    # one transfer for all of them
-    rows = device.to_host(np.stack([v for losses in unread for v in losses.values()]))
+    values = [value for losses in unread for value in losses.values()]
+    numbers = iter(device.to_host(np.stack(values)).tolist() if values else [])  # one transfer
     records = []
-    for i, row in enumerate(rows.reshape(len(unread), -1).tolist(), done - len(unread)):
-        losses = dict(zip(unread[0], row))
-        if not all(map(math.isfinite, row)):
+    for i, losses in enumerate(unread, done - len(unread)):
+        losses = {name: next(numbers) for name in losses}
+        if not all(map(math.isfinite, losses.values())):
             words = " ".join(f"{name} {value:.3f}" for name, value in losses.items())
             raise TrainingError(
                 f"step {i + 1}: the loss is not finite ({words}); try a lower learning rate"
@@ -109,43 +119,53 @@ def train(
     run trains in this process.
     """
     run = Run(model, batches, epochs, out, config, notes)
-    told = _callbacks(callbacks, Schedule(schedule), bool(run.out))
-    with (
-        _signals() as caught,  # first: a Ctrl-C while a folder is opened or closed waits
-        _alone(),
-        run.opened(resume, overwrite),
-        contextlib.ExitStack() as stack,
-    ):
+    told, begun = _callbacks(callbacks, Schedule(schedule), bool(run.out)), []
+    # the signals first: a Ctrl-C while a folder is opened or closed waits
+    with _signals() as caught, _alone(), run.opened(resume, overwrite):
         if run.start == run.total:
             print(f"{run.out}: all {epochs} epochs are done already; ask for more of them to go on")
-        for callback in told:
-            callback.begin(run)
-            stack.push(lambda kind, error, trace, callback=callback: callback.end(error))
-        before = [callback.before for callback in told]
+        prepare = [callback.before for callback in told]
         halt = lambda: caught or any(callback.stop for callback in told)
         options = {"step": step, "start": run.start, "halt": halt, "graph": graph}
         try:
-            for records in loop(model, batches, epochs, before=before, **options):
+            for callback in told:
+                callback.run = run
+                callback.begin()
+                begun.append(callback)
+            for records in loop(model, batches, epochs, prepare=prepare, **options):
                 run.step = records[-1]["step"]
                 run.records += records
                 for callback in told:
                     callback.records(records)
                     if run.step % run.steps == 0:
                         callback.epoch(records[-1])
-        except TrainingError as error:
-            raise TrainingError(f"{error}; {run.last()}") from None
-        if caught:
-            saved = "nothing is saved"
-            if run.out:
-                saved = f"{run.out / LATEST} holds it: resume to go on"
-            raise Interrupted(f"stopped after step {run.step} of {run.total}; {saved}", caught[0])
+            if caught:
+                raise Interrupted(run, caught[0])
+        except BaseException as error:
+            if isinstance(error, TrainingError):
+                error.args = (f"{error}; {run.last()}",)
+            _end(begun, error)
+            raise
+        _end(begun, None)
     return run.records
+
+
+def _end(callbacks, error):
+    """Tell them all that the run is over; what goes wrong in one is the error to those after it."""
+    for i, callback in enumerate(callbacks):
+        try:
+            callback.end(error)
+        except BaseException as worse:
+            _end(callbacks[i + 1 :], worse)
+            raise
 
 
 def _callbacks(given, schedule, folder):
     """The caller's callbacks and then those of every run; one of the caller's takes the place of
     one of its kind.
     """
+    if not isinstance(given, list | tuple) or not all(isinstance(c, Callback) for c in given):
+        raise TypeError(f"callbacks must be a list of Callbacks, got {given!r}")
     own = [schedule, Bar(), Lines()]
     own += [Log(), Checkpoint(), Preview(), Summary()] if folder else []
     for i, callback in enumerate(own):
@@ -175,20 +195,22 @@ def _signals():
     """A list that the first signal to stop fills with its number; a second one does what it always
     did. Where one is ignored (nohup), or this is not the main thread, nothing changes.
     """
-    caught, before = [], {}
+    caught, handlers = [], {}
+
+    def restore():
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
     def stop(number, frame):
         caught.append(number)
-        for name, handler in before.items():
-            signal.signal(name, handler)
+        restore()
 
     try:
         for name in ("SIGINT", "SIGTERM", "SIGHUP"):
             number = getattr(signal, name, None)  # Windows has no SIGHUP
             if number and signal.getsignal(number) not in (signal.SIG_IGN, None):
                 with contextlib.suppress(ValueError):  # not the main thread
-                    before[number] = signal.signal(number, stop)
+                    handlers[number] = signal.signal(number, stop)
         yield caught
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        restore()

@@ -6,6 +6,7 @@ them is done again. config.json is for people: the same settings, the versions a
 
 import contextlib
 import json
+import operator
 import platform
 import shutil
 from importlib.metadata import PackageNotFoundError, version
@@ -27,8 +28,9 @@ class TrainingError(RuntimeError):
 class Interrupted(KeyboardInterrupt):
     """A signal asked training to stop, and it did after a whole step; `signal` is its number."""
 
-    def __init__(self, message, number):
-        super().__init__(message)
+    def __init__(self, run, number):
+        saved = f"{run.out / LATEST} holds it: resume to go on" if run.out else "nothing is saved"
+        super().__init__(f"stopped after step {run.step} of {run.total}; {saved}")
         self.signal = number
 
 
@@ -45,8 +47,12 @@ class Run:
     """
 
     def __init__(self, model, batches, epochs, out, config=None, notes=None):
-        if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
-            raise ValueError(f"train: epochs must be a whole number of at least 1, got {epochs}")
+        try:
+            epochs = 0 if isinstance(epochs, bool) else operator.index(epochs)  # NumPy's too
+        except TypeError:
+            epochs = 0
+        if epochs < 1:
+            raise ValueError("train: epochs must be a whole number of at least 1")
         self.model, self.epochs, self.steps = model, epochs, len(batches)
         self.total = epochs * self.steps
         self.step = self.start = 0
@@ -90,7 +96,7 @@ class Run:
         """
         made = [name for name in (LATEST, "best.npz", "samples.npz") if (self.out / name).exists()]
         config = self.out / CONFIG
-        if config.exists() and "versions" not in _read(config):
+        if config.exists() and not made and "versions" not in _read(config):
             raise RunExistsError(f"{config}: is of no run of ours; choose another folder")
         if resume:
             return checkpoint.read_meta(self.out / LATEST)
