@@ -23,7 +23,7 @@ TARGETS = 4  # the random stream that decides which pixels of binarised digits a
 
 def elbo_step(vae, batch):
     """One update on a batch of images (n, 1, 28, 28); this is `vae.step`, spelled out."""
-    # and, with --conditional, which digit each one shows, (n,)
+    # images in [-1, 1], and, if it learns classes, which digit each one shows, (n,)
     images, labels = batch if vae.classes else (batch, None)
     x = vae.target(images)  # from [-1, 1] to the probability of ink, 0 to 1
 

@@ -480,7 +480,7 @@ COLOURS = np.zeros((30, 28, 28, 3), np.uint8)
 @pytest.mark.parametrize(
     ("arrays", "args", "words"),
     [
-        (None, [], "there is none"),
+        (None, [], "there is no such file"),
         (b"PK", [], "not a whole .npz"),
         ({"pictures": DIGITS[:30]}, [], "has no `images`, but pictures"),
         ({"images": COLOURS}, [], "grey digits only"),

@@ -40,7 +40,7 @@ def test_a_block_runs(block, tmp_path, monkeypatch):
     if "import torch" in block and not importlib.util.find_spec("torch"):
         pytest.skip("needs torch")
     names = run(block, tmp_path, monkeypatch)
-    assert {"cube", "Scale", "Whisper", "Cube", "dense", "check_module"} & names.keys()
+    assert {"cube", "Scale", "Slow", "Cube", "dense", "check_module"} & names.keys()
     if "Scale" in names:
         assert list(names["Scale"](3).state_dict()) == ["weight"]
 

@@ -287,7 +287,7 @@ def test_the_examples_step_is_the_models_step():
         (["--epochs", "many"], "invalid"),
         (["--model", "mlp", "--width", "8"], "--width is for"),
         (["--batch-size", "20000"], "20000"),
-        (["--resume"], "there is no checkpoint"),
+        (["--resume"], "leave out --resume to begin"),
         (["--lr", "nan"], "must be"),
         (["--seed", "-1"], "must be"),
         (["--precision", "tf32"], "use precision float32"),

@@ -19,6 +19,7 @@ from .data import DataError
 from .device import DeviceError
 from .metrics import Judge
 from .train import Evaluate, Interrupted, RunExistsError, TrainingError, second_half, train
+from .train.run import LATEST, check_folder
 
 JUDGED = 5  # the random stream of the latent points of which the judge sees samples
 MOST_SAMPLES = 1_000_000  # 784 MB of digits
@@ -68,11 +69,15 @@ class Parser(argparse.ArgumentParser):
         """With --resume, what is not said is as it was said to the run that goes on."""
         found = super().parse_args(args, namespace)
         if getattr(found, "resume", False):
+            if not (found.out / LATEST).exists():
+                self.error(f"{found.out} holds no checkpoint: leave out --resume to begin")
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
                 said = json.loads((found.out / "config.json").read_text())["arguments"]
                 known = [a for a in self._actions if a.dest in said and a.dest not in PASSING]
                 self.set_defaults(**{a.dest: _default(a, said[a.dest]) for a in known})
             found = super().parse_args(args, namespace)
+        if hasattr(found, "resume"):  # a training run: before anything is loaded for it
+            check_folder(found.out, found.resume, found.overwrite)
         return found
 
     def error(self, message):

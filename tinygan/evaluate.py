@@ -154,6 +154,10 @@ def read(path):
     """The `Samples` in an .npz file; else DataError, before anything is inflated that is not
     wanted.
     """
+    if not path.exists():
+        raise DataError(
+            f"{path}: there is no such file; a training run with --samples N writes one"
+        )
     with files.Npz(path, DataError) as npz:
         header = npz.headers.get("images")
         if header is None:
@@ -212,7 +216,7 @@ def arguments():
     )
     add("--data", default="bundled", metavar="SET", help=sets)
     count = "samples to judge; fewer where there are not so many digits: bundled has 5,000 a half"
-    add("--n", type=number(int, LEAST), default=10_000, help=count)
+    add("-n", "--n", type=number(int, LEAST), default=10_000, help=count)
     places = {"choices": ["auto", "cpu", "gpu"], "default": "auto"}
     add("--device", **places, help="where the classifier looks at them")
     page = "write one page with figures, samples, nearest neighbours and classes"

@@ -141,9 +141,10 @@ class Npz:
 
     def __init__(self, path, error=ValueError):
         self.path, self.error, self.headers, self._infos = path, error, {}, {}
+        if not Path(path).is_file():  # a pipe would be waited for
+            is_else = "is no file" if Path(path).exists() else "there is no such file"
+            raise error(f"{path}: {is_else}")
         with self._guarded():
-            if not Path(path).is_file():  # a pipe would be waited for
-                raise ValueError("no file" if Path(path).exists() else "there is none")
             count = _entries(path)
             self._zip = zipfile.ZipFile(path)
         try:

@@ -33,7 +33,8 @@ def main():
         labels = np.resize(labels, args.n)  # over and over
     random.manual_seed(args.seed)
     images = save_samples(model, args.n, out.with_suffix(".npz"), labels)
-    plot.grid(images[:400], out.with_suffix(".png"), columns=model.classes or 8)
+    columns = model.classes if model.classes and labels is None else 8  # a class to a column
+    plot.grid(images[:400], out.with_suffix(".png"), columns)
     print(out.with_suffix(".png"))
 
 
@@ -44,7 +45,7 @@ def arguments():
     add("run", type=Path, metavar="RUN", help="a run's folder, or one of its checkpoints")
     classes = "the classes to make, in turn (default: all)"
     add("--labels", type=number(int, 0), nargs="+", metavar="K", help=classes)
-    add("-n", type=number(int, 1, MOST_SAMPLES), default=64, help="how many")
+    add("-n", "--n", type=number(int, 1, MOST_SAMPLES), default=64, help="how many")
     add("--seed", type=number(int, 0, 2**32 - 1), default=0, help="other samples for each")
     places = {"choices": ["auto", "cpu", "gpu"], "default": "auto"}
     add("--device", **places, help="auto: the GPU if one is usable")

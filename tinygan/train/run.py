@@ -61,6 +61,7 @@ class Run:
         optimizers = getattr(model, "optimizers", ())
         groups = [group for optimizer in optimizers for group in optimizer.param_groups]
         self.rates = [(group, group["lr"]) for group in groups]
+        self.lr = [rate for _, rate in self.rates]
         self.parts = model.parts() if hasattr(model, "parts") else {}
         self.recipe = getattr(model, "recipe", None)
         self.settings = {"seed": random.default.seed}
@@ -72,16 +73,19 @@ class Run:
 
     @contextlib.contextmanager
     def opened(self, resume, overwrite):
-        """Hold the folder: no other run may. A wrong wish is refused before a change."""
+        """Hold the folder, which no other run may meanwhile; refuses a wrong resume or overwrite
+        before anything is changed.
+        """
         if not self.out:
             if resume or overwrite:
                 raise ValueError("train: resume and overwrite are of a folder: give out")
             yield self
             return
-        self.found(resume, overwrite)
+        check_folder(self.out, resume, overwrite)
         self.pictures.mkdir(parents=True, exist_ok=True)
         with files.locked(self.out):
-            meta = self.found(resume, overwrite)  # again: a run may have ended here meanwhile
+            # again: a run may have ended here meanwhile
+            meta = check_folder(self.out, resume, overwrite)
             self.sweep()
             if resume:
                 self.resume(meta)
@@ -89,23 +93,6 @@ class Run:
                 self.clear()
             self.describe(meta)
             yield self
-
-    def found(self, resume, overwrite):
-        """The meta data of the checkpoint to resume, or None; an error, and no change, if the
-        folder is not for this run.
-        """
-        made = [name for name in (LATEST, "best.npz", "samples.npz") if (self.out / name).exists()]
-        config = self.out / CONFIG
-        if config.exists() and not made and "versions" not in _read(config):
-            raise RunExistsError(f"{config}: is of no run of ours; choose another folder")
-        if resume:
-            return checkpoint.read_meta(self.out / LATEST)
-        if made and not overwrite:
-            raise RunExistsError(
-                f"{self.out}: holds a run already ({made[0]}): resume it, overwrite it, or choose "
-                "another folder"
-            )
-        return None
 
     def resume(self, meta):
         """Go to where the latest checkpoint stands; CheckpointError, and no change, if it is not of
@@ -128,7 +115,7 @@ class Run:
         self.start = self.step = meta["step"]
         self.records = self.history()
         changed = {k: meta.get(k) for k in ("epochs", "lr") if k in meta}
-        new = {"epochs": self.epochs, "lr": [rate for _, rate in self.rates]}
+        new = {"epochs": self.epochs, "lr": self.lr}
         if changed := {k: new[k] for k, v in changed.items() if v != new[k]}:
             self.records.append({"step": self.start, "event": "resumed", **changed})
 
@@ -152,53 +139,28 @@ class Run:
 
     def clear(self):
         """Remove what another run left here."""
-        names = [
-            "config.json",
-            "log.jsonl",
-            LATEST,
-            "best.npz",
-            "samples.npz",
-            "samples.gif",
-            "losses.png",
-        ]
-        for path in [self.out / name for name in names] + self.drawn():
+        names = [LATEST, "best.npz", CONFIG, "log.jsonl"]
+        names += ["samples.npz", "samples.gif", "losses.png"]
+        for path in [*(self.out / name for name in names), *self.drawn()]:
             path.unlink(missing_ok=True)
 
     def describe(self, meta):
-        """Write config.json."""
+        """Write config.json; meta: that of the checkpoint to go on from, or None."""
         path, resumed = self.out / CONFIG, []
         if meta:
-            with contextlib.suppress(
-                OSError, ValueError, AttributeError, TypeError, RecursionError
-            ):
-                resumed = [*json.loads(path.read_text()).get("resumed", [])]
-            resumed = [
-                *resumed,
-                {"step": meta["step"], "epochs": meta.get("epochs"), "lr": meta.get("lr")},
-            ]
-        contents = {
-            "model": self.recipe,
-            "epochs": self.epochs,
-            "lr": [rate for _, rate in self.rates],
-            "settings": self.settings,
-            "versions": versions(),
-            "resumed": resumed,
-            **self.notes,
-        }
+            before = _read(path).get("resumed")
+            resumed += before if isinstance(before, list) else []
+            resumed.append({name: meta.get(name) for name in ("step", "epochs", "lr")})
+        contents = {"model": self.recipe, "epochs": self.epochs, "lr": self.lr}
+        contents |= {"settings": self.settings, "versions": versions(), "resumed": resumed}
         with files.replacing(path) as temporary:
-            temporary.write_text(json.dumps(contents, indent=2) + "\n")
+            temporary.write_text(json.dumps(contents | self.notes, indent=2) + "\n")
 
     def save(self, name=LATEST):
         """Save a checkpoint into the folder; TrainingError if a number in it is not finite."""
-        meta = {
-            "step": self.step,
-            "epoch": self.step // self.steps,
-            "epochs": self.epochs,
-            "seed": random.default.seed,
-            "lr": [rate for _, rate in self.rates],
-            "model": self.recipe,
-            "config": self.settings,
-        }
+        meta = {"step": self.step, "epoch": self.step // self.steps, "epochs": self.epochs}
+        meta |= {"seed": random.default.seed, "lr": self.lr}
+        meta |= {"model": self.recipe, "config": self.settings}
         try:
             checkpoint.save(self.out / name, self.parts, meta)
         except CheckpointError as error:  # the training went wrong, not the file
@@ -215,6 +177,24 @@ class Run:
         if not self.out or not (self.out / LATEST).exists():
             return "there is no checkpoint"
         return f"the last good checkpoint is {self.out / LATEST}"
+
+
+def check_folder(out, resume, overwrite):
+    """The meta data of the checkpoint to resume, or None; an error if the folder is not for such a
+    run.
+    """
+    made = [name for name in (LATEST, "best.npz", "samples.npz") if (out / name).exists()]
+    config = out / CONFIG
+    if config.exists() and not made and "versions" not in _read(config):
+        raise RunExistsError(f"{config}: belongs to no run of ours; take another folder")
+    if resume:
+        return checkpoint.read_meta(out / LATEST)
+    if made and not overwrite:
+        raise RunExistsError(
+            f"{out}: holds a run already ({made[0]}): resume=True goes on with it, "
+            "overwrite=True begins anew, another out leaves it alone"
+        )
+    return None
 
 
 def _read(config):
