@@ -284,17 +284,18 @@ def _cotangents(outputs, given, create_graph):
         if getattr(g, "shape", None) != y.shape or g.dtype != y.dtype:
             both = f"grad_outputs is {describe(g)}, but its output is {describe(y)}"
             raise ValueError(f"grad: {both}: shape and dtype must agree")
-        g = g if isinstance(g, Tensor) else Tensor(g)
-        found.append(g if create_graph else g.data)
+        if create_graph != isinstance(g, Tensor):
+            g = Tensor(g) if create_graph else g.data
+        found.append(g)
     return found
 
 
 def _refuse_unused(inputs, gradients):
     """ValueError that names the inputs without a gradient."""
-    named = [(x.name or f"inputs[{i}]", x) for i, x in enumerate(inputs)]
-    missing = [f"{name} {describe(x)}" for name, x in named if x not in gradients]
+    missing = [i for i, x in enumerate(inputs) if x not in gradients]
     if missing:
+        named = [f"{inputs[i].name or f'inputs[{i}]'} {describe(inputs[i])}" for i in missing]
         raise ValueError(
-            f"grad: the outputs do not depend on {'; '.join(missing)}, or only by arguments without"
+            f"grad: the outputs do not depend on {'; '.join(named)}, or only by arguments without"
             " a rule (allow_unused=True gives None for these)"
         )
