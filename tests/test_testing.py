@@ -17,7 +17,8 @@ from hypothesis import find, given, settings
 from tinygan import Tensor, grad, ops, primitive
 from tinygan import nn
 from tinygan.testing import (
-    GradientError, KinkError, check_grads, check_module, jacobian, numeric, strategies,
+    GradientError, KinkError, check_grads, check_module, jacobian, numeric, report,
+    strategies,
 )  # fmt: skip
 
 pytest_plugins = ["pytester"]
@@ -57,6 +58,17 @@ def cubed(factor):
     return cube
 
 
+def called(f):
+    """A primitive without a decorator, of a function or a lambda."""
+    cube = primitive(f)
+    cube.defvjp(lambda g, out, x: 2.9 * g * x**2)
+    return cube
+
+
+def plain_cube(x):
+    return x**3
+
+
 def test_the_message_names_the_place_and_both_numbers():
     x = np.array([[1.0, 2.0, 3.0]])
     text = message(lambda x: x * 2.0, x, vjp=lambda g, x: g * np.array([[2.0, 2.5, 2.0]]))
@@ -71,6 +83,8 @@ def scripts():
     return {
         "lambda": ((lambda x: x * k, real(2)), {"vjp": lambda g, x: k * g * 1.01}),
         "primitive": ((cubed(2.9), real(2)), {}),
+        "primitive of a lambda": ((called(lambda x: x**3), real(2)), {}),
+        "primitive of a function": ((called(plain_cube), real(2)), {}),
         "partial": ((functools.partial(lambda x, n: cubed(n)(x), n=2.9), real(2)), {"order": 1}),
         "closure": (
             (lambda x: np.tanh(x @ w), real(70, 2)),
@@ -86,6 +100,45 @@ def test_the_script_in_the_message_runs_and_fails_alike(name, tmp_path):
     (tmp_path / "again.py").write_text(script)
     run = python(tmp_path / "again.py")
     assert f"GradientError: {said}" in run.stderr
+
+
+PROGRAM = """
+import numpy as np
+from tinygan import primitive
+from tinygan.testing import check_grads
+
+@primitive
+def cube(x):
+    return x**3
+
+cube.defvjp(lambda g, out, x: 2.9 * g * x**2)
+
+class Scaled:
+    def __call__(self, x):
+        return 3.0 * x
+
+try:
+    check_grads({}, np.ones(2){})
+except AssertionError as e:
+    print(e)
+"""
+
+
+@pytest.mark.parametrize("f, more", [("cube", ""), ("Scaled()", ", vjp=lambda g, x: 2.0 * g")])
+def test_the_script_says_what_it_lacks_where_no_file_has_the_source(f, more):
+    run = python("-c", PROGRAM.format(f, more))
+    assert "analytic" in run.stdout, run.stderr
+    assert "its source is in no file" in run.stdout
+    assert "x0 = np.array([1.0, 1.0], np.float64)" in run.stdout
+
+
+def test_the_message_says_why_there_is_no_script(monkeypatch):
+    def broken(*args):
+        raise RecursionError("too deep")
+
+    monkeypatch.setattr(report, "script", broken)
+    text = message(lambda x: x, np.ones(2), vjp=lambda g, x: 2 * g)
+    assert text.endswith("# no script could be written: RecursionError: too deep")
 
 
 def test_second_and_third_derivatives_are_checked():
@@ -598,6 +651,30 @@ def test_a_module_with_a_parameter_in_two_places_and_a_wrong_gradient():
         check_module(Tied(2.9).double(), real(2, 3), order=1, constant=["input 0"])
 
 
+@pytest.mark.parametrize("engine", ["tinygan", "torch"])
+def test_a_module_of_another_dtype_than_its_input_is_told_to_be_cast(engine):
+    if engine == "torch":
+        torch = pytest.importorskip("torch")
+        net, x = torch.nn.Linear(3, 4), torch.tensor(real(2, 3))
+    else:
+        net, x = nn.Linear(3, 4), real(2, 3)
+    with pytest.raises((TypeError, RuntimeError)) as caught:
+        check_module(net, x)
+    (note,) = [note for note in caught.value.__notes__ if "check_" in note]
+    assert note == (
+        "check_module: the parameters are float32 and the inputs float64: pass net.double() and "
+        "inputs of float64"
+    )
+    check_module(net.double(), x)
+
+
+@pytest.mark.parametrize("f", [np.tanh, np.sum])
+def test_a_numpy_function_without_its_gradient_is_told_what_it_needs(f):
+    with pytest.raises(TypeError) as caught:
+        check_grads(f, real(3))
+    assert "give its gradient, vjp=" in caught.value.__notes__[-1]
+
+
 def test_torch_modules_and_their_script(tmp_path):
     torch = pytest.importorskip("torch")
 
@@ -740,6 +817,8 @@ def test_the_example_runs():
     run = python(ROOT / "examples/check_your_gradients.py")
     assert run.returncode == 0 and run.stdout.count("The right rule passes") >= 2
     assert run.stdout.count("To see it again") == run.stdout.count("The right rule passes")
+    # a docstring of two lines is printed as one
+    assert "forgetting to transpose w goes unnoticed while w is square.\n" in run.stdout
 
 
 def test_usable_without_the_rest():

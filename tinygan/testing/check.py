@@ -65,7 +65,10 @@ def check_grads(
                 raise TypeError(f"check_grads: {words}")
             return ask(fn, arrays, flat, options, rng)
     except GradientError as e:
-        again = attempt(lambda: report.script(f, inputs, named)) or "# no script could be written"
+        try:
+            again = report.script(f, inputs, named)
+        except Exception as broken:
+            again = f"# no script could be written: {type(broken).__name__}: {broken}"
         error = type(e)(f"{e}\n\nTo see it again:\n\n{again}")
     raise error  # without the frames of this room
 

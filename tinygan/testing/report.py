@@ -125,14 +125,31 @@ def _define(name, value, lines):
         lines.append(text if made else f"{name} = {text}")
         if made not in (None, name):
             lines.append(f"{name} = {made}")
-        for i, rule in enumerate(getattr(value, "rules", ())):  # of a tinygan primitive
-            _define(f"rule{i}", rule, lines)
         if hasattr(value, "rules"):
-            lines.append(f"{name}.defvjp({', '.join(f'rule{i}' for i in range(len(value.rules)))})")
+            decorated = getattr(node, "decorator_list", None)
+            _define_rules(name, value.rules, lines, decorated)
     elif text := _pickled(value, lines):
         lines.append(f"{name} = {text}")
+    elif _is_source(value):
+        lines.append(f"{name} = ...  # to be written here: its source is in no file")
     else:
         lines.append(f"{name} = ...  # {' '.join(repr(value).split())[:100]}: to be written here")
+
+
+def _is_source(x):
+    """Whether x is what a source defines: a function or a class."""
+    return inspect.isclass(x) or inspect.isfunction(x)
+
+
+def _define_rules(name, rules, lines, decorated):
+    """Add the lines that make `name` a tinygan primitive with these rules; where it is decorated,
+    it is a primitive already."""
+    if not decorated:
+        lines += ["import tinygan", f"{name} = tinygan.primitive({name})"]
+    names = [f"{name}_rule{i}" for i in range(len(rules))]
+    for own, rule in zip(names, rules):
+        _define(own, rule, lines)
+    lines.append(f"{name}.defvjp({', '.join(names)})")
 
 
 def _pickled(value, lines):
@@ -142,11 +159,13 @@ def _pickled(value, lines):
 
     class Pickler(pickle.Pickler):
         def persistent_id(self, x):
-            if not (inspect.isclass(x) or inspect.isfunction(x)) or _importable(x):
+            if not _is_source(x) or _importable(x):
                 return None
             package = x.__module__.partition(".")[0]
             if package in sys.stdlib_module_names and package != "__main__":
                 return None
+            if x is value:
+                raise pickle.PicklingError("it would be defined by itself")
             named[x.__name__] = x
             return x.__name__
 
