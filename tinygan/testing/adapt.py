@@ -54,7 +54,8 @@ def counted(fn, flat, arrays):
     try:
         outs = flat(*(fn.lift(a, True) for a in arrays))
     except TypeError as e:
-        if "Tensor" in str(e):
+        # NumPy's words and tinygan's, for a Tensor that NumPy was given
+        if "does not support ufuncs" in str(e) or "would cut a Tensor off" in str(e):
             remedy = "if f is of NumPy arrays, give its gradient, vjp=lambda g, x: ..."
             e.add_note(f"check_grads: {remedy}")
         raise

@@ -5,6 +5,7 @@ import sys
 
 from .arrays import owner
 from .check import check_grads
+from .containers import leaves, varies
 
 
 def check_module(net, *inputs, **options):
@@ -21,7 +22,21 @@ def check_module(net, *inputs, **options):
         wanted = "a tinygan.nn.Module or a torch.nn.Module"
         raise TypeError(f"check_module: needs {wanted}, got {type(net).__name__}")
     f = kind(net, len(inputs))
-    return check_grads(f, f.parameters(), *inputs, **options)
+    parameters = f.parameters()
+    try:
+        return check_grads(f, parameters, *inputs, **options)
+    except (TypeError, RuntimeError) as e:
+        own, given = _dtypes(parameters), _dtypes(inputs)
+        if own and given and own != given:
+            are = f"the parameters are {' and '.join(own)} and the inputs {' and '.join(given)}"
+            e.add_note(f"check_module: {are}: pass net.double() and inputs of float64")
+        raise
+
+
+def _dtypes(arrays):
+    """The names of the types of floats in containers of arrays."""
+    found = [x for _, x in leaves(arrays) if hasattr(x, "dtype") and varies(x)]
+    return sorted({str(x.dtype).removeprefix("torch.") for x in found})
 
 
 class OfTorch:
