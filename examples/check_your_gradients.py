@@ -50,23 +50,26 @@ def numpy_function(transposed):
     """A dense layer in plain NumPy with its gradients by hand; forgetting to transpose w goes
     unnoticed while w is square.
     """
-    check_grads(
-        lambda x, w: x @ w, x, w, vjp=lambda g, x, w: (g @ (w.T if transposed else w), x.T @ g)
-    )
+
+    def vjp(g, x, w):
+        return g @ (w.T if transposed else w), x.T @ g
+
+    check_grads(lambda x, w: x @ w, x, w, vjp=vjp)
 
 
 def module(summed):
-    """A layer of one's own; summed over the wrong axis, a bias goes unnoticed where the batch is as
-    large as the layer.
+    """A layer of one's own; summing its bias over the wrong axis goes unnoticed where the batch is
+    as large as the layer.
     """
 
     @tg.primitive
     def shift(x, b):
         return x + b
 
-    shift.defvjp(
-        lambda g, out, x, b: g * 1.0, lambda g, out, x, b: tg.ops.sum(g, axis=0 if summed else 1)
-    )
+    def to_b(g, out, x, b):
+        return tg.ops.sum(g, axis=0 if summed else 1)
+
+    shift.defvjp(lambda g, out, x, b: g * 1.0, to_b)
 
     class Shifted(nn.Linear):
         def forward(self, x):
@@ -83,7 +86,7 @@ def main():
         module: (True, False),
     }
     for check, (right, wrong) in rights.items():
-        print(f"\n{check.__name__}: {check.__doc__}")
+        print(f"\n{check.__name__}: {' '.join(check.__doc__.split())}")
         try:
             check(right)
             print("\nThe right rule passes. The wrong one:\n")
