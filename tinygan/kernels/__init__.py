@@ -1,5 +1,4 @@
-"""The raw functions, three times by device and once by name: `reference` (NumPy), `cpu` (Numba),
-`gpu` (CuPy).
+"""The raw functions, under the same names in `reference` (NumPy), `cpu` (Numba), `gpu` (CuPy).
 
 This room knows devices and no gradients; nothing else in the package knows Numba or CuPy.
 """
@@ -16,9 +15,7 @@ from .rounding import matmul_precision, precision
 
 
 def of(x):
-    """The module of raw functions for the array x, by its type; Numba and CuPy are loaded when
-    first needed.
-    """
+    """The module of raw functions for the type of the array x; loads Numba or CuPy at first need."""
     return _cpu() if device.of(x) == "cpu" else importlib.import_module(".gpu", __package__)
 
 
@@ -37,9 +34,9 @@ def _cpu():
 LARGE = 1 << 16  # elements: below, a NumPy expression is as fast as it gets
 
 
-def elementwise(f):
-    """f, a function of one or two arrays or numbers, left to the device's own `elementwise` where
-    they are large.
+def by_size(f):
+    """f, a function of one or two arrays or numbers; large ones go through the device's
+    `elementwise`, which shares them out among the cores.
     """
 
     @functools.wraps(f)

@@ -2,8 +2,8 @@
 
 An operation is a function on raw arrays, and above it one rule per argument: g is the incoming
 gradient, out the result. An argument that was broadcast gets its gradient summed back to its own
-shape. NumPy's functions answer for CuPy arrays too, and `kernels.elementwise` shares large arrays
-out among the cores. This room knows no layers.
+shape. NumPy's functions answer for CuPy arrays too, and `kernels.by_size` shares large arrays out
+among the cores. This room knows no layers.
 
 Where a derivative does not exist: `abs` has 0 at 0, `sqrt` has inf at 0, ties of `maximum` and
 `minimum` give each side half, `clip` passes the gradient at its bounds.
@@ -54,7 +54,7 @@ def elementwise(*rules):
     """Make a primitive of a function of one or two arrays that broadcast: one rule for each."""
 
     def decorate(f):
-        op = primitive(kernels.elementwise(f))
+        op = primitive(kernels.by_size(f))
         op.elementwise = True
         op.defvjp(*rules)
         if len(rules) == 2:  # what was broadcast is summed back
