@@ -187,6 +187,12 @@ def test_errors_say_which_rule_and_which_input():
     with pytest.raises(ValueError, match="shape and dtype") as caught:
         grad(wrong_shape(a, b), [a, b], np.ones(2))
     assert caught.value.__notes__ == ["in the rule of wrong_shape for argument 1, (2,) float64 cpu"]
+    by_numpy = primitive(lambda x: np.tanh(x))
+    by_numpy.defvjp(lambda g, out, x: g * (1 - np.tanh(x) ** 2))  # right, but of no second order
+    grad(by_numpy(a), a, np.ones(2))
+    with pytest.raises(TypeError) as caught:
+        grad(by_numpy(a), a, np.ones(2), create_graph=True)
+    assert caught.value.__notes__[-1] == "write rules with tinygan.ops, not with NumPy's functions"
     with pytest.raises(ValueError) as caught:
         a + leaf(1.0, 2.0, 3.0)
     assert caught.value.__notes__ == ["in add((2,) float64 cpu, (3,) float64 cpu)"]

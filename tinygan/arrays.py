@@ -54,7 +54,7 @@ def floats(data):
     if isinstance(data, np.ma.MaskedArray):
         raise TypeError("Tensor: a masked array would lose its mask: x.filled(value) has none")
     if isinstance(data, (int, float, list, tuple, NumPyScalar, np.ndarray)):
-        # no np.matrix, whose * is another
+        # asarray leaves no np.matrix, whose * is another
         data = np.asarray(data, getattr(data, "dtype", np.float32))
     if getattr(data, "dtype", None) not in (np.float32, np.float64):
         raise TypeError(
@@ -87,11 +87,11 @@ def unified(op, f, args, kwargs):
 def refuse_another(op, data, dtype, args):
     """TypeError for a result not of the Tensors' dtype, unless an argument is the dtype it has."""
     got = getattr(data, "dtype", None)
-    # None first: np.dtype(float) == None
+    # None is asked for first, since a dtype compares equal to it: np.dtype(float) == None
     if got is None or (got != dtype and not any(a is got for a in args)):
         raise TypeError(
-            f"{op.__name__.strip('_')}: gives {describe(data)} for Tensors of {dtype}: make lists,"
-            f" complex numbers and None arrays of {dtype}"
+            f"{op.__name__.strip('_')}: gives {describe(data)} for Tensors of {dtype}:"
+            f" make lists, complex numbers and None arrays of {dtype}"
         )
 
 
@@ -119,8 +119,8 @@ def writable(a):
 def copy_in(owner, own, new, strict=True):
     """Copy arrays, Tensors or PyTorch's into the arrays of `own`, by name.
 
-    On any mismatch a ValueError lists all, and nothing is changed. strict: names missing on either
-    side are mismatches too.
+    On any mismatch a ValueError lists all, and nothing is changed. strict: a name that is missing
+    on either side is a mismatch too.
     """
     new = {name: _as_array(a) for name, a in new.items()}
     common = [name for name in own if name in new]

@@ -6,8 +6,8 @@ the youngest tensor to the oldest, and asks the rules. Rules are themselves writ
 handed raw arrays they just compute, handed Tensors they are recorded too, and so the derivative of
 a derivative needs no further code.
 
-This room knows no operation by name and no device; `ops` attaches the operators of `Tensor`, such
-as + and @.
+This room knows no operation by name and no device: `ops` attaches Tensor's operators, and `arrays`
+knows which raw arrays may meet (`unified`), whose memory is whose (`unshared`), and their `home`.
 """
 
 import functools
@@ -23,7 +23,7 @@ from .recording import enable_grad, mode, no_grad
 
 _next_serial = itertools.count().__next__
 _serial = operator.attrgetter("serial")
-_allocate = object.__new__
+_allocate = object.__new__  # a Tensor for a result, which needs none of __init__'s checks
 
 
 class Tensor:
@@ -115,9 +115,8 @@ def primitive(f):
         multiply.defvjp(lambda g, out, x, y: g * y, lambda g, out, x, y: g * x)
 
     Positional arguments may be Tensors; keywords configure. Raw arguments are constants: without a
-    Tensor among them the call is just `f`. A rule of None (or none at all) marks an argument
-    through which no gradient flows. Arrays of floats must have the Tensors' dtype; numbers and
-    integers take it.
+    Tensor among them the call is just `f`. A rule of None (or none at all) marks an argument that
+    no gradient flows through. Floats must have the Tensors' dtype; numbers and integers take it.
     """
 
     @functools.wraps(f)
@@ -129,7 +128,9 @@ def primitive(f):
                 break
         else:  # nothing to record
             return f(*args, **kwargs)
-        raw_args, dtype, mixed = [], None, False  # mixed: not all arrays are of one dtype
+        raw_args = []
+        dtype = None
+        mixed = False  # not all arrays are of one dtype
         for a in args:
             if isinstance(a, Tensor):
                 a = a.data
@@ -166,7 +167,7 @@ def primitive(f):
 
     op.rules = ()
     op.defvjp = defvjp
-    op.elementwise = False
+    op.elementwise = False  # True: integers are numbers, not indices or labels (arrays.unified)
     return op
 
 
@@ -184,9 +185,8 @@ def grad(outputs, inputs, grad_outputs=None, *, create_graph=False, allow_unused
     outputs: a Tensor, or a sequence whose gradients are summed. grad_outputs: the cotangents, raw
     or Tensors, one per output with its shape; needed unless an output has one element.
     create_graph: give Tensors that can be differentiated again, instead of raw arrays.
-    allow_unused: give None for an input that the outputs do not depend on, instead of a ValueError
-    that names it. Only calls on a path from an input to an output are visited.
-    (Griewank & Walther 2008, chapter 3)
+    allow_unused: give None for an input that no output depends on; else a ValueError names it.
+    Only calls on a path from input to output are visited. (Griewank & Walther 2008, chapter 3)
     """
     single = isinstance(inputs, Tensor)
     inputs = [inputs] if single else list(inputs)
@@ -232,14 +232,15 @@ def _propagate(outputs, cotangents, inputs, create_graph):
                         raise ValueError(f"not of its argument's shape and dtype: {describe(ga)}")
                 except Exception as e:
                     e.add_note(f"in the rule of {t.op.__name__} for argument {i}, {describe(a)}")
+                    if "__array_ufunc__" in str(e):
+                        e.add_note("write rules with tinygan.ops, not with NumPy's functions")
                     raise
                 accumulate(a, ga)
     return gradients
 
 
 def _path(outputs, inputs):
-    """The calls between inputs and outputs, oldest first, and the set of tensors that gradients
-    flow through.
+    """The calls between inputs and outputs, oldest first, and the tensors that have a gradient.
 
     A tensor is made after its arguments: sorting by `serial` sorts topologically, and nothing
     depends on a younger tensor.
@@ -295,7 +296,6 @@ def _refuse_unused(inputs, gradients):
     missing = [i for i, x in enumerate(inputs) if x not in gradients]
     if missing:
         named = [f"{inputs[i].name or f'inputs[{i}]'} {describe(inputs[i])}" for i in missing]
-        raise ValueError(
-            f"grad: the outputs do not depend on {'; '.join(named)}, or only by arguments without"
-            " a rule (allow_unused=True gives None for these)"
-        )
+        lost = f"the outputs do not depend on {'; '.join(named)}"
+        ways = "or only by arguments without a rule (allow_unused=True gives None for these)"
+        raise ValueError(f"grad: {lost}, {ways}")
