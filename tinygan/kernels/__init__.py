@@ -15,7 +15,7 @@ from .rounding import matmul_precision, precision
 
 
 def of(x):
-    """The module of raw functions for the type of the array x; loads Numba or CuPy at first need."""
+    """The module of raw functions for arrays of x's type; Numba or CuPy is loaded at first need."""
     return _cpu() if device.of(x) == "cpu" else importlib.import_module(".gpu", __package__)
 
 

@@ -3,8 +3,9 @@
 Raw functions take and give arrays, never Tensors, and know nothing of gradients. The same names
 with the same arguments stand in all three modules; `kernels.of(array)` picks one. Images are
 channels-last here, (n, h, w, c): the columns of `im2col` are then runs of memory, and a convolution
-is one matrix product. Learning rates, counts of steps and the random `step` are arrays on the
-device, so that a captured GPU step can change them.
+is one matrix product. What changes from one step of training to the next (learning rates, counts of
+steps, the `step` that `random.py` counts) is an array on the device: a step that was recorded there
+as a CUDA graph reads it anew each time.
 """
 
 import math
@@ -32,8 +33,11 @@ def gemm(a, b, out=None):
 def im2col(x, size, kernel, stride, padding, dilation):
     """The patch under each output position, as a row: (n, h, w, c) -> (n*oh*ow, kh*kw*c).
 
-    Row (i, j), tap (u, v) reads x[i*stride - padding + u*dilation, j*stride - padding +
-    v*dilation], and zero outside the image; size is (oh, ow).
+    Row (i, j), tap (u, v) reads the pixel of x at
+
+        (i*stride - padding + u*dilation, j*stride - padding + v*dilation)
+
+    and zero outside the image; size is (oh, ow).
     """
     n, *image, c = x.shape
     cols = np.zeros((n, *size, *kernel, c), x.dtype)
@@ -77,12 +81,13 @@ def _taps_along(extent, outputs, kernel, stride, padding, dilation):
     return pairs
 
 
-def convolutions(im2col, col2im, gemm, empty, numbers):
-    """The three faces of `ops.conv` from a device's im2col, col2im and gemm.
+def convolutions(im2col, col2im, gemm, empty, max_elements):
+    """conv, conv_transpose and conv_filter, the three faces of `ops.conv`, made from a device's
+    im2col, col2im and gemm.
 
     Images are (n, h, w, c) and (n, oh, ow, o), filters (kh, kw, c, o); `size` is the (height,
-    width) of the result, and a bias is as long as it has channels. Of the batch so much is done
-    at a time that the columns have no more than `numbers` elements.
+    width) of the result, and a bias is as long as it has channels. The batch is done in blocks, so
+    that the columns of each have at most `max_elements` elements.
     """
 
     def conv(x, w, size, stride, padding, dilation, bias=None):
@@ -122,20 +127,24 @@ def convolutions(im2col, col2im, gemm, empty, numbers):
         return out
 
     def blocks(images, positions, filters):
-        """Slices of the batch, one if it is empty, each of as many images as `numbers` allows."""
+        """Slices of the batch, one if it is empty, each of as many images as fit."""
         each = math.prod(positions) * math.prod(filters[:3])
-        step = max(1, numbers // max(1, each))
+        step = max(1, max_elements // max(1, each))
         for start in range(0, max(len(images), 1), step):
             yield slice(start, start + step)
 
     return conv, conv_transpose, conv_filter
 
 
-conv, conv_transpose, conv_filter = convolutions(im2col, col2im, gemm, np.empty, 1 << 62)
+NO_LIMIT = 1 << 62  # elements: the whole batch at once
+conv, conv_transpose, conv_filter = convolutions(im2col, col2im, gemm, np.empty, NO_LIMIT)
 
 
 def leaky(x, at, slope):
-    """slope * x where `at` <= 0, x elsewhere."""
+    """slope * x where `at` <= 0, x elsewhere.
+
+    `at` decides and x is scaled: forward, both are the input; backward, x is the gradient.
+    """
     # not 0 * x, which is NaN where x is infinite
     below = slope * x if slope else x.dtype.type(0)
     return np.where(at <= 0, below, x)
@@ -176,11 +185,12 @@ def norm_grad(g, x, mean, inv, weight, sum_g, sum_gx):
 
 
 def adam(params, grads, ms, vs, lr, steps, beta1, beta2, eps, peaks=None):
-    """One step of Adam in place on p, m and v, lists of arrays (Kingma & Ba 2015, algorithm 1).
+    """One step of Adam, in place (Kingma & Ba 2015, algorithm 1).
 
-    lr is an array () of float64, `steps` (n,) of int64: how many each of the n parameters has
-    taken, with this one. peaks: arrays for the largest v so far, which then stands for v (amsgrad:
-    Reddi, Kale & Kumar 2018).
+    params, grads, ms, vs: lists of n arrays each, the parameters p, their gradients g, and the
+    moving averages m of g and v of g*g. lr: an array () of float64; steps: (n,) of int64, how many
+    steps each parameter has taken, this one included. peaks: n arrays for the largest v so far,
+    which then stands for v (amsgrad: Reddi, Kale & Kumar 2018).
     """
     peaks = peaks or [None] * len(vs)
     counts = steps.tolist()
@@ -196,9 +206,9 @@ def adam(params, grads, ms, vs, lr, steps, beta1, beta2, eps, peaks=None):
 
 
 def lerp(averages, values, weight):
-    """p += weight * (q - p) in place, for lists of arrays p and q; weight: a float64 array ()."""
-    for p, q in zip(averages, values):
-        p += p.dtype.type(weight) * (q - p)
+    """average += weight * (value - average) in place, for each pair; weight: a float64 array ()."""
+    for average, value in zip(averages, values):
+        average += average.dtype.type(weight) * (value - average)
 
 
 def index_add(x, index, g):
@@ -233,8 +243,9 @@ def philox(counter, key):
 
 
 def bits(n, key, draw, step):
-    """n uint32: element i is word i % 4 of counter (i // 4, draw, step's low and high word) under
-    key (seed, stream).
+    """n uint32; element i is word i % 4 of `philox` at (i // 4, draw, step's low and high word).
+
+    key: (seed, stream). draw: how many draws this step has had before. step: (1,) of int64.
     """
     blocks = np.arange((n + 3) // 4)
     time = int(step[0])

@@ -9,11 +9,11 @@ gives a linear map to the third:
 
     _conv(x, w) -> y       _transposed(y, w) -> x       _filter(x, y) -> w
 
-and the derivative of each is the other two: six one-line rules, closed under differentiation,
-whatever the stride, padding, dilation and groups (Dumoulin & Visin 2016 draw the pictures). Each is
-told the `size` of its result, because a stride that does not divide leaves it open.
-`kernels/reference.py` shows each as im2col and a matrix product. The images are channels-last in
-memory, behind (n, c, h, w) views.
+These are the three faces of the form. The derivative of each is the other two: six one-line rules
+(and two for the bias), closed under differentiation, whatever the stride, padding, dilation and
+groups (Dumoulin & Visin 2016 draw the pictures). Each is told the `size` of its result, because a
+stride that does not divide leaves it open. `kernels/reference.py` shows each as im2col and a matrix
+product. The images are channels-last in memory, behind (n, c, h, w) views.
 """
 
 import functools
@@ -29,9 +29,9 @@ from .shape import pad, reshape
 
 
 class Geometry(NamedTuple):
-    """How an image, a filter and the result lie on each other: (height, width) of each."""
+    """How an image, a filter and the result lie on each other; the tuples are (height, width)."""
 
-    size: tuple
+    size: tuple  # of the result
     stride: tuple
     padding: tuple
     dilation: tuple
@@ -43,45 +43,48 @@ class Geometry(NamedTuple):
 
 
 @primitive
-def _conv(x, w, b, at):
+def _conv(x, w, b, geometry):
     """(n, c, h, w), (o, c/groups, kh, kw), (o,) or None -> (n, o, *size)."""
-    if at.groups > 1:
-        return _in_groups(_conv, 1, [(x, 1), (w, 0), (b, 0)], at)
-    out = kernels.of(x).conv(_last(x), _filters(w), *at[:4], bias=b)
+    *spatial, groups = geometry  # spatial: size, stride, padding, dilation
+    if groups > 1:
+        return _in_groups(_conv, 1, [(x, 1), (w, 0), (b, 0)], geometry)
+    out = kernels.of(x).conv(_last(x), _filters(w), *spatial, bias=b)
     return _first(out)
 
 
 @primitive
-def _transposed(y, w, b, at):
+def _transposed(y, w, b, geometry):
     """(n, o, oh, ow), (o, c/groups, kh, kw), (c,) or None -> (n, c, *size)."""
-    if at.groups > 1:
-        return _in_groups(_transposed, 1, [(y, 1), (w, 0), (b, 0)], at)
-    out = kernels.of(y).conv_transpose(_last(y), _filters(w), *at[:4], bias=b)
+    *spatial, groups = geometry  # spatial: size, stride, padding, dilation
+    if groups > 1:
+        return _in_groups(_transposed, 1, [(y, 1), (w, 0), (b, 0)], geometry)
+    out = kernels.of(y).conv_transpose(_last(y), _filters(w), *spatial, bias=b)
     return _first(out)
 
 
 @primitive
-def _filter(x, y, at):
+def _filter(x, y, geometry):
     """(n, c, h, w), (n, o, oh, ow) -> (o, c/groups, *size)."""
-    if at.groups > 1:
-        return _in_groups(_filter, 0, [(x, 1), (y, 1)], at)
-    out = kernels.of(x).conv_filter(_last(x), _last(y), *at[:4])
+    *spatial, groups = geometry  # spatial: size, stride, padding, dilation
+    if groups > 1:
+        return _in_groups(_filter, 0, [(x, 1), (y, 1)], geometry)
+    out = kernels.of(x).conv_filter(_last(x), _last(y), *spatial)
     return out.transpose(3, 2, 0, 1)
 
 
 _conv.defvjp(
-    lambda g, out, x, w, b, at: _transposed(g, w, None, at.giving(x)),
-    lambda g, out, x, w, b, at: _filter(x, g, at.giving(w)),
-    lambda g, out, x, w, b, at: sum_channels(g),
+    lambda g, out, x, w, b, geometry: _transposed(g, w, None, geometry.giving(x)),
+    lambda g, out, x, w, b, geometry: _filter(x, g, geometry.giving(w)),
+    lambda g, out, x, w, b, geometry: sum_channels(g),
 )
 _transposed.defvjp(
-    lambda g, out, y, w, b, at: _conv(g, w, None, at.giving(y)),
-    lambda g, out, y, w, b, at: _filter(g, y, at.giving(w)),
-    lambda g, out, y, w, b, at: sum_channels(g),
+    lambda g, out, y, w, b, geometry: _conv(g, w, None, geometry.giving(y)),
+    lambda g, out, y, w, b, geometry: _filter(g, y, geometry.giving(w)),
+    lambda g, out, y, w, b, geometry: sum_channels(g),
 )
 _filter.defvjp(
-    lambda g, out, x, y, at: _transposed(y, g, None, at.giving(x)),
-    lambda g, out, x, y, at: _conv(x, g, None, at.giving(y)),
+    lambda g, out, x, y, geometry: _transposed(y, g, None, geometry.giving(x)),
+    lambda g, out, x, y, geometry: _conv(x, g, None, geometry.giving(y)),
 )
 
 
@@ -100,14 +103,14 @@ def _filters(w):
     return w.transpose(2, 3, 1, 0)
 
 
-def _in_groups(face, axis, arrays, at):
+def _in_groups(op, axis, arrays, geometry):
     """The results of each group, one after another along `axis`; each array comes with the axis
     along which its groups lie.
     """
-    n = at.groups
-    alone = at._replace(groups=1)
+    n = geometry.groups
+    alone = geometry._replace(groups=1)
     split = [[None] * n if a is None else np.split(a, n, along) for a, along in arrays]
-    return np.concatenate([face(*part, alone) for part in zip(*split)], axis)
+    return np.concatenate([op(*part, alone) for part in zip(*split)], axis)
 
 
 def pair(name, value, least, count=2):
@@ -158,8 +161,8 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     size = tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in axes)
     if min(size) < 1 or min(kernel) < 1:
         raise ValueError(
-            f"conv2d: kernel {kernel}, dilation {dilation}, does not fit padding {padding} around"
-            f" x: {describe(x)}"
+            f"conv2d: kernel {kernel}, dilation {dilation}, does not fit padding {padding}"
+            f" around x: {describe(x)}"
         )
     return _biased(_conv, x, weight, bias, Geometry(size, stride, padding, dilation, groups))
 
@@ -182,8 +185,8 @@ def conv_transpose2d(
     extra = pair("conv_transpose2d: output_padding", output_padding, 0)
     if any(e >= max(s, d) for e, s, d in zip(extra, stride, dilation)):
         raise ValueError(
-            f"conv_transpose2d: output_padding {extra} must be smaller than stride {stride} or"
-            f" dilation {dilation}"
+            f"conv_transpose2d: output_padding {extra} must be smaller than stride {stride}"
+            f" or dilation {dilation}"
         )
     axes = zip(x.shape[2:], weight.shape[2:], stride, padding, dilation, extra)
     size = tuple((n - 1) * s - 2 * p + d * (k - 1) + e + 1 for n, k, s, p, d, e in axes)
@@ -212,12 +215,12 @@ def _check(name, x, weight, bias, groups):
     raise ValueError(f"{name}: {wrong} (x: {describe(x)}, weight: {describe(weight)})")
 
 
-def _biased(face, x, weight, bias, at):
-    """face with its bias inside, or added as NumPy adds it if that is of another dtype.
+def _biased(op, x, weight, bias, geometry):
+    """op with its bias inside, or added as NumPy adds it if that is of another dtype.
 
     An image of integers counts in the weight's dtype.
     """
     x = x.astype(weight.dtype) if is_integer(x) else x
     if bias is None or x.dtype == weight.dtype == bias.dtype:
-        return face(x, weight, bias, at)
-    return face(x, weight, None, at) + reshape(bias, (-1, 1, 1))
+        return op(x, weight, bias, geometry)
+    return op(x, weight, None, geometry) + reshape(bias, (-1, 1, 1))

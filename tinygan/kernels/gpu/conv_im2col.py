@@ -35,4 +35,4 @@ def _geometry(rows, x, *pairs):
     return map(np.int32, (rows, *x.shape[1:], *itertools.chain(*pairs)))
 
 
-conv, conv_transpose, conv_filter = convolutions(im2col, col2im, gemm, empty, numbers=COLUMNS)
+conv, conv_transpose, conv_filter = convolutions(im2col, col2im, gemm, empty, COLUMNS)
