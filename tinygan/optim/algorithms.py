@@ -3,7 +3,8 @@ conventions are PyTorch's.
 
 `update` changes p, one parameter's array, and what is remembered for it, in place; g is its
 gradient. lr and t, how many steps this parameter has taken, are scalars on its device: arithmetic
-among them is in float64, and takes p's dtype before it meets p.
+among them is in float64, and takes p's dtype before it meets p. Adam's formula stands in
+`kernels.reference.adam`, since a device has one kernel that updates all parameters at once.
 """
 
 import numpy as np
@@ -21,16 +22,9 @@ class SGD(Optimizer):
     slots = {"momentum_buffer": "momentum"}
 
     def __init__(
-        self,
-        params,
-        lr=1e-3,
-        momentum=0.0,
-        dampening=0.0,
-        weight_decay=0.0,
-        nesterov=False,
-        *,
-        maximize=False,
-    ):
+        self, params, lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0,
+        nesterov=False, *, maximize=False,
+    ):  # fmt: skip
         if nesterov and (not momentum or dampening):
             raise ValueError("SGD: nesterov needs a momentum above 0, and no dampening")
         super().__init__(params, locals())  # the arguments by name
@@ -52,17 +46,9 @@ class RMSprop(Optimizer):
     slots = {"square_avg": None, "momentum_buffer": "momentum", "grad_avg": "centered"}
 
     def __init__(
-        self,
-        params,
-        lr=1e-2,
-        alpha=0.99,
-        eps=1e-8,
-        weight_decay=0.0,
-        momentum=0.0,
-        centered=False,
-        *,
-        maximize=False,
-    ):
+        self, params, lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0,
+        centered=False, *, maximize=False,
+    ):  # fmt: skip
         super().__init__(params, locals())
 
     def update(self, p, g, v, m, mean, *, lr, t, options):
@@ -91,17 +77,9 @@ class Adam(Optimizer):
     slots = {"exp_avg": None, "exp_avg_sq": None, "max_exp_avg_sq": "amsgrad"}
 
     def __init__(
-        self,
-        params,
-        lr=1e-3,
-        betas=(0.9, 0.999),
-        eps=1e-8,
-        weight_decay=0.0,
-        amsgrad=False,
-        *,
-        maximize=False,
-        decoupled_weight_decay=False,
-    ):
+        self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0,
+        amsgrad=False, *, maximize=False, decoupled_weight_decay=False,
+    ):  # fmt: skip
         super().__init__(params, locals())
 
     def update_all(self, params, grads, slots, *, lr, steps, options):
@@ -120,15 +98,8 @@ class AdamW(Adam):
     """
 
     def __init__(
-        self,
-        params,
-        lr=1e-3,
-        betas=(0.9, 0.999),
-        eps=1e-8,
-        weight_decay=1e-2,
-        amsgrad=False,
-        *,
-        maximize=False,
-    ):
+        self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2,
+        amsgrad=False, *, maximize=False,
+    ):  # fmt: skip
         decoupled_weight_decay = True
         Optimizer.__init__(self, params, locals())

@@ -10,13 +10,11 @@ from ..autograd import Tensor, describe
 
 
 def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=False):
-    """Scale gradients in place, by one factor, so that their norm as one vector is at most
-    `max_norm`.
+    """Scale gradients in place, by one factor: their norm as one vector is then <= `max_norm`.
 
     parameters: Tensors, whose `grad` is meant, or raw gradients such as `grad` gives; None is
     passed over. norm_type: p, or inf for the largest element. error_if_nonfinite: RuntimeError,
-    with nothing changed, for a norm that is infinite or NaN. Returns the norm that they had, a raw
-    float64 scalar.
+    with nothing changed, for a norm that is infinite or NaN. Returns the norm before, raw, float64.
     """
     norm_type = float(norm_type)
     if not norm_type > 0:

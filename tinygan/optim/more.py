@@ -22,16 +22,9 @@ class Adagrad(Optimizer):
     slots = {"sum": None}
 
     def __init__(
-        self,
-        params,
-        lr=1e-2,
-        lr_decay=0.0,
-        weight_decay=0.0,
-        initial_accumulator_value=0.0,
-        eps=1e-10,
-        *,
-        maximize=False,
-    ):
+        self, params, lr=1e-2, lr_decay=0.0, weight_decay=0.0,
+        initial_accumulator_value=0.0, eps=1e-10, *, maximize=False,
+    ):  # fmt: skip
         super().__init__(params, locals())
 
     def initial(self, slot, p, options):
@@ -108,17 +101,9 @@ class NAdam(Optimizer):
     slots = {"exp_avg": None, "exp_avg_sq": None, "mu_product": None}
 
     def __init__(
-        self,
-        params,
-        lr=2e-3,
-        betas=(0.9, 0.999),
-        eps=1e-8,
-        weight_decay=0.0,
-        momentum_decay=4e-3,
-        decoupled_weight_decay=False,
-        *,
-        maximize=False,
-    ):
+        self, params, lr=2e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0,
+        momentum_decay=4e-3, decoupled_weight_decay=False, *, maximize=False,
+    ):  # fmt: skip
         super().__init__(params, locals())
 
     def initial(self, slot, p, options):
@@ -144,16 +129,9 @@ class RAdam(Optimizer):
     slots = {"exp_avg": None, "exp_avg_sq": None}
 
     def __init__(
-        self,
-        params,
-        lr=1e-3,
-        betas=(0.9, 0.999),
-        eps=1e-8,
-        weight_decay=0.0,
-        decoupled_weight_decay=False,
-        *,
-        maximize=False,
-    ):
+        self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0,
+        decoupled_weight_decay=False, *, maximize=False,
+    ):  # fmt: skip
         super().__init__(params, locals())
 
     def update(self, p, g, m, v, *, lr, t, options):

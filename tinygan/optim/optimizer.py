@@ -6,6 +6,7 @@ import collections.abc
 import copy
 import itertools
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,19 +23,19 @@ class ParameterGroup(collections.abc.Mapping):
     new one; the other options are those of its recording.
     """
 
-    def __init__(self, kind, state, place, contents):
+    def __init__(self, kind, state, index, contents):
         self.kind = kind
         self.state = state
-        self.place = place
+        self.index = index  # which of the groups it is
         self.contents = contents
 
     def __getitem__(self, name):
-        return float(self.state["lr"][self.place]) if name == "lr" else self.contents[name]
+        return float(self.state["lr"][self.index]) if name == "lr" else self.contents[name]
 
     def __setitem__(self, name, value):
         self.contents[name] = value = _checked(self.kind, name, value, self.contents)
         if name == "lr":
-            self.state["lr"][self.place] = value
+            self.state["lr"][self.index] = value
 
     def __iter__(self):
         return iter(self.contents)
@@ -54,21 +55,35 @@ def _checked(kind, name, value, known):
     if pair:
         top = 1
         wanted = "two numbers from 0 to below 1"
-    if len(numbers) != 1 + pair or not all(0 <= v < top for v in numbers):
+    if len(numbers) != (2 if pair else 1) or not all(0 <= v < top for v in numbers):
         raise ValueError(f"{kind.__name__}: {name} must be {wanted}, got {value}")
     return numbers if pair else numbers[0]
 
 
-class Optimizer:
-    """Base: `update(p, g, *slots, lr, t, options)` changes one parameter's array p in place.
+class _Made(NamedTuple):
+    """A parameter as it was when the optimizer was made."""
 
-    g: its gradient. params: Tensors, or (name, Tensor) pairs as from `named_parameters()`, or dicts
-    of "params" and the options that differ from the defaults. defaults: {option: value}. `step`
-    itself sees to `maximize`, which turns g around, and to `weight_decay` w, which adds w * p to g
-    or, with `decoupled_weight_decay`, takes lr * w * p from p. slots: the names of the arrays
-    remembered for each parameter, each with the option that asks for it (None: always); `update`
-    gets None for one that is not. lr and t, how many steps this parameter has taken, are scalars on
-    its device, float64 and int64.
+    group: int  # which of `param_groups` it is in
+    name: str
+    shape: tuple
+    dtype: np.dtype
+
+
+class Optimizer:
+    """The base of all optimizers, which define `slots` and `update`.
+
+    params: Tensors, or (name, Tensor) pairs as from `named_parameters()`, or dicts of "params" and
+    the options that differ from the defaults. defaults: {option: value}.
+
+    `update(p, g, *slots, lr, t, options)` changes one parameter's array p in place, by its gradient
+    g. lr (float64) and t (int64), how many steps this parameter has taken, are scalars on its
+    device.
+
+    `slots` names the arrays remembered for each parameter, each with the option that asks for it
+    (None: always); `update` gets None for one that is not.
+
+    `step` itself sees to two options: `maximize` turns g around; `weight_decay` w adds w * p to g
+    or, with `decoupled_weight_decay`, takes lr * w * p from p.
     """
 
     slots = {}
@@ -83,8 +98,8 @@ class Optimizer:
         self.defaults = {k: _checked(kind, k, v, options) for k, v in options.items()}
         if isinstance(params, (Tensor, dict, set)) or not hasattr(params, "__iter__"):
             raise TypeError(
-                f"{kind.__name__}: params must be a list, such as [layer.weight] or"
-                f" net.parameters(), got {type(params).__name__}"
+                f"{kind.__name__}: params must be a list, such as [layer.weight]"
+                f" or net.parameters(), got {type(params).__name__}"
             )
         params = list(params)
         groups = params if params and isinstance(params[0], dict) else [{"params": params}]
@@ -98,7 +113,7 @@ class Optimizer:
     def add_param_group(self, param_group):
         """Optimize {"params": ..., option: value} too; a step captured before will not know it."""
         kind = type(self)
-        place = len(self.param_groups)
+        index = len(self.param_groups)
         options = dict(self.defaults)
         if not isinstance(param_group, dict) or "params" not in param_group:
             raise TypeError(f"{kind.__name__}: {param_group!r} is no dict with 'params'")
@@ -111,10 +126,10 @@ class Optimizer:
         rate = np.full_like(steps, options["lr"], shape=(1,), dtype=np.float64)
         for name, new in (("lr", rate), ("step", steps)):
             self.state[name] = np.append(self.state.get(name, new[:0]), new)
-        group = ParameterGroup(kind, self.state, place, {"params": params, **options})
+        group = ParameterGroup(kind, self.state, index, {"params": params, **options})
         self.param_groups.append(group)
         for name, p in pairs:
-            self._made.append((place, name, (p.shape, p.dtype)))
+            self._made.append(_Made(index, name, p.shape, p.dtype))
             self.params.append(p)
             self._slots(len(self.params) - 1, group)
 
@@ -145,14 +160,13 @@ class Optimizer:
         """Update every parameter, from what `backward` left in `p.grad`, or from `grads`.
 
         grads: raw arrays in the order of the parameters. A parameter whose gradient is None stays,
-        and its number of steps does. Where a gradient does not fit ValueError says so, and nothing
-        has changed.
+        and its number of steps does. ValueError for a gradient that does not fit: nothing changes.
         """
         grads = self._fitting([p.grad for p in self.params] if grads is None else list(grads))
-        group_of = [None if g is None else made[0] for g, made in zip(grads, self._made)]
-        for place, run in itertools.groupby(range(len(grads)), group_of.__getitem__):
-            if place is not None:
-                self._advance(list(run), grads, place)
+        group_of = [None if g is None else made.group for g, made in zip(grads, self._made)]
+        for index, run in itertools.groupby(range(len(grads)), group_of.__getitem__):
+            if index is not None:
+                self._advance(list(run), grads, index)
 
     def _fitting(self, grads):
         """The gradients as arrays, if each has its parameter's shape, dtype and device."""
@@ -162,23 +176,25 @@ class Optimizer:
             raise ValueError(
                 f"{kind}.step: {len(grads)} gradients for {len(self.params)} parameters"
             )
-        for i, (p, g, (_, name, form)) in enumerate(zip(self.params, grads, self._made)):
+        for i, (p, g, made) in enumerate(zip(self.params, grads, self._made)):
+            form = made.shape, made.dtype
             if isinstance(g, (Tensor, np.generic)):
                 grads[i] = g = g.data if isinstance(g, Tensor) else np.asarray(g)
             for a in (p.data,) if g is None else (p.data, g):
                 if not isinstance(a, array) or (a.shape, a.dtype) != form:
                     now = f"is {describe(p)} and its gradient {describe(g)}"
                     raise ValueError(
-                        f"{kind}.step: {name} {now}; it was {form[0]} {form[1]} when the optimizer"
-                        " was made; nothing is updated"
+                        f"{kind}.step: {made.name} {now}; it was {made.shape} {made.dtype}"
+                        " when the optimizer was made; nothing is updated"
                     )
             if array is np.ndarray and g is not None and not p.data.flags.writeable:
-                raise ValueError(f"{kind}.step: {name} is read-only; nothing is updated")
+                raise ValueError(f"{kind}.step: {made.name} is read-only; nothing is updated")
         return grads
 
-    def _advance(self, run, grads, place):
-        group = self.param_groups[place]
-        lr = self.state["lr"][place]
+    def _advance(self, run, grads, index):
+        """One step of the parameters `run`, neighbours in the group of that index."""
+        group = self.param_groups[index]
+        lr = self.state["lr"][index]
         params = [self.params[i].data for i in run]
         grads = [grads[i] for i in run]
         decay = group.get("weight_decay")
@@ -235,8 +251,8 @@ def _leaves(kind, params, before):
             raise TypeError(f"{kind.__name__}: {name} must be a Tensor, got {describe(p)}")
         if p.op is not None:
             raise ValueError(
-                f"{kind.__name__}: {name} is a result of {p.op.__name__}, not a leaf: it gets no"
-                " gradient"
+                f"{kind.__name__}: {name} is a result of {p.op.__name__}, not a leaf:"
+                " it gets no gradient"
             )
         if id(p) in known:
             raise ValueError(f"{kind.__name__}: {name} is there twice, and would move twice")

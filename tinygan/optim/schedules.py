@@ -41,7 +41,6 @@ def warmup(schedule=constant, share=0.1, start=0.0):
     """The schedule that rises from `start` to 1 in the first `share` of training and runs through
     all of `schedule` in the rest.
     """
-
     if not 0 <= share < 1:
         raise ValueError(f"warmup: share must be from 0 to below 1, got {share}")
 
