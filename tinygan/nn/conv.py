@@ -13,7 +13,8 @@ class _Convolution(Module):
                 f"{type(self).__name__}: groups={groups} must divide the channels {shape}"
             )
         shape = (shape[0], shape[1] // groups, *pair("kernel_size", kernel_size, 1, self.axes))
-        order = (*range(2, len(shape)), 1, 0)  # lies as the matrix it is multiplied as
+        # axes in memory: (kh, kw, c, o), the order in which the kernel reads the weight
+        order = (*range(2, len(shape)), 1, 0)
         self.weight = init.uniform(shape, init.bound(shape), order)
         self.bias = init.uniform((out_channels,), init.bound(shape)) if bias else None
         self.options = {"groups": groups, **options}
@@ -22,23 +23,15 @@ class _Convolution(Module):
         return self.function(x, self.weight, self.bias, **self.options)
 
     def extra_repr(self):
-        return ", ".join(
-            [f"weight {self.weight.shape}", *(f"{k}={v}" for k, v in self.options.items())]
-        )
+        options = [f"{k}={v}" for k, v in self.options.items()]
+        return ", ".join([f"weight {self.weight.shape}", *options])
 
 
 class _Conv(_Convolution):
     def __init__(
-        self,
-        in_channels,
-        out_channels,
-        kernel_size,
-        stride=1,
-        padding=0,
-        dilation=1,
-        groups=1,
-        bias=True,
-    ):
+        self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1,
+        groups=1, bias=True,
+    ):  # fmt: skip
         options = {"stride": stride, "padding": padding, "dilation": dilation}
         self._make((out_channels, in_channels), kernel_size, out_channels, bias, groups, **options)
 
@@ -59,23 +52,11 @@ class Conv2d(_Conv):
 
 class _ConvTranspose(_Convolution):
     def __init__(
-        self,
-        in_channels,
-        out_channels,
-        kernel_size,
-        stride=1,
-        padding=0,
-        output_padding=0,
-        groups=1,
-        bias=True,
-        dilation=1,
-    ):
-        options = {
-            "stride": stride,
-            "padding": padding,
-            "output_padding": output_padding,
-            "dilation": dilation,
-        }
+        self, in_channels, out_channels, kernel_size, stride=1, padding=0, output_padding=0,
+        groups=1, bias=True, dilation=1,
+    ):  # fmt: skip
+        options = {"stride": stride, "padding": padding, "output_padding": output_padding}
+        options["dilation"] = dilation
         self._make((in_channels, out_channels), kernel_size, out_channels, bias, groups, **options)
 
 

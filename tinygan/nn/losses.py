@@ -1,13 +1,13 @@
 """The losses. A discriminator gives logits; those that compare with a target are in `supervised`.
 
-A GAN's objective is one function with two faces: given the scores of fake and real samples it is
+A GAN's objective is one function for both networks: given the scores of fake and real samples it is
 the discriminator's loss, given those of fake samples alone the generator's.
 """
 
 from .. import ops
 from ..autograd import Tensor, grad
 from ..ops import raw
-from ..ops.methods import missing
+from ..ops.methods import missing as _missing
 from .supervised import (  # noqa: F401
     binary_cross_entropy, binary_cross_entropy_with_logits, cross_entropy, l1_loss, mse, nll_loss,
     reduced, same_shape, smooth_l1_loss,
@@ -59,4 +59,4 @@ def gradient_penalty(critic, real, fake, mix):
 
 
 def __getattr__(name):
-    missing(__name__, name, globals())
+    _missing(__name__, name, globals())

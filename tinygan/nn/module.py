@@ -2,8 +2,9 @@
 
 What an attribute is, its type decides: a `Parameter` is trained, a raw array is a buffer (saved,
 not trained), a `Module` is a child; lists, tuples and dicts of parameters and modules are looked
-into (`blocks.0.weight`); anything else is configuration. Names and order are those of the
-attributes.
+into (`blocks.0.weight`); anything else is configuration, a plain `Tensor` too, which is neither
+trained nor saved. Names and order are those of the attributes. There is nothing to prepare: an
+`__init__` need not call super().__init__().
 """
 
 import copy
@@ -53,8 +54,8 @@ class Module:
         old = vars(self).get(name)
         if isinstance(old, Parameter) and value is not None and not isinstance(value, Parameter):
             raise TypeError(
-                f"{type(self).__name__}.{name} is a Parameter, and would be none: nn.Parameter(a)"
-                f" replaces it, {name}.data[...] = a changes it"
+                f"{type(self).__name__}.{name} is a Parameter, and would be none:"
+                f" nn.Parameter(a) replaces it, {name}.data[...] = a changes it"
             )
         super().__setattr__(name, value)
 
@@ -141,8 +142,8 @@ class Module:
         """Refuses to freeze: what is trained is what the optimizer is given."""
         if not requires_grad:
             raise AttributeError(
-                f"{type(self).__name__}: to freeze a module, give the optimizer, or grad, the"
-                " parameters of the others"
+                f"{type(self).__name__}: to freeze a module,"
+                " give the optimizer, or grad, the parameters of the others"
             )
         return self
 
@@ -161,7 +162,6 @@ class Module:
 
         Optimizers are made afterwards.
         """
-
         if dtype is not None and np.dtype(dtype) not in (np.float32, np.float64):
             kind = type(self).__name__
             raise TypeError(f"{kind}.to: dtype must be float32 or float64, got {np.dtype(dtype)}")
@@ -197,8 +197,8 @@ class Module:
     def load_state_dict(self, state_dict, strict=True):
         """Copy arrays, PyTorch tensors or Tensors in by name.
 
-        On any mismatch all are listed and nothing is changed. strict: names missing on either side
-        are mismatches too.
+        On any mismatch all are listed and nothing is changed. strict: a name that is missing on
+        either side is a mismatch too.
         """
         copy_in(self, self.state_dict(), state_dict, strict)
 

@@ -18,8 +18,8 @@ def check(layer, x, channels):
     if x.ndim not in layer.axes or x.shape[1] != channels:
         axes = " or ".join(map(str, layer.axes))
         raise ValueError(
-            f"{type(layer).__name__}: x must have {axes} axes, {channels} channels the second, got"
-            f" shape {x.shape}"
+            f"{type(layer).__name__}: x must have {axes} axes, {channels} channels the second,"
+            f" got shape {x.shape}"
         )
 
 

@@ -28,8 +28,8 @@ def same_shape(name, input, target):
     """ValueError unless the target is a number or has input's shape."""
     if hasattr(target, "shape") and target.shape != input.shape:
         raise ValueError(
-            f"{name}: input and target must have one shape (input: {describe(input)}, target:"
-            f" {describe(target)})"
+            f"{name}: input and target must have one shape"
+            f" (input: {describe(input)}, target: {describe(target)})"
         )
 
 
@@ -81,8 +81,8 @@ def binary_cross_entropy(input, target, weight=None, reduction="mean"):
     x = raw(input)
     if isinstance(x, np.ndarray) and not ((x >= 0) & (x <= 1)).all():
         raise ValueError(
-            "binary_cross_entropy: needs probabilities, from 0 to 1: apply a sigmoid, or take it"
-            f" _with_logits (input: {describe(input)})"
+            "binary_cross_entropy: needs probabilities, from 0 to 1: apply a sigmoid, or take"
+            f" binary_cross_entropy_with_logits (input: {describe(input)})"
         )
     loss = target * _bounded_log(input) + (1 - target) * _bounded_log(1 - input)
     return reduced(-loss, reduction, weight)
@@ -138,8 +138,8 @@ def nll_loss(input, target, weight=None, ignore_index=-100, reduction="mean", la
     if target.shape != input.shape[:1] + input.shape[2:] or not 0 <= label_smoothing <= 1:
         raise ValueError(
             "cross_entropy, nll_loss: needs x (n, classes, ...), labels (n, ...) and"
-            f" label_smoothing from 0 to 1, got {describe(input)}, {describe(target)},"
-            f" {label_smoothing}"
+            f" label_smoothing from 0 to 1, got {describe(input)},"
+            f" {describe(target)}, {label_smoothing}"
         )
     counts = target != ignore_index
     inside = (target >= 0) & (target < classes)
