@@ -93,6 +93,21 @@ def test_padding(mode, numpys):
         np.testing.assert_array_equal(ops.pad2d(x, (left, right, top, bottom), mode), expected)
 
 
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: ops.avg_pool2d(x, 2),
+        lambda x: ops.adaptive_avg_pool2d(x, 3),
+        lambda x: ops.interpolate(x, (4, 4), mode="bilinear"),
+        lambda x: ops.pad2d(x, 1, "reflect"),
+    ],
+)
+def test_a_pixel_that_is_not_a_number_spoils_its_channel_and_no_other(f):
+    x = np.zeros((2, 2, 6, 6))
+    x[1, 0, 2, 3] = np.nan
+    np.testing.assert_array_equal(np.isnan(f(x)).mean(axis=(2, 3)), [[0, 0], [1, 0]])
+
+
 def test_pixel_shuffle():
     x = np.arange(16.0).reshape(1, 4, 2, 2)
     expected = [[[[0, 4, 1, 5], [8, 12, 9, 13], [2, 6, 3, 7], [10, 14, 11, 15]]]]

@@ -1,8 +1,8 @@
 """Operations on images (n, c, h, w): pooling, resizing, padding, pixel shuffle.
 
 Max pooling reads one pixel of each window. The others are linear and treat height and width apart:
-each is a matrix for the rows and one for the columns. So every rule is one that exists already. (A
-pixel that is not finite spoils a row and a column in a matrix product, as NaN.)
+each is a matrix for the rows and one for the columns. So every rule is one that exists already. (In
+matrix products a pixel that is infinite or NaN makes NaN of its channel.)
 """
 
 import functools
@@ -66,8 +66,8 @@ def _windows(name, x, kernel_size, stride, padding):
         axes.append(_Windows(n, k, s, p, count=(n + 2 * p - k) // s + 1))
     if any(a.count < 1 or 2 * a.padding > a.kernel for a in axes):
         raise ValueError(
-            f"{name}: kernel {kernel} does not fit padding {padding}, at most half of it, around"
-            f" images of {x.shape[1:3]}"
+            f"{name}: kernel {kernel} does not fit padding {padding}, at most half of it,"
+            f" around images of {x.shape[1:3]}"
         )
     return axes
 
@@ -137,8 +137,8 @@ def interpolate(x, size=None, scale_factor=None, mode="nearest", align_corners=N
     """
     if (size is None) == (scale_factor is None) or mode not in ("nearest", "bilinear"):
         raise ValueError(
-            "interpolate: needs either size or scale_factor, and mode 'nearest' or 'bilinear', got"
-            f" {mode!r}"
+            "interpolate: needs either size or scale_factor, and mode 'nearest' or 'bilinear',"
+            f" got {mode!r}"
         )
     if size is None:
         factors = np.broadcast_to(scale_factor, 2).tolist()
@@ -166,7 +166,7 @@ MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}  # NumPy
 def pad2d(x, padding, mode="constant"):
     """Images with pixels around them: padding is a number or (left, right, top, bottom).
 
-    mode: "constant" (zeros), or "reflect", "replicate" or "circular", which are `np.pad`'s reflect,
+    mode: "constant" (zeros), or "reflect", "replicate" or "circular": what `np.pad` calls reflect,
     edge and wrap.
     """
     left, right, top, bottom = pair("pad2d: padding", padding, 0, 4)
