@@ -1,5 +1,5 @@
-"""Where training data come from: IDX files, the MNIST digits that ship with the package, a checked
-download, batches.
+"""Where training data come from: IDX files, the MNIST digits that ship with the package or are
+downloaded and checked, batches.
 
 `load` finds digits and `split` holds some out, `Batches` feeds them, or any other arrays, to a
 training loop by way of a transform (`scale`, `binarised`), `read_idx` reads any file in MNIST's
@@ -12,14 +12,6 @@ from .mnist import Digits, load, split
 from .transforms import Scale, binarise, binarised, scale
 
 __all__ = [
-    "Batches",
-    "DataError",
-    "Digits",
-    "Scale",
-    "binarise",
-    "binarised",
-    "load",
-    "read_idx",
-    "scale",
+    "Batches", "DataError", "Digits", "Scale", "binarise", "binarised", "load", "read_idx", "scale",
     "split",
-]
+]  # fmt: skip

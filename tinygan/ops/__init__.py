@@ -6,58 +6,20 @@ nothing. This room knows gradients and no layers.
 
 from .activations import leaky_relu, relu, sigmoid, softplus, tanh
 from .arith import (
-    abs,
-    add,
-    astype,
-    broadcast_to,
-    clip,
-    cos,
-    divide,
-    exp,
-    log,
-    maximum,
-    minimum,
-    multiply,
-    negative,
-    power,
-    raw,
-    sin,
-    sqrt,
-    subtract,
-    where,
-)
+    abs, add, astype, broadcast_to, clip, cos, divide, exp, log, maximum, minimum, multiply,
+    negative, power, raw, sin, sqrt, subtract, where,
+)  # fmt: skip
 from .conv import conv2d, conv_transpose2d
 from .image import (
-    adaptive_avg_pool2d,
-    avg_pool2d,
-    interpolate,
-    max_pool2d,
-    pad2d,
-    pixel_shuffle,
-)
+    adaptive_avg_pool2d, avg_pool2d, interpolate, max_pool2d, pad2d, pixel_shuffle,
+)  # fmt: skip
 from .derived import xlogy
 from .einsum import einsum
 from .linear import linear, matmul
 from .methods import (
-    concatenate,
-    cumsum,
-    flip,
-    log_softmax,
-    logsumexp,
-    max,
-    mean,
-    min,
-    missing as _missing,
-    prod,
-    softmax,
-    squeeze,
-    stack,
-    std,
-    sum,
-    unsqueeze,
-    var,
-    vector_norm,
-)
+    concatenate, cumsum, flip, log_softmax, logsumexp, max, mean, min, missing as _missing,
+    prod, softmax, squeeze, stack, std, sum, unsqueeze, var, vector_norm,
+)  # fmt: skip
 from .groups import group_norm
 from .norm import batch_norm, layer_norm
 from .rectifiers import elu, gelu, silu

@@ -15,6 +15,11 @@ from .. import kernels
 from ..autograd import Tensor, describe, primitive
 
 
+def raw(x):
+    """The array of a Tensor, or x itself: comparisons, which have no derivative, are made on it."""
+    return x.data if isinstance(x, Tensor) else x
+
+
 @primitive
 def broadcast_to(x, shape):
     """x repeated along new axes and axes of size 1: a read-only view."""
@@ -24,8 +29,7 @@ def broadcast_to(x, shape):
 def total(x, axis, keepdims=False):
     """x.sum(axis), raw.
 
-    Along outer axes alone NumPy adds one number after another: many of float32 are added in
-    float64.
+    Along outer axes alone NumPy adds one number after another: many float32 are added in float64.
     """
     if x.size >= kernels.LARGE and x.dtype == np.float32:
         axes = axis if isinstance(axis, tuple) else (axis,)
@@ -119,7 +123,7 @@ def negative(x):
 
 def _power_x(g, out, x, y):
     if isinstance(y, (int, float)):
-        return g * y * x ** (y - 1) if y else g * 0.0
+        return (g * y * x ** (y - 1)) if y else (g * 0.0)
     # x**0 is 1 everywhere: slope 0, where x is 0 or NaN too
     flat = (raw(y) == 0) & ~(np.abs(raw(x)) > 0)
     return g * y * where(flat, 1.0, x) ** (y - 1)
@@ -127,7 +131,7 @@ def _power_x(g, out, x, y):
 
 def _power_y(g, out, x, y):
     x = x if isinstance(x, Tensor) or np.ndim(x) else np.full_like(raw(y), x)
-    # 0**y is 0 for y > 0: slope 0; inf below
+    # 0**y is 0 for all y > 0: slope 0; for y < 0 it is inf
     flat = (raw(x) == 0) & (raw(y) >= 0)
     return g * out * log(where(flat, 1.0, x))
 
@@ -191,11 +195,12 @@ where.defvjp(
 
 
 def _share(g, x, y):
-    """x's part of g, if the larger is chosen: all or nothing of it, half of a tie. Where either is
-    NaN, and so is the result, both get all of it.
+    """x's share of g in the larger of x and y: all or nothing of it, half of a tie.
+
+    Where either is NaN, and so is the result, both get all of it.
     """
-    less, most = raw(x) < raw(y), raw(x) <= raw(y)
-    return g * (1 - 0.5 * less.astype(g.dtype) - 0.5 * most.astype(g.dtype))
+    less, not_greater = raw(x) < raw(y), raw(x) <= raw(y)
+    return g * (1 - 0.5 * less.astype(g.dtype) - 0.5 * not_greater.astype(g.dtype))
 
 
 @elementwise(lambda g, out, x, y: _share(g, x, y), lambda g, out, x, y: _share(g, y, x))
@@ -204,6 +209,7 @@ def maximum(x, y):
     return np.maximum(x, y)
 
 
+# the smaller gets what the larger would leave to it above: x and y change places
 @elementwise(lambda g, out, x, y: _share(g, y, x), lambda g, out, x, y: _share(g, x, y))
 def minimum(x, y):
     """The smaller of x and y, element by element."""
@@ -228,17 +234,12 @@ def clip(x, min=None, max=None):
     """x limited to [min, max], each a number, or a raw array that broadcasts to x, or no limit."""
     if isinstance(min, Tensor) or isinstance(max, Tensor):
         raise TypeError(
-            "clip: min and max have no gradient, and cannot be Tensors: ops.maximum and"
-            " ops.minimum have one"
+            "clip: min and max have no gradient, and cannot be Tensors:"
+            " ops.maximum and ops.minimum have one"
         )
     if np.broadcast_shapes(x.shape, np.shape(min), np.shape(max)) != x.shape:
         raise ValueError(
-            f"clip: bounds of shapes {np.shape(min)} and {np.shape(max)} do not broadcast to x:"
-            f" {describe(x)}"
+            f"clip: bounds of shapes {np.shape(min)} and {np.shape(max)} do not broadcast to"
+            f" x: {describe(x)}"
         )
     return _clip(x, min, max)
-
-
-def raw(x):
-    """The array of a Tensor, or x itself: comparisons, which have no derivative, are made on it."""
-    return x.data if isinstance(x, Tensor) else x

@@ -57,8 +57,9 @@ def prod(x, axis=None, keepdims=False):
 
 
 def _prod(g, out, x, axis=None, keepdims=False):
-    """By the product of all elements but each, right where some are 0: of a square with 1 on its
-    diagonal.
+    """By the product of all elements but each: of a square of rows, with 1 on its diagonal.
+
+    A division by each would fail where one is 0.
     """
     shape = reduced_shape(x.shape, axis)
     n = count(x.shape, axis)

@@ -18,8 +18,8 @@ def einsum(subscripts, *arrays):
 
     einsum("bij,bjk->bik", x, y) is a batched matrix product. "..." stands for leading axes; without
     "->" the result has the letters that occur once, in order. Arrays are multiplied from left to
-    right, as matrices. ValueError unless each axis has a letter, once in its array, and each letter
-    one size.
+    right, as matrices. ValueError unless each axis has a letter, no two of an array the same, and
+    each letter has one size.
     """
     names, result = _letters(subscripts, arrays)
     sizes = {}
@@ -60,9 +60,7 @@ def _letters(subscripts, arrays):
 
 
 def _contract(left, right, kept, sizes):
-    """The product of two (array, its letters), summed over letters that are not kept, and its
-    letters.
-    """
+    """The product of two (array, its letters), and its letters; summed over those not kept."""
     x, a = _summed(*left, {*right[1]} | kept)
     y, b = _summed(*right, {*a} | kept)
     batch = [c for c in a if c in b and c in kept]

@@ -13,8 +13,8 @@ def group_norm(x, num_groups, weight=None, bias=None, eps=1e-5):
     """
     if x.ndim < 2 or num_groups < 1 or x.shape[1] % num_groups:
         raise ValueError(
-            f"group_norm: needs x (n, c, ...) whose channels {num_groups} groups divide, got"
-            f" {describe(x)}"
+            f"group_norm: needs x (n, c, ...) whose channels {num_groups} groups divide,"
+            f" got {describe(x)}"
         )
     n, c, *rest = x.shape
     check("group_norm", (c,), weight, bias)

@@ -58,13 +58,13 @@ def linear(x, weight, bias=None):
     """x @ weight.T + bias: (..., in), (out, in), (out,) -> (..., out)."""
     if x.ndim < 1 or x.shape[-1] != weight.shape[-1]:
         raise ValueError(
-            f"linear: x's last size must be {weight.shape[-1]} (x: {describe(x)}, weight:"
-            f" {describe(weight)})"
+            f"linear: x's last size must be {weight.shape[-1]}"
+            f" (x: {describe(x)}, weight: {describe(weight)})"
         )
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ValueError(
-            f"linear: bias must have shape ({len(weight)},), got {describe(bias)} (weight:"
-            f" {describe(weight)})"
+            f"linear: bias must have shape ({len(weight)},), got {describe(bias)}"
+            f" (weight: {describe(weight)})"
         )
     if x.ndim == 2:
         return _linear(x, weight, bias)

@@ -207,10 +207,10 @@ class Methods:
         """f"{loss:.3f}" for a Tensor of one element."""
         return format(self.item() if spec else str(self), spec)
 
-    # Comparisons have no derivative: they give raw arrays of booleans. `==` compares numbers, too:
-    # a set or a dict tells Tensors apart by identity.
-
+    # a set or a dict tells Tensors apart by identity, although `==` below compares their numbers
     __hash__ = object.__hash__
+
+    # Comparisons have no derivative: they give raw arrays of booleans.
 
     def __lt__(self, other):
         """self < other, raw."""

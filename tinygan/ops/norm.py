@@ -1,7 +1,7 @@
 """Normalisation: batch_norm, which has kernels for training, and layer_norm, composed of others.
 
-A rule that has a kernel uses it when nothing is to be differentiated further, and the same formula
-in primitives otherwise.
+A rule that has a kernel uses it when nothing is to be differentiated further; otherwise it is the
+same formula, in primitives.
 """
 
 import functools
@@ -110,8 +110,8 @@ def batch_norm(
     count = x.size // c
     if count < 2:
         raise ValueError(
-            f"batch_norm: needs more than one value per channel to train on, got {describe(x)}; use"
-            " eval()"
+            "batch_norm: needs more than one value per channel to train on,"
+            f" got {describe(x)}; use eval()"
         )
     center, variance = kernels.of(data).moments(rows(data))
     inv = 1 / np.sqrt(variance + eps)

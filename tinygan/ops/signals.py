@@ -9,8 +9,8 @@ def _signals(f, x, weight, bias, groups, **options):
     if x.ndim != 3 or weight.ndim != 3:
         name = f.__name__.replace("2", "1")
         raise ValueError(
-            f"{name}: needs x (n, c, length) and weight with 3 axes (x: {describe(x)}, weight:"
-            f" {describe(weight)})"
+            f"{name}: needs x (n, c, length) and weight with 3 axes"
+            f" (x: {describe(x)}, weight: {describe(weight)})"
         )
     for name, value in options.items():
         if not isinstance(value, str):
