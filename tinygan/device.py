@@ -1,5 +1,5 @@
-"""Where an array lives, `cpu` (NumPy) or `gpu` (CuPy): picking a device, moving arrays, saying why
-a GPU is unusable.
+"""Where an array lives, `cpu` (NumPy) or `gpu` (CuPy): picking a device, moving arrays there, and
+saying why a GPU cannot be used.
 
 Code elsewhere calls plain NumPy functions, which CuPy arrays answer themselves, and takes its raw
 functions from `kernels.of(array)`; so only this file and `kernels/gpu/` ever say "cupy", and both
@@ -20,9 +20,7 @@ class DeviceError(RuntimeError):
 
 
 def resolve(name):
-    """'cpu' or 'gpu': 'auto' takes the GPU where one works; 'gpu' raises DeviceError where none
-    does.
-    """
+    """'cpu' or 'gpu': 'auto' takes a GPU that works; without one 'gpu' raises DeviceError."""
     if name not in ("auto", "cpu", "gpu"):
         raise ValueError(f"device must be 'auto', 'cpu' or 'gpu', got {name!r}")
     if name == "cpu":
@@ -77,8 +75,9 @@ def module(where):
 
 
 def to(array, device):
-    """The array on that device, with its dtype and the order of its axes in memory; itself if it is
-    there already.
+    """The array on that device, itself if it is there already.
+
+    Its dtype and the order of its axes in memory are kept.
     """
     source, target = of(array), module(device)
     if source == device:
@@ -109,8 +108,9 @@ def memory_order(array):
 
 
 def inverse(order):
-    """The order of axes that undoes a transposition: x.transpose(order).transpose(inverse(order))
-    is x.
+    """The order of axes that undoes a transposition by `order`.
+
+    x.transpose(order).transpose(inverse(order)) is x.
     """
     return sorted(range(len(order)), key=order.__getitem__)
 
@@ -120,8 +120,8 @@ def _cupy():
         raise DeviceError(f"the GPU needs CuPy, which is not installed: {_EXTRA}")
     try:
         import cupy
-    # a wheel for another Python or CUDA, two wheels side by side, a broken library path
     except Exception as e:
+        # a wheel for another Python or CUDA, two wheels side by side, a broken library path
         raise DeviceError(
             f"CuPy cannot be imported ({e}): uninstall every cupy package, then {_EXTRA}"
         ) from e

@@ -1,8 +1,6 @@
-"""The generative adversarial network (Goodfellow et al. 2014): two networks, an objective, `step`
-and `sample`.
+"""The generative adversarial network (Goodfellow et al. 2014): two networks and an objective.
 
-This room knows layers, losses and optimizers; it knows nothing of files, progress bars or data
-sets.
+This room knows layers, losses and optimizers, and nothing of files, progress bars or data sets.
 """
 
 import copy
@@ -17,31 +15,21 @@ from .recipes import recipe
 
 
 class GAN(LatentModel):
-    """A generator G that turns noise into samples, and a discriminator D that tries to tell them
-    from real ones.
+    """A generator G makes samples of noise; a discriminator D tries to tell them from real ones.
 
     generator: (n, latent) -> samples; discriminator: samples -> logits (n, 1); objective: see
     `nn.losses`. Both learn by Adam with the same lr and betas. Samples are drawn from `average`, a
     moving average of G's weights (Yazici 2019). With classes: G takes (n, latent + classes), D
     gives (n, classes), one logit for each, and the one that the label names counts (Mescheder
-    2018): a linear projection discriminator (Miyato & Koyama 2018) that needs no input for the
-    label.
+    2018): a linear projection discriminator (Miyato & Koyama 2018) without an input for the label.
     """
 
     trained = "generator", "discriminator", "average", "ema", "g_optimizer", "d_optimizer"
 
     def __init__(
-        self,
-        generator,
-        discriminator,
-        latent,
-        lr=2e-4,
-        betas=(0.5, 0.999),
-        decay=0.999,
-        objective=non_saturating,
-        device="cpu",
-        classes=0,
-    ):
+        self, generator, discriminator, latent, lr=2e-4, betas=(0.5, 0.999), decay=0.999,
+        objective=non_saturating, device="cpu", classes=0,
+    ):  # fmt: skip
         self.generator, self.discriminator = generator.to(device), discriminator.to(device)
         self.latent, self.classes, self.objective, self.device = latent, classes, objective, device
         self.average = copy.deepcopy(generator).eval()
@@ -50,13 +38,11 @@ class GAN(LatentModel):
         self.d_optimizer = optim.Adam(discriminator.parameters(), lr, betas)
 
     def generate(self, z, labels=None):
-        """G's samples of points z (n, latent), told their labels (n,) if it knows classes: a
-        Tensor.
-        """
+        """G's samples (a Tensor) of points z (n, latent) and, if it has classes, labels (n,)."""
         return self.generator(joined(z, one_hot(labels, self.classes, z)))
 
     def discriminate(self, x, labels=None):
-        """D's logits (n, 1) of samples x (n, ...), told their labels (n,) if it knows classes."""
+        """D's logits (n, 1) of samples x (n, ...) and, if it has classes, labels (n,)."""
         return chosen(self.discriminator(x), one_hot(labels, self.classes, x))
 
     def d_loss(self, D, fake, real):
@@ -85,8 +71,8 @@ class GAN(LatentModel):
 class WGANGP(GAN):
     """The Wasserstein GAN whose critic D is kept at slopes near 1 (Gulrajani 2017, equation 3).
 
-    A step updates D once (the paper: five times, at lr 1e-4 and betas 0, 0.9). D may not normalise
-    its batch.
+    A step updates D once (the paper: five times, at lr 1e-4 and betas 0, 0.9). D may have no
+    layer that looks at several samples at once, as batch normalisation does.
     """
 
     def __init__(self, *networks_and_latent, penalty=10.0, objective=wasserstein, **options):

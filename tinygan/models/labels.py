@@ -1,8 +1,8 @@
-"""What makes a model class-conditional (Mirza & Osindero 2014): labels, as rows that are 1 at the
-class and 0 elsewhere.
+"""What makes a model class-conditional (Mirza & Osindero 2014): labels, as rows of numbers that are
+1 at the class and 0 elsewhere.
 
 A model of 0 classes asks for no labels: its rows are empty and change nothing. This room knows
-arrays, and no network.
+arrays and operations, and no network.
 """
 
 import numpy as np
@@ -25,11 +25,11 @@ def unpack(batch, classes):
 
 
 def one_hot(labels, classes, like):
-    """Rows (n, classes) of labels, integers (n,), None for each class in turn, where and of the
-    dtype that `like` (n, ...) is.
+    """Rows (n, classes) of labels: 1 at the class and 0 elsewhere.
 
-    TypeError for labels that are no integers, IndexError for one that is no class; on a GPU, where
-    looking would wait, its row is zero.
+    labels: integers (n,), or None for the classes in turn. like: an array (n, ...) of the dtype and
+    on the device that the rows get. TypeError for labels that are no integers. IndexError for one
+    that is no class; on a GPU, where looking would wait, its row is zero.
     """
     like = ops.raw(like)
     if not classes:
@@ -47,8 +47,9 @@ def one_hot(labels, classes, like):
 
 
 def chosen(out, rows):
-    """Of what a network gave for each class, (n, classes * k), the part for the label, (n, k);
-    without rows `out` itself.
+    """Pick, from (n, classes*k), the k numbers of each row's label: (n, k).
+
+    Without classes: `out` itself.
     """
     if not rows.shape[1]:
         return out
@@ -56,7 +57,9 @@ def chosen(out, rows):
 
 
 def joined(points, rows):
-    """(n, latent + classes): points beside rows, these with the points' mean square, 1; a VAE heeds
-    plain ones too late.
+    """Points (n, latent) beside rows (n, classes): (n, latent + classes).
+
+    Rows are scaled by sqrt(classes), so that their mean square is 1 as the noise's is; unscaled, a
+    VAE learns to use them late.
     """
     return ops.concatenate([points, rows * rows.shape[1] ** 0.5], 1) if rows.shape[1] else points

@@ -27,9 +27,8 @@ class LatentModel:
     def sample(self, n, noise=None, labels=None):
         """n samples as a raw array, from fresh noise or the `noise` (n, latent) given.
 
-        labels: the class of each, integers (n,); None: the classes in turn. ValueError for labels
-        that are not n, or for any if the model knows no classes; IndexError for one that is no
-        class.
+        labels: the class of each, integers (n,); None: the classes in turn. ValueError unless they
+        are n, or if the model knows no classes; IndexError for one that is no class.
         """
         if labels is not None and not self.classes:
             raise ValueError("sample: this model was taught no classes: leave out labels")
@@ -47,9 +46,7 @@ class LatentModel:
             return np.concatenate([self.draw(points[i : i + 250]).data for i in range(0, n, 250)])
 
     def preview(self, path):
-        """Draw a grid of samples as `path`.png, of the same points each time; one class to a
-        column.
-        """
+        """Draw `path`.png, a grid of samples of the same points each time: a column a class."""
         columns = self.classes or 8
         points = self.noise(8 * columns, random.Generator(random.default.seed, PREVIEW))
         images = plot.to_uint8(device.to_host(self.sample(len(points), points)))
