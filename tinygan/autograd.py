@@ -296,6 +296,5 @@ def _refuse_unused(inputs, gradients):
     missing = [i for i, x in enumerate(inputs) if x not in gradients]
     if missing:
         named = [f"{inputs[i].name or f'inputs[{i}]'} {describe(inputs[i])}" for i in missing]
-        lost = f"the outputs do not depend on {'; '.join(named)}"
-        ways = "or only by arguments without a rule (allow_unused=True gives None for these)"
-        raise ValueError(f"grad: {lost}, {ways}")
+        lost = f"grad: the outputs do not depend on {'; '.join(named)}, or only by arguments"
+        raise ValueError(f"{lost} without a rule (allow_unused=True gives None for these)")
