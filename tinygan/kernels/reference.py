@@ -82,8 +82,7 @@ def _taps_along(extent, outputs, kernel, stride, padding, dilation):
 
 
 def convolutions(im2col, col2im, gemm, empty, max_elements):
-    """conv, conv_transpose and conv_filter, the three faces of `ops.conv`, made from a device's
-    im2col, col2im and gemm.
+    """The three faces of `ops.conv`, made from a device's im2col, col2im and gemm.
 
     Images are (n, h, w, c) and (n, oh, ow, o), filters (kh, kw, c, o); `size` is the (height,
     width) of the result, and a bias is as long as it has channels. The batch is done in blocks, so

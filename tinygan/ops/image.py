@@ -166,8 +166,8 @@ MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}  # NumPy
 def pad2d(x, padding, mode="constant"):
     """Images with pixels around them: padding is a number or (left, right, top, bottom).
 
-    mode: "constant" (zeros), or "reflect", "replicate" or "circular": what `np.pad` calls reflect,
-    edge and wrap.
+    mode: "constant" (zeros), or "reflect", "replicate" or "circular", which `np.pad` calls
+    reflect, edge and wrap.
     """
     left, right, top, bottom = pair("pad2d: padding", padding, 0, 4)
     rows, columns = (top, bottom), (left, right)

@@ -76,8 +76,7 @@ class Optimizer:
     the options that differ from the defaults. defaults: {option: value}.
 
     `update(p, g, *slots, lr, t, options)` changes one parameter's array p in place, by its gradient
-    g. lr (float64) and t (int64), how many steps this parameter has taken, are scalars on its
-    device.
+    g. lr (float64) and t (int64), the number of steps that p has taken, are scalars on its device.
 
     `slots` names the arrays remembered for each parameter, each with the option that asks for it
     (None: always); `update` gets None for one that is not.
