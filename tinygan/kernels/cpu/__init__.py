@@ -48,7 +48,8 @@ def conv_filter(x, y, size, stride, padding, dilation):
 
 
 def _route(a, b, shapes, stride, padding, dilation):
-    """The module whose three faces serve the arrays a and b best: the fewest multiplications.
+    """The module whose conv, conv_transpose and conv_filter take the fewest multiplications for
+    the arrays a and b.
 
     shapes: of images, filters and results, (n, h, w, c), (kh, kw, c, o) and (n, oh, ow, o).
     """

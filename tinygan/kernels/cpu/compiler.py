@@ -1,5 +1,4 @@
-"""How a loop becomes machine code: compiled by Numba when it is first called, kept on disk if it
-can.
+"""How a loop becomes machine code: compiled by Numba at its first call, and kept on disk if it can.
 
 Numba's cache raises what goes wrong with its files in the middle of whatever called the loop, or
 when this package is imported. Here a cache that fails costs time alone: the bits stay the same.
@@ -19,9 +18,10 @@ from numba.core.sigutils import normalize_signature
 if numba.config.DISABLE_JIT:
     raise ImportError("NUMBA_DISABLE_JIT is set")
 
-TYPES = np.dtype("f4"), np.dtype("f8")  # that loops are compiled for: no others, nor other bytes
+# The types that loops are compiled for: no others, nor these in another order of bytes.
+TYPES = np.dtype("f4"), np.dtype("f8")
 
-# an index that cannot be negative: Numba need not wrap it around, and the loop becomes vector code
+# An index that cannot be negative: Numba need not wrap it around, and the loop becomes vector code.
 word = np.uintp
 
 
@@ -55,7 +55,8 @@ class _Cache(FunctionCache):
     def load_overload(self, sig, target_context):
         try:
             found = super().load_overload(sig, target_context)
-            if found and found.signature.args != normalize_signature(sig)[0]:  # two wrote at once
+            # where two processes wrote at once, the index may name the other's code
+            if found and found.signature.args != normalize_signature(sig)[0]:
                 raise ValueError(f"code for {found.signature.args}")
             return found
         except Exception as e:

@@ -1,5 +1,5 @@
-"""Convolution and its two gradients as products whose matrix is never written down: where they read
-and write.
+"""Convolution and its two gradients as products of a matrix that is never written down: where its
+entries lie.
 
 The entries of the matrix that `im2col` would write are pixels, one for each pair of a row (an
 output position) and a column (a tap and a channel). A row's offset plus a column's is the pixel's
@@ -62,7 +62,7 @@ from .host import contiguous
 from .matmul import offsets, whole_tiles
 from .memory import empty, kept
 from .microkernel import MR
-from .packing import packed, padded_width
+from .packing import ceil_div, packed, padded_width
 from .threads import split
 from .thresholds import FILTER_SUMS, MULTIPLICATIONS_PER_ELEMENT, PADDED_GROUP, SCATTERED_ADDITION
 
@@ -79,7 +79,7 @@ class Geometry(NamedTuple):
 class Patches(NamedTuple):
     """Where a convolution reads."""
 
-    group: tuple  # the shape of padded images at a time, (n, height, width, channels)
+    group: tuple  # the shape of the padded images taken at a time, (n, height, width, channels)
     corner: tuple  # where an image lies in its padding, (top, left)
     rows: np.ndarray  # the offset of each output position's patch in the group
     columns: np.ndarray  # the offset of each tap and channel in a patch
@@ -88,11 +88,11 @@ class Patches(NamedTuple):
 class Phase(NamedTuple):
     """Pixels of an image that the same taps reach."""
 
-    positions: int  # so many in an image
-    terms: int  # taps times channels, that each of them sums
-    row: int  # its first in `rows` and `to`
-    column: int  # its first in `columns`
-    panel: int = 0  # its first number in the packed filters, once they are
+    positions: int  # how many such pixels an image has
+    terms: int  # taps times channels: what each of them sums
+    row: int  # where its part of `rows` and `to` begins
+    column: int  # where its part of `columns` begins
+    panel: int = 0  # where its filters begin, once they are packed
 
 
 class Phases(NamedTuple):
@@ -103,8 +103,8 @@ class Phases(NamedTuple):
     phases: list  # of Phase
     rows: np.ndarray  # where each pixel reads; of each phase, up to whole tiles
     columns: np.ndarray
-    to: np.ndarray  # the pixel's place in the result, one for each of `rows`
-    taps: list  # of each phase, an index into the filters (kh, kw, c, o)
+    to: np.ndarray  # for each entry of `rows`, the pixel's place in the result
+    taps: list  # for each phase, an index into the filters (kh, kw, c, o)
 
 
 @kept
@@ -133,9 +133,9 @@ class _Along(NamedTuple):
     """A phase along one axis: pixels first, first + stride, first + 2*stride, ..."""
 
     first: int
-    count: int  # so many of them
-    taps: list  # that reach them
-    outputs: list  # that pixel `first` meets through these taps; the next pixel, the ones after
+    count: int  # how many pixels
+    taps: list  # the taps that reach them
+    outputs: list  # those that pixel `first` meets through the taps; the next meets the next ones
 
 
 class _Axis(NamedTuple):
@@ -154,7 +154,7 @@ def _along(extent, kernel, stride, padding, dilation):
     for first in range(min(stride, extent)):
         taps = [u for u in range(kernel) if (first + padding - u * dilation) % stride == 0]
         outputs = [(first + padding - u * dilation) // stride for u in taps]
-        count = -(-(extent - first) // stride)
+        count = ceil_div(extent - first, stride)
         found.append(_Along(first, count, taps, outputs))
     low = min((m for phase in found for m in phase.outputs), default=0)
     high = max((phase.count + m for phase in found for m in phase.outputs), default=1)
@@ -221,10 +221,11 @@ def conv_transpose(y, w, size, stride, padding, dilation, bias=None):
     out = empty((len(y), *size, c), y.dtype)
     bias = _whole_tiles(bias, c, y)
     cost = y.size * taps * c // MULTIPLICATIONS_PER_ELEMENT
-    # for each output: a product with all filters and then additions, or one with tiles that few
-    # channels leave mostly empty
+    # What an output costs: a product with all filters and then additions (scattered), against a
+    # product whose tiles few channels leave mostly empty (gathered).
     scattered = o * padded_width(taps * c, y.itemsize) + SCATTERED_ADDITION * taps * c
-    if scattered < taps * o * padded_width(c, y.itemsize):
+    gathered = taps * o * padded_width(c, y.itemsize)
+    if scattered < gathered:
         _scatter(y, w, geometry, cost, bias[:c], out)
     else:
         _gather(y, w, geometry, cost, bias, out)

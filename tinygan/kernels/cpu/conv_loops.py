@@ -16,7 +16,7 @@ import numpy as np
 from .compiler import jit, word
 from .matmul import Source, Target, multiply
 from .microkernel import MR
-from .packing import pack, padded_width, tile_width
+from .packing import ceil_div, pack, padded_width, tile_width
 
 
 @jit
@@ -67,7 +67,7 @@ def scatter(start, stop, y, tables, filters, out):
     positions = y.shape[1] * y.shape[2]
     channels = y.shape[3]
     width = padded_width(len(columns), y.itemsize)
-    m = (positions + MR - 1) // MR * MR  # rows up to whole tiles: no edges
+    m = ceil_div(positions, MR) * MR  # rows up to whole tiles: no edges
     y_rows = np.minimum(np.arange(m), positions - 1) * channels
     products = np.empty(m * width, y.dtype)
     target = Target(products, np.arange(m) * width)
@@ -105,7 +105,7 @@ def correlate(start, stop, x, tables, y, partial):
     width = padded_width(channels, y.itemsize)
     count_of_panels = width // tile_width(channels, y.itemsize)
     panels = np.empty(width * len(rows), y.dtype)
-    to = np.arange((terms + MR - 1) // MR * MR) * channels
+    to = np.arange(ceil_div(terms, MR) * MR) * channels
     padded = np.zeros(group, x.dtype)
     for part in range(start, stop):
         partial[part] = 0

@@ -37,7 +37,7 @@ from ..layout import dense
 from .compiler import TYPES, jit
 from .memory import empty, kept
 from .microkernel import MR, VECTOR_BYTES, Addresses, tile
-from .packing import address, k_part, matrices, pack, padded_width, tile_width
+from .packing import address, ceil_div, k_part, matrices, pack, padded_width, tile_width
 from .threads import CORES, split
 from .thresholds import KC, MULTIPLICATIONS_PER_ELEMENT, SMALL_PRODUCT
 
@@ -119,14 +119,15 @@ def _multiply_blocks(start, stop, shape, block, operands, tables):
     height, width = block
     (a, a_strides), (b, b_strides), (c, c_strides) = operands
     rows, columns, to = tables
-    across = (n + width - 1) // width  # blocks beside each other in a result
-    count = (m + height - 1) // height * across
+    across = ceil_div(n, width)  # blocks beside each other in a result
+    count = ceil_div(m, height) * across  # blocks of a result
     panels = np.empty(k_part(k) * width, c.dtype)
     no_bias = c[:0]
-    for number in range(start, stop):
-        t = number // count
-        i = number % count // across * height
-        j = number % count % across * width
+    for number in range(start, stop):  # of a block, counted through the results, row by row
+        t = number // count  # which result of the stack it belongs to
+        within = number % count  # which block of that result it is
+        i = within // across * height  # its first row
+        j = within % across * width  # its first column
         m_block = min(height, m - i)
         n_block = min(width, n - j)
         n_panels = padded_width(n_block, c.itemsize) // tile_width(n_block, c.itemsize)
@@ -142,7 +143,7 @@ def _multiply_blocks(start, stop, shape, block, operands, tables):
 def gemm(a, b, out=None):
     """As NumPy's matmul."""
     if not _pays(a, b):
-        # of a column and a row, NumPy multiplies broadcast numbers faster than matrices
+        # a column times a row is faster in NumPy as numbers that broadcast than as matrices
         product = np.multiply if a.shape[-1] == b.shape[-2] == 1 else np.matmul
         return product(a, b, out=out)
     m, n = a.shape[-2], b.shape[-1]
@@ -176,20 +177,21 @@ def _share_out(a, b, out):
     """out = a b, block by block on all cores."""
     m, k = a.shape[-2:]
     n = b.shape[-1]
-    # as many columns as have their part of B in the cache
+    # a block is as wide as the part of B that stays in the cache
     width = tile_width(n, a.itemsize) * max(1, KC // k)
     height = m
-    blocks = out.size // (m * n) * -(-n // width)
+    products = out.size // (m * n)
+    blocks = products * ceil_div(n, width)
     wanted = 2 * CORES
-    if blocks < wanted:
-        height = -(-m * blocks // (wanted * MR)) * MR
+    if blocks < wanted:  # they are cut into rows too, in whole tiles
+        height = ceil_div(m * blocks, wanted * MR) * MR
     operands = matrices(a), matrices(b), matrices(out)
     (_, a_strides), _, (_, out_strides) = operands
     a_rows = offsets(m, a_strides[1], MR)
     a_columns = offsets(k, a_strides[2])
     tables = a_rows, a_columns, offsets(m, out_strides[1], MR)
     cost = out.size * k // MULTIPLICATIONS_PER_ELEMENT
-    n_blocks = blocks * -(-m // height)
+    n_blocks = blocks * ceil_div(m, height)
     split(_multiply_blocks, n_blocks, cost, (m, n, k), (height, width), operands, tables)
 
 

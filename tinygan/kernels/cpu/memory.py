@@ -60,17 +60,18 @@ def empty(shape, dtype):
     """An uninitialised array, a large one in the memory of an earlier one that nobody refers to.
 
     Memory fresh from the system is paid for page by page, each time: a fifth of a training step.
-    So a buffer outlives its array, and serves the next array of about its size. Where another one
-    would bring their sum to more than half as much again as was ever in use, idle ones go, the
-    longest idle first; and at any time those that no array asked for in IDLE_SECONDS. A training
-    step finds all that it needs after its first calls: it makes no more buffers, and loses none.
+    So a buffer outlives its array, and serves the next array of about its size. Where a new buffer
+    would bring all of them to more than 1.5 times the most that was ever in use (or to SPARE bytes
+    above it, if that is more), idle ones go, the longest idle first; and at any time those that no
+    array asked for in IDLE_SECONDS. A training step finds all that it needs after its first calls:
+    it makes no more buffers, and loses none.
     """
     dtype = np.dtype(dtype)
     nbytes = math.prod(shape) * dtype.itemsize
     if nbytes < POOLED or dtype.hasobject:
         return np.empty(shape, dtype)
-    step = 1 << nbytes.bit_length() - 4  # eight sizes from a power of two to the next
-    size = -(-nbytes // step) * step
+    step = 1 << (nbytes.bit_length() - 4)  # eight sizes from a power of two to the next
+    size = -(-nbytes // step) * step  # rounded up to a whole number of steps
     if not _lock.acquire(blocking=False):  # another thread, or a signal that came in the middle
         return np.empty(shape, dtype)
     try:
@@ -99,8 +100,8 @@ def _another(size):
 
 
 def _drop_excess(size):
-    """Make room for `size` more bytes: with them, idle memory is at most half of what was ever in
-    use, or SPARE.
+    """Make room for `size` more bytes: with them, all buffers have at most 1.5 times the bytes that
+    were ever in use, or SPARE more than these.
     """
     global _peak
     total = size + sum(each * len(buffers) for each, buffers in _buffers.items())
@@ -142,9 +143,8 @@ def _idle():
     """The buffers whose memory nobody refers to, the longest idle first."""
     every = [b for buffers in _buffers.values() for b in buffers]
     counts = _reference_counts(every)
-    return sorted(
-        (b for b, count in zip(every, counts) if count == _IDLE_COUNT), key=lambda b: b.used
-    )
+    idle = [b for b, count in zip(every, counts) if count == _IDLE_COUNT]
+    return sorted(idle, key=lambda b: b.used)
 
 
 def _drop(buffer):
@@ -158,7 +158,7 @@ def _reference_counts(buffers):
     return [sys.getrefcount(b.memory) for b in buffers]
 
 
-# the count of memory that no array refers to, but its buffer alone
+# The reference count of a buffer's memory that is in no array: the buffer alone refers to it.
 _IDLE_COUNT = _reference_counts([_Buffer(1)])[0]
 
 

@@ -30,17 +30,15 @@ MR = 10 if VECTOR_BYTES == 64 or "aarch64" in _triple else 6
 
 
 class Addresses(NamedTuple):
-    """Where a tile reads and writes, in bytes: of numbers, or of tables of int64 that say where
-    they are.
-    """
+    """Where in memory, as counts of bytes, a tile finds its numbers and its tables of int64."""
 
-    a: int
-    rows: int
-    columns: int
-    b: int
-    start: int
-    c: int
-    to: int
+    a: int  # numbers of A
+    rows: int  # the table of where A's rows lie
+    columns: int  # the table of where A's columns lie, from its rows on
+    b: int  # numbers of B, in a panel
+    start: int  # the numbers that the sums of each of the tile's rows begin with
+    c: int  # numbers of C
+    to: int  # the table of where C's rows lie
 
 
 def tile(vectors):
@@ -56,8 +54,8 @@ def tile(vectors):
                 c[to[i] + j] = c[to[i] + j] + total if accumulate else total
 
     with the loop over p outermost: all MR * NR totals stay in registers meanwhile, and MR numbers
-    of A and NR of B serve for MR * NR multiplications. `zero` is any number of the type to compute
-    in.
+    of A and NR of B serve for MR * NR multiplications. `zero` is any number of the type that is
+    computed in.
     """
 
     @intrinsic
@@ -77,9 +75,8 @@ def tile(vectors):
 
             with for_range(builder, k) as loop:
                 column = write.entry(columns, loop.index)
-                b_vectors = write.load_vectors(
-                    write.offset(b, builder.mul(loop.index, nr)), vectors
-                )
+                b_row = write.offset(b, builder.mul(loop.index, nr))
+                b_vectors = write.load_vectors(b_row, vectors)
                 for a_row, row in zip(a_rows, totals):
                     a_vector = write.broadcast(write.entry(a_row, column))
                     for b_vector, total in zip(b_vectors, row):
@@ -180,8 +177,8 @@ class _Instructions:
         return self.builder.bitcast(self.offset(pointer, j * self.lanes), self.vector.as_pointer())
 
     def load_vectors(self, pointer, count):
-        """So many vectors that lie side by side, at an address that need not be a multiple of a
-        vector's.
+        """So many vectors that lie side by side, at any address: it need not be a multiple of a
+        vector's size.
         """
         places = [self._vector(pointer, j) for j in range(count)]
         return [self.builder.load(place, align=self.size) for place in places]

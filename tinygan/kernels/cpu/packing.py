@@ -4,6 +4,7 @@ is small enough to stay in the cache while all rows of A pass by.
 """
 
 import numpy as np
+from numba.extending import register_jitable
 
 from ..layout import dense, flat
 from .compiler import jit, word
@@ -11,6 +12,12 @@ from .memory import empty
 from .microkernel import VECTOR_BYTES, transpose_square
 from .threads import split
 from .thresholds import KC
+
+
+@register_jitable  # Python calls it as it is, a compiled loop as machine code
+def ceil_div(n, d):
+    """n / d, rounded up to a whole number."""
+    return (n + d - 1) // d
 
 
 @jit
@@ -24,14 +31,14 @@ def tile_width(n, itemsize):
 def padded_width(n, itemsize):
     """n columns up to whole tiles."""
     nr = tile_width(n, itemsize)
-    return (n + nr - 1) // nr * nr
+    return ceil_div(n, nr) * nr
 
 
 @jit
 def k_part(k):
     """How many of k rows are done at a time: about KC, in equal parts."""
     parts = max(1, (k + KC // 2) // KC)
-    return max(1, (k + parts - 1) // parts)
+    return max(1, ceil_div(k, parts))
 
 
 @jit

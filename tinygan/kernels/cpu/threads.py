@@ -10,7 +10,7 @@ import threading
 
 from .thresholds import SHARED, SHARED_FINELY
 
-# that this process may use, on the systems that say so
+# Cores that this process may use, on systems that say so; elsewhere, those that there are.
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 _jobs = queue.SimpleQueue()  # (kernel, args, todo, done): one for each worker who is asked to help

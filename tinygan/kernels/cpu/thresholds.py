@@ -5,8 +5,8 @@ and 2 MB of L2 cache to a core; another would put some of them elsewhere by a fa
 costs it a few percent. They are the same everywhere all the same: most decide how a sum is cut into
 parts, and so its last bits, and a result should not depend on the size of a cache.
 
-The compiled loops hold some of these as constants. `compiler` compiles them anew when this file
-changes.
+The compiled loops hold some of these as constants: `compiler` compiles them anew when this file
+has changed.
 """
 
 # -- What is too small for compiled loops, or for a second core ------------------------------------
