@@ -103,9 +103,7 @@ def sync_by_index(index):
 
 
 class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
-    """`a` is the memory; everything that comes out is wrapped again, and a reduction is a 0-d
-    array.
-    """
+    """`a` is the memory; everything that comes out is wrapped again, a reduction as a 0-d array."""
 
     __hash__ = None
 
@@ -283,9 +281,7 @@ class _Ufunc:
         )
 
     def at(self, a, index, b):
-        """Where NumPy's asks `__array_ufunc__`, which refuses tuples and lists, CuPy's own takes
-        them.
-        """
+        """CuPy's own takes tuples and lists, which NumPy's, asking `__array_ufunc__`, refuses."""
         if self.f is not np.add or a.dtype.kind != "f":
             raise NotImplementedError(f"`{self.f.__name__}.at` is not supported here")
         sync_by_index(index if isinstance(index, tuple) else (index,))
@@ -447,9 +443,7 @@ class ElementwiseKernel:
 
 
 def elementwise_source(params, nin, operation, letters):
-    """The kernel as a C function over `size` elements: what NVRTC gets from CuPy, but for the
-    indexing.
-    """
+    """The kernel as a C function over `size` elements: what CuPy gives NVRTC, but for indexing."""
     names = {np.dtype(t).char: c for c, t in C_TYPES.items()} | {"l": "long long"}
     constant = ["const " if i < nin else "" for i in range(len(params))]
     arguments = ", ".join(

@@ -157,9 +157,7 @@ VECTORS = [  # counter, key, output: the known answers published with Random123
 
 
 def known_answer(gpu, to_gpu, counter, key):
-    """Four words from the device function itself, for a counter that no array is large enough to
-    reach.
-    """
+    """Four words from the device function itself, for a counter beyond any array's."""
     once = 'extern "C" __global__ void once(unsigned* words, unsigned k0, unsigned k1) {'
     once += " philox(words, k0, k1); }"
     words = to_gpu(np.array(counter, np.uint32))
@@ -169,9 +167,7 @@ def known_answer(gpu, to_gpu, counter, key):
 
 
 def check_cupys_ways(x, to_gpu):
-    """What CuPy 14.2 does otherwise than NumPy, asked of an array x (2, 3): its stand-in does the
-    same.
-    """
+    """Where CuPy 14.2, and so its stand-in, differs from NumPy, asked of an array x (2, 3)."""
     for call in (
         lambda: np.eye(2, like=x),
         lambda: np.ones(2, like=x),

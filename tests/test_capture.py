@@ -70,9 +70,7 @@ def test_captured_and_eager_steps_give_the_same_model(name, launches):
 
 
 def test_what_changes_between_steps_changes_in_a_replay():
-    """The learning rate, the seed by `seek`, a checkpoint's state, the batch: each is read where it
-    lies.
-    """
+    """Each is read where it lies: learning rate, seed by `seek`, checkpoint's state and batch."""
 
     def run(wrap):
         random.manual_seed(3)
@@ -282,9 +280,7 @@ def test_an_error_of_the_step_itself_is_passed_on_and_not_taken_for_a_refusal():
 
 @pytest.fixture
 def pools(monkeypatch):
-    """The blocks of each pool made, in their order: CuPy's pools keep them until they are told to
-    free them.
-    """
+    """The blocks of each pool made, in their order: CuPy keeps them until told to free them."""
     monkeypatch.setattr(standin.MemoryPool, "everything", [])
     gc.disable()  # nothing here waits for it
     yield standin.MemoryPool.everything

@@ -1,9 +1,8 @@
 """The raw functions under Numba against the reference, and what they stand on: random bits, threads
 and recycled memory.
 
-The cases of the GPU serve here too; those below are large enough for compiled loops and for
-threads. A result may not depend on how many threads share the work, nor on where in memory an array
-lies.
+The cases of the GPU serve here too; those below are large enough for compiled loops and threads. A
+result may depend neither on how many threads share the work nor on an array's place in memory.
 """
 
 import doctest
@@ -324,8 +323,7 @@ def test_warnings_of_large_operations_follow_the_callers_errstate():
 
 ROW, EVERY = np.broadcast_to(whole(1, 100), (100, 100)), (slice(None), slice(None, None, 2))
 NUMBERS = np.array(0.1), KEY[2], 0.5, 0.9, 1e-8  # lr, steps, betas, eps
-# a function and its arguments, of which some do not fill their memory, or share it among their
-# elements
+# A function and its arguments: some do not fill their memory, or have elements that share it.
 SPARSE = [
     ("leaky", lambda x: (x, ROW, 0.5)),
     ("leaky", lambda x: (ROW, ROW, 0.5)),

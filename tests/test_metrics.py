@@ -1,5 +1,5 @@
-"""The measures against exact anchors and brute force, the judge against digits it knows, the
-command line.
+"""The measures against exact anchors and brute force, the judge against digits that it knows, and
+what the command line makes of both.
 """
 
 import io

@@ -1,8 +1,8 @@
 """tinygan.testing: what it says, at kinks and jumps, of large functions, for each engine; its
 strategies, plugin and scripts.
 
-That it finds wrong gradients: `test_seeded_bugs.py`. That it passes right ones:
-`test_gradients.py`.
+`test_seeded_bugs.py` asks whether it finds wrong gradients, `test_gradients.py` whether it passes
+right ones.
 """
 
 import functools
@@ -17,8 +17,7 @@ from hypothesis import find, given, settings
 from tinygan import Tensor, grad, ops, primitive
 from tinygan import nn
 from tinygan.testing import (
-    GradientError, KinkError, check_grads, check_module, jacobian, numeric, report,
-    strategies,
+    GradientError, KinkError, check_grads, check_module, jacobian, numeric, report, strategies,
 )  # fmt: skip
 
 pytest_plugins = ["pytester"]
@@ -409,9 +408,7 @@ def test_slopes_that_are_sure_earlier_take_no_further_steps():
 
 
 def torch_functions(torch):
-    """name -> (f, inputs, options): each was refused, or ended in an error, although its gradient
-    is right.
-    """
+    """name -> (f, inputs, options): each has a right gradient, yet was refused or an error."""
     x, y, z = (torch.tensor(real(*shape)) for shape in [(3,), (2, 3), (3, 3)])
     functional = torch.nn.functional
     tails = torch.tensor([-7.58, -5.2, 0.3], dtype=torch.float64)

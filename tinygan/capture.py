@@ -63,9 +63,7 @@ WAYS = "shapes, dtypes, other arguments, precisions, seeds, random draws before 
 
 
 def signature(call):
-    """What decides which kernels a call launches, and which numbers they are given: a dictionary's
-    key.
-    """
+    """A dictionary's key: what decides which kernels a call launches, and with which numbers."""
     nesting = repr(unflatten(call, itertools.repeat("")))
     around = kernels.matmul_precision.get(), recording.mode.recording
     place = random.default.seed, random.default.draw
@@ -124,7 +122,7 @@ class _Recording:
 
     def __init__(self, pool):
         self.refusal, self.kept = None, types.SimpleNamespace()
-        # `self.kept`, and not `self`, which is gone by then
+        # given `self.kept` and not `self`, which is gone when it runs
         weakref.finalize(self, _release, self.kept, pool).atexit = False
 
     def replay(self, call):

@@ -13,8 +13,8 @@ BLOCK = 250  # rows of a matrix of distances that are held at once: 20 MB agains
 
 
 def check(name, least=1, **sets):
-    """ValueError unless the sets of points are arrays (n, d) of finite numbers, n >= least, and of
-    one d.
+    """ValueError unless the sets of points are arrays (n, d) of finite numbers, n >= least, of the
+    same d.
     """
     for which, x in sets.items():
         if x.ndim != 2 or len(x) < least:
@@ -48,13 +48,9 @@ def frechet(mean, cov, other_mean, other_cov):
     The trace of (C C')^(1/2) is the sum of the singular values of C^(1/2) C'^(1/2). Estimates fall
     with the number of points.
     """
-    check(
-        "frechet",
-        mean=mean[None],
-        cov=cov,
-        other_mean=other_mean[None],
-        other_cov=other_cov,
-    )
+    one = {"mean": mean[None], "cov": cov}
+    other = {"other_mean": other_mean[None], "other_cov": other_cov}
+    check("frechet", **one, **other)
     apart = ((mean - other_mean) ** 2).sum()
     root = np.linalg.norm(_sqrt(cov) @ _sqrt(other_cov), "nuc")
     return float(apart + np.trace(cov) + np.trace(other_cov) - 2 * root)
@@ -117,9 +113,7 @@ def _blocks(x, y):
 
 
 def radii(x, k):
-    """The squared distance, (n,), of each of the points (n, d) to its k-th nearest neighbour among
-    the others.
-    """
+    """The squared distance, (n,), of each of the points (n, d) to its k-th nearest neighbour."""
     check("radii", x=x)
     if k < 1:
         raise ValueError(f"radii: k must be 1 or more, got {k}")
@@ -163,7 +157,7 @@ def nearest(x, y):
     x = x.astype(np.float32, copy=False)
     y = y.astype(np.float32, copy=False)
     index = np.concatenate([squared.argmin(1) for _, squared in _blocks(x, y)])
-    # anew for the nearest: what a product gives is not 0 for a copy
+    # the nearest distances are computed anew: a matrix product does not give 0 for a copy
     squared = (x - y[index]) ** 2
     return index, np.sqrt(squared.sum(1))
 

@@ -8,7 +8,9 @@ import numpy as np
 
 OWNERS = {"torch": "torch", "jaxlib": "jax", "jax": "jax", "mygrad": "mygrad", "tinygan": "tinygan"}
 
-RTOL = {  # of numbers that have others next to 1 as far away as this
+# How far gradients may differ, by the spacing of their type's numbers next to 1: of float64,
+# float32, float16 and bfloat16.
+RTOL = {
     2.0**-52: 1e-9,
     2.0**-23: 1e-4,
     2.0**-10: 1e-2,
@@ -24,7 +26,7 @@ def owner(x):
 
 @functools.cache
 def _owner(kind):
-    # a Parameter of torch's may be subclassed
+    # the class or one it derives from: a Parameter of torch's may be subclassed
     modules = [c.__module__.partition(".")[0] for c in kind.__mro__]
     return next((OWNERS[m] for m in modules if m in OWNERS), None)
 
@@ -42,7 +44,7 @@ def _from_torch(x):
     x = x if x.layout == torch.strided else x.to_dense()
     if x.dtype == torch.bfloat16:
         return x.detach().cpu().view(torch.int16).numpy().view(_bfloat16())
-    # force: also of a derivative that PyTorch knows to be 0, and that has no memory
+    # force=True reads a derivative too that PyTorch knows to be 0, and that has no memory
     return x.numpy(force=True)
 
 
@@ -61,7 +63,7 @@ def eps(dtype):
 
 
 def usual_rtol(dtype):
-    """By which gradients may differ, unless the caller says."""
+    """How far gradients may differ, relative to their size, unless the caller says."""
     return RTOL.get(eps(dtype), 1e-9)
 
 

@@ -57,9 +57,8 @@ class Case:
             return
         ways = {None: "", "layouts": " (layouts=False leaves this out)"}
         ways["repeats"] = " (nondeterminism=1e-9, say, allows for it; dropout: net.eval())"
-        message = (
-            self.prefix + message + ways.get(question, f" (skip={[question]} leaves this out)")
-        )
+        way = ways.get(question, f" (skip={[question]} leaves this out)")
+        message = self.prefix + message + way
         if self.depth > 1:
             below = self.depth - 1
             times = "once" if below == 1 else f"{below} times"

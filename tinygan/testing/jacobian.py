@@ -61,10 +61,10 @@ class Jacobian(Slopes):
             signs = np.diag(signed(case.rng, rows))
         else:
             signs = signed(case.rng, (2, rows))
-        # as they will be in the type of the outputs
+        # the cotangents as the type of the outputs rounds them
         rounded = [self.flat(self.split(c)) for c in signs]
         self.cotangents = np.array(rounded).reshape(signs.shape)
-        # of a whole Jacobian there is one cotangent for each output, with one number that is not 0
+        # a whole Jacobian takes one cotangent for each output, with one number that is not 0
         self.factors = np.diag(self.cotangents) if self.full else np.ones(2)
         self.rows = self.pulled(self.cotangents)
 
@@ -166,7 +166,7 @@ class Jacobian(Slopes):
         allowed = allowed + noise / np.abs(self.factors)
         inside = (analytic >= slope.low - allowed) & (analytic <= slope.high + allowed)
         bad = slope.exists & ~inside
-        # and not just rounding where all cancels
+        # too rough to compare, and not just by the rounding of what cancelled
         unsure = slope.exists & slope.rough & ~(slope.error <= 1e7 * self.eps * scale)
         if not (bad | unsure).any():
             return None
@@ -178,7 +178,7 @@ class Jacobian(Slopes):
     def entries(self, one, direction, slope):
         """Compare every entry of the Jacobian."""
         most = one.largest.max(initial=0)
-        # what may cancel: in a row, for one number; anywhere, for a sum
+        # terms that may cancel: those of a row, for one number; any, for a sum
         terms = (one.largest if direction.single else most) * direction.length
         terms = terms / np.abs(self.factors)
         # an output of zeros: rounding of the others

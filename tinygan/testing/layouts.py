@@ -86,9 +86,8 @@ class LayoutQuestions:
             try:
                 outs, found = self.results(laid)
             except Exception as e:
-                if (
-                    attempt(lambda: self.fn.value(*laid)) is not None
-                ):  # it need not take this layout
+                # f itself need not take this layout
+                if attempt(lambda: self.fn.value(*laid)) is not None:
                     self.fail(refused(name, "inputs", e), question="layouts")
                 continue
             if all(map(self.equal, outs, expected[0], self.case.sizes)):

@@ -193,7 +193,7 @@ class _Ladder:
         self.curves = curves
         self.central = _Tableau(2, np.full(shape, np.nan), unknown)
         self.second = _Tableau(1, np.zeros(shape), unknown)
-        # of the differences: now, and at the step that the slope's value comes from
+        # the rounding of the differences: now, and at the step that the slope's value comes from
         self.noise = self.floor = unknown
         # (2, rows, values): |right - here| and |left - here|, at the first, the previous, this step
         self.sides = []
@@ -242,7 +242,7 @@ class _Ladder:
         first, previous, final = self.sides
         first = first.max(0) / start
         steeper = final.max(0) / h > 100 * first
-        # and not noise, as different from step to step as it is large
+        # noise is as different from step to step as it is large; a jump is not
         alike = np.abs(final - previous).sum(0) <= 0.5 * final.sum(0)
         jump = ~self.sure & steeper & alike
         bent = gap > 4 * self.second.error + 1e-7 * np.abs(value)

@@ -231,7 +231,7 @@ def _source(f):
         tree = ast.parse("".join(inspect.findsource(f)[0]))
     except (OSError, TypeError, SyntaxError):
         return None
-    # the first and the last have none
+    # instructions that stand for nothing in the source have no place
     places = [(p[0], p[2]) for p in f.__code__.co_positions() if p[3]]
     around = None
     for n in ast.walk(tree) if places else ():  # from the outside in

@@ -51,7 +51,7 @@ def gemm(a, b, out=None):
     if k == 0:
         out[...] = 0
     elif out.size and _layout(out).order == "rows" and (out.ndim < 4 or out.flags.c_contiguous):
-        # the axes of the batch as one, of `out` without a copy
+        # the axes of the batch become one; of `out` that takes no copy
         a = cupy.broadcast_to(a, (*batch, m, k)).reshape(-1, m, k)
         b = cupy.broadcast_to(b, (*batch, k, n)).reshape(-1, k, n)
         _multiply(a, b, out.reshape(-1, m, n))
@@ -129,7 +129,7 @@ def _cublas(name, *args):
 
 @functools.cache
 def _library():
-    # it comes with CuPy and finds the library that CuPy finds
+    # this package comes with CuPy, and finds the library that CuPy finds
     from cuda.pathfinder import load_nvidia_dynamic_lib
 
     library = ctypes.CDLL(load_nvidia_dynamic_lib("cublas").abs_path)

@@ -10,7 +10,7 @@ from .arrays import contiguous
 from .cuda import ARRAYS, CHUNK, MOST, MULTI_TENSOR
 from .launch import THREADS, compiled, launch, refuse_host_arrays
 
-# the struct of that name in MULTI_TENSOR
+# What CUDA calls `struct Tensors` in MULTI_TENSOR.
 Tensors = np.dtype([("at", "u8", (ARRAYS, MOST)), ("size", "i8", MOST), ("first", "u4", MOST)])
 NO_BLOCK = 0xFFFFFFFF  # a first block that no launch has
 
