@@ -39,8 +39,8 @@ class Classifier(nn.Module):
 
 
 def frozen(path=WEIGHTS):
-    """The Classifier with the weights that ship here, in evaluation mode; DataError if the file is
-    another one.
+    """The Classifier with the weights that ship here, in evaluation mode; DataError if the file
+    does not hold them.
     """
     try:
         content = Path(path).read_bytes()
@@ -59,8 +59,8 @@ def frozen(path=WEIGHTS):
 
 
 class Judge:
-    """Calling it with samples gives their figures against the `real` images it was made with, by
-    name.
+    """Calling it with samples gives, by name, their figures against the `real` images that it was
+    made with.
 
     Both are arrays (n, 1, 28, 28) in [-1, 1], 20 images or more; the classifier looks at them on
     `device`, the rest runs on the host. Figures depend on the number of images: compare those of

@@ -19,14 +19,13 @@ RTOL = {
 
 
 def owner(x):
-    """The name of the engine that an array, or an object by its class, belongs to, None for
-    NumPy."""
+    """The engine, by name, that an array or an object of some class belongs to; None for NumPy."""
     return _owner(type(x))
 
 
 @functools.cache
 def _owner(kind):
-    # the class or one it derives from: a Parameter of torch's may be subclassed
+    # its own module, or that of a class above it: a Parameter of torch's may be subclassed
     modules = [c.__module__.partition(".")[0] for c in kind.__mro__]
     return next((OWNERS[m] for m in modules if m in OWNERS), None)
 

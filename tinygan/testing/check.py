@@ -38,8 +38,8 @@ def check_grads(
     layouts=False: do not ask how f and its gradients take arrays that are not in C order.
     nondeterminism: by how much (absolute) outputs and gradients may differ when asked for again.
     skip: questions to leave out: "memory" (a gradient shares it with an input or a cotangent),
-    "repeats", "linearity", "same array twice", "partial" (one input differentiated, the others
-    not), "untracked" (none is), "symmetry" (of second derivatives).
+      "repeats", "linearity", "same array twice", "partial" (one input differentiated, the others
+      not), "untracked" (none is), "symmetry" (of second derivatives).
     """
     __tracebackhide__ = True
     skip = (skip,) if isinstance(skip, str) else tuple(skip)

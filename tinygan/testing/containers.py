@@ -1,16 +1,15 @@
 """Nested arguments and results as flat tuples of arrays, and back; and complex numbers as pairs of
 real ones.
 
-This room knows lists, tuples and dicts, and what a number of floats is in any engine; it knows no
-gradients.
+This room knows no gradients, but lists, tuples and dicts, and which arrays are of floats in any
+engine.
 """
 
 import numpy as np
 
 
 def varies(x):
-    """Whether x is differentiated: a number or an array of floats, real or complex, of any
-    engine."""
+    """Whether x is differentiated: a number or any engine's array of floats, real or complex."""
     if hasattr(x, "is_floating_point"):  # PyTorch
         return x.is_floating_point() or x.is_complex()
     if not (hasattr(x, "dtype") and hasattr(x, "shape")):
@@ -24,8 +23,7 @@ def is_sequence(x):
 
 
 def parts(x):
-    """(path, part) of a container, None of anything else. HIPS autograd's boxes count as what they
-    hold."""
+    """(path, part) of a container, HIPS autograd's boxes among them; None of anything else."""
     if isinstance(x, dict) or type(x).__name__ == "DictBox":
         return [(f"[{key!r}]", x[key]) for key in x]
     return [(f"[{i}]", part) for i, part in enumerate(x)] if is_sequence(x) else None
@@ -79,7 +77,7 @@ class Flat:
                 if counts and varies(leaf) and not self.is_constant(path):
                     self.inputs.append(path)
                     self.arrays.append(leaf)
-        # each of the inputs is one array, as in most calls
+        # whether each of the inputs is one array, as in most calls
         self.simple = not kwargs and self.inputs == [f"input {i}" for i in range(len(inputs))]
 
     def _named(self, inputs, kwargs):
@@ -120,8 +118,7 @@ class Reals:
     """A function of complex arrays as one of real arrays with a last axis of two, real and
     imaginary parts, in its protocol.
 
-    The gradient by z = x + iy counts as d/dx + i d/dy, PyTorch's convention, and so does a
-    cotangent.
+    Gradients by z = x + iy count as d/dx + i d/dy, PyTorch's convention, and so do cotangents.
     """
 
     without = None  # the pairs are put together, in memory of their own

@@ -16,7 +16,7 @@ from .arrays import replaced, signed, usual_rtol
 from .report import GradientError, KinkError, index
 from .slopes import FULL, Direction, Slopes
 
-# a Jacobian with more rows and columns, or more than FULL entries, is not compared whole
+# A Jacobian with more rows and columns than this, or more entries than FULL, is not compared whole.
 LONG = 1_000
 
 
@@ -122,8 +122,7 @@ class Jacobian(Slopes):
                     self.second_opinion(one, direction, slope)
 
     def second_opinion(self, one, direction, slope):
-        """Raise unless other steps, or another look at what f's values are, are less sure than the
-        first."""
+        """Raise, unless other steps or another look at f's values are less sure than the first."""
         curves = self.curves(one.k, [direction], one.tolerance)
         general = lambda curves, start: numeric.slopes(curves, 1, start)[0]
         other = general(curves, 0.7 * numeric.START)
@@ -133,7 +132,7 @@ class Jacobian(Slopes):
             apart = np.abs(slope.value - other.value)
             error = slope.error + other.error
             if np.any(apart > 100 * error + 256 * self.eps * self.sizes):
-                # it was affine only where it was tried
+                # f is affine only where that was tried
                 slope = other.doubted(general(curves, numeric.START))
         if wrong := self.verdict(one, direction, slope):
             spacing, steady = numeric.grain(curves, self.sizes)
@@ -181,7 +180,7 @@ class Jacobian(Slopes):
         # terms that may cancel: those of a row, for one number; any, for a sum
         terms = (one.largest if direction.single else most) * direction.length
         terms = terms / np.abs(self.factors)
-        # an output of zeros: rounding of the others
+        # an output that is always 0: the others' rounding is all there can be
         never = (slope.value == 0) & (slope.error == 0) & (self.sizes == 0)
         terms = np.where(never, most * direction.length, terms)
         analytic = one.rows[:, direction.places] @ direction.steps / self.factors

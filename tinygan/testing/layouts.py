@@ -55,7 +55,7 @@ LAYOUTS = {  # of arrays that are the same in it as in C order, nothing is asked
     "overlapping": _overlapping,
     "read-only": _read_only,
 }
-# these have other numbers, some of them several times
+# The layouts whose arrays have other numbers, some of them several times.
 REPEATED = "zero-stride", "alike in the first axis", "expanded", "overlapping"
 
 
@@ -63,8 +63,7 @@ class LayoutQuestions:
     """The part of `questions.Questions` that is about layouts."""
 
     def layouts(self, arrays):
-        """(name, arrays laid out so, the same numbers in C order), where that makes a
-        difference."""
+        """(name, arrays laid out so, the same numbers in C order), where these differ."""
         without = getattr(self.fn, "without", ())
         for name in LAYOUTS if without is not None else ():
             if name in without:

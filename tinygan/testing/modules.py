@@ -1,5 +1,4 @@
-"""`check_module`: all parameters of a layer or a network at once. Here a module becomes a function
-of them."""
+"""`check_module`: a layer or a network as a function of its parameters, all checked at once."""
 
 import sys
 
@@ -9,8 +8,7 @@ from .containers import leaves, varies
 
 
 def check_module(net, *inputs, **options):
-    """Raise GradientError unless the gradients of net(*inputs) by every parameter and every input
-    are right.
+    """Raise GradientError unless net(*inputs) has right gradients, by each parameter and input.
 
     net: a tinygan.nn.Module or a torch.nn.Module, in the mode that it is in: dropout needs
     net.eval(). Its parameters and buffers stay as they are. options: those of check_grads; a

@@ -13,9 +13,8 @@ import pytest
 
 def pytest_configure(config):
     """Tell pytest of the marker."""
-    config.addinivalue_line(
-        "markers", "gradcheck(order=2, rtol=None, ...): options of the gradcheck fixture"
-    )
+    marker = "gradcheck(order=2, rtol=None, ...): options of the gradcheck fixture"
+    config.addinivalue_line("markers", marker)
 
 
 @pytest.fixture

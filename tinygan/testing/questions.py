@@ -140,8 +140,8 @@ class Questions(LayoutQuestions):
         self.same(self.results(arrays)[1], self.gradients, message, "repeats")
 
     def same(self, found, expected, message, question=None):
-        """Fail unless all arrays are equal bit by bit; or, to a question of repetition, within
-        `nondeterminism`."""
+        """Fail unless all arrays are equal bit by bit, or, where the question is "repeats", within
+        the option `nondeterminism`."""
         allowed = self.options.nondeterminism if question == "repeats" else 0.0
         for a, b in zip(found, expected, strict=True):
             if a.tobytes() == b.tobytes():
@@ -158,7 +158,7 @@ class Questions(LayoutQuestions):
     def equal(self, a, b, scale=0.0):
         """Whether two arrays are equal but for rounding and what repetition may change."""
         known = np.isfinite(b)
-        # below, there are fewer digits
+        # numbers below this one have fewer digits
         tiny = float(np.finfo(a.dtype if a.dtype.kind == "f" else np.float32).tiny)
         allowed = rounding(a.dtype) * (largest(b) + scale) + tiny
         allowed += self.options.nondeterminism

@@ -1,8 +1,6 @@
-"""What a failed check says: the errors, and a script that shows the failure again and runs on its
-own.
+"""What a failed check says: the errors, and a script that runs on its own and shows it again.
 
-This room writes Python that makes a function and its arrays once more; it knows nothing of
-gradients.
+This room knows nothing of gradients. It writes Python that makes a function and its arrays again.
 """
 
 import ast

@@ -68,8 +68,7 @@ class Slopes:
         return numeric.Curves(values, self.here, self.slope_eps, rtol, self.slope_eps * self.sizes)
 
     def slopes(self, k, directions, rtol):
-        """The slopes of all outputs, as the numbers of input k move along each of the
-        directions."""
+        """The slopes of all outputs, as input k moves along each of the directions."""
         curves = self.curves(k, directions, rtol)
         count = len(directions)
         sideways = lambda: curves.values(1j * numeric.COMPLEX, range(count))

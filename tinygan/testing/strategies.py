@@ -53,9 +53,8 @@ def _taken(name):
 
 def shapes(min_dims=0, max_dims=3, min_side=0, max_side=4):
     """Shapes of arrays, () and sides of 0 among them."""
-    return hnp.array_shapes(
-        min_dims=min_dims, max_dims=max_dims, min_side=min_side, max_side=max_side
-    )
+    sides = {"min_side": min_side, "max_side": max_side}
+    return hnp.array_shapes(min_dims=min_dims, max_dims=max_dims, **sides)
 
 
 @st.composite
@@ -139,8 +138,7 @@ def _axes(draw, transposed):
 
 
 def convolutions(transposed=False):
-    """Configurations of conv2d, or of conv_transpose2d with its output_padding; none has to be
-    thrown away."""
+    """Legal configurations of conv2d, or of conv_transpose2d with its output_padding."""
     small = st.integers(1, 2)
     axes = _axes(transposed)
     return st.builds(Convolution, small, st.integers(1, 3), small, small, st.tuples(axes, axes))
