@@ -16,7 +16,7 @@ from tinygan import cli, data, device, grad, kernels, ops, plot, random
 from tinygan.models import VAES
 from tinygan.nn.losses import binary_cross_entropy_with_logits as cross_entropy
 from tinygan.nn.losses import gaussian_kl
-from tinygan.train import Evaluate, constant
+from tinygan.train import AtEnd, Evaluate, constant
 
 TARGETS = 4  # the random stream that decides which pixels of binarised digits are ink
 
@@ -68,6 +68,11 @@ def main():
     unseen = (unseen, held_labels) if args.conditional else unseen
     cost = "elbo" if args.beta else "reconstruction"
     loss = lambda: {"held_out_loss": abs(vae.elbo(unseen)[cost])}
+
+    def report():
+        figures(args, vae, unseen, held_labels)
+        pictures(vae, unseen, held_labels, args.out)
+
     with kernels.precision(args.precision, where):
         cli.run_training(
             args,
@@ -75,12 +80,10 @@ def main():
             batches,
             step=lambda batch: elbo_step(vae, batch),
             schedule=constant,  # the moving average does what a falling rate would
-            callbacks=[Evaluate(loss)],
+            callbacks=[Evaluate(loss), AtEnd(report)],
             config={"targets": args.targets},
             real=digits,
         )
-        figures(args, vae, unseen, held_labels)
-        pictures(vae, unseen, held_labels, args.out)
 
 
 def figures(args, vae, batch, labels):

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from runs import same, weights
 
-from tinygan import Tensor, data, grad, models, nn, optim, random, train
+from tinygan import Tensor, checkpoint, data, grad, models, nn, optim, random, train
 
 DIGITS = data.load()
 
@@ -79,8 +79,8 @@ def test_a_preview_may_draw_random_numbers(tmp_path):
     class Drawing(models.GAN):
         def preview(self, path):
             self.noise(3)
+            random.manual_seed(3)  # as one does who wants to see the same samples again
             path.with_suffix(".txt").write_text("a line of text\n")
-            return path.with_suffix(".txt")
 
     trained = []
     for kind in (models.GAN, Drawing):
@@ -164,8 +164,41 @@ def test_early_stop_ends_with_everything_saved(tmp_path, capsys):
     assert records[-1] == records[19] and records[-1]["held_out_loss"] == 2.1
     assert "held_out_loss has not fallen below 2 for 2 epochs" in capsys.readouterr().out
     assert (tmp_path / "samples/epoch-004.png").exists() and (tmp_path / "losses.png").exists()
-    with pytest.raises(ValueError, match="no record has 'held_out_loss'.* put an Evaluate"):
+    model, batches = tiny()  # the records decide, not how often one asks
+    again = train.train(model, batches, 9, tmp_path, callbacks=[evaluate, stop], resume=True)
+    assert again == records
+    with pytest.raises(ValueError, match="no record has 'held_out_loss': let an Evaluate"):
         train.train(*line(), 2, callbacks=[train.EarlyStop()])
+
+
+def test_early_stop_looks_at_what_an_epoch_ended_with():
+    sparse = iter([float("nan"), 9, 8, 7])
+    evaluate = train.Evaluate(lambda: {"held_out_loss": next(sparse)}, every=2)
+    callbacks = [evaluate, train.EarlyStop(patience=1)]
+    assert len(train.train(*line(16), 8, callbacks=callbacks)) == 16
+    model, batches = line()
+    rising = lambda batch: {"loss": random.default.step}
+    stop = train.EarlyStop("loss", patience=2)
+    assert train.train(model, batches, 8, step=rising, callbacks=[stop])[-1]["epoch"] == 3
+
+
+def test_the_best_of_figures_that_may_be_nan(tmp_path):
+    figures = iter([float("nan"), np.float32(5), 4, 6])
+    evaluate = train.Evaluate(lambda: {"x": next(figures)}, best="x")
+    train.train(*tiny(), 3, tmp_path, callbacks=[evaluate])
+    assert checkpoint.read_meta(tmp_path / "best.npz")["step"] == 15
+    lines = (tmp_path / "log.jsonl").read_text().splitlines()
+    assert [json.loads(text).get("x", 0) for text in lines if '"x"' in text] == [None, 5, 4]
+    (tmp_path / "log.jsonl").unlink()  # the checkpoint knows the best
+    train.train(*tiny(), 4, tmp_path, callbacks=[evaluate], resume=True)
+    assert checkpoint.read_meta(tmp_path / "best.npz")["step"] == 15
+    for wrong, words in (
+        (lambda: train.Evaluate(dict, every=0), "Evaluate: every must be a number above 0, got 0"),
+        (lambda: train.Checkpoint(steps="3"), "Checkpoint: steps must be a number above 0"),
+        (lambda: train.train(*line(), 1, callbacks=[evaluate]), "best is kept in the run's folder"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            wrong()
 
 
 def test_checkpoints_every_so_many_steps_or_minutes(tmp_path, monkeypatch):
@@ -219,8 +252,9 @@ def test_what_is_no_step_no_data_and_no_callback_is_said_at_the_door():
         (Tensor(1.0), "step must return {name: loss}, got Tensor"),
         ({"loss": np.zeros(3)}, r"step must return numbers, got loss of \(3,\) float64"),
         ({"loss": "low"}, "step must return numbers, got loss"),
+        ({"step": 0.5}, "step must not name a loss 'step'"),
     ):
-        with pytest.raises(TypeError, match=words):
+        with pytest.raises((TypeError, ValueError), match=words):
             train.train(model, batches, 1, step=lambda batch, returned=returned: returned)
     with pytest.raises(TypeError, match="batches must be a data.Batches, got ndarray"):
         train.train(model, np.zeros((4, 3)), 1)

@@ -441,7 +441,7 @@ def test_an_example_resumes_in_its_own_precision_only(name, asked, tmp_path, mon
     main()
     assert set(asked) == {77}
     monkeypatch.setattr("sys.argv", [name, *flags, "--resume", "--precision", "float32"])
-    words = "another run: precision was tf32, is float32"
+    words = "another run: config.precision was tf32, is float32"
     with pytest.raises(checkpoint.CheckpointError, match=words):
         main()
 

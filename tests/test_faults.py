@@ -22,7 +22,7 @@ from runs import ROOT
 
 from tinygan import checkpoint, cli, data, files, plot, random
 from tinygan.checkpoint import CheckpointError
-from tinygan.train import Interrupted, RunExistsError, TrainingError, train
+from tinygan.train import AtEnd, Interrupted, RunExistsError, TrainingError, train
 
 loop = sys.modules["tinygan.train.loop"]  # the room gives its function that name
 
@@ -323,7 +323,7 @@ def test_a_pipe_is_not_waited_for(tmp_path):
     signal.alarm(20)
     for read in (files.read_npz, checkpoint.read_meta):
         for path in (tmp_path / "c.npz", tmp_path):
-            with pytest.raises(ValueError, match="not a whole .npz .no file"):
+            with pytest.raises(ValueError, match=": is no file"):
                 read(path)
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
@@ -683,7 +683,7 @@ def test_a_run_that_ends_while_another_waits_for_the_folder(resume, whole, tmp_p
         assert_whole(out, go(out), whole)
 
 
-def test_other_data_or_settings_do_not_go_on_with_a_run(quick, tmp_path):
+def test_other_data_or_settings_do_not_go_on_with_go(quick, tmp_path):
     out = tmp_path / "run"
     go(out)
     before = snapshot(out)
@@ -774,3 +774,48 @@ def test_kill_9_of_the_real_command_at_random_moments(tmp_path):
         assert names == sorted(path.relative_to(whole) for path in whole.rglob("*"))
         steps = [json.loads(line)["step"] for line in (out / "log.jsonl").read_text().splitlines()]
         assert steps == [*range(1, 41)]
+
+
+def test_what_is_no_file_in_a_runs_folder_is_not_waited_for(tmp_path):
+    for name in ("config.json", "log.jsonl"):
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(RunExistsError, match=f"{name}: is no file; take another folder"):
+            go(tmp_path)
+        (tmp_path / name).unlink()
+
+
+def test_a_signal_while_a_run_ends_is_not_lost(tmp_path):
+    late = AtEnd(lambda: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(Interrupted, match="stopped after step 12 of 12") as stopped:
+        go(tmp_path, callbacks=[late])
+    assert stopped.value.signal == signal.SIGTERM
+    assert (tmp_path / "losses.png").exists()
+
+
+def test_a_run_needs_nobody_who_listens(tmp_path, monkeypatch):
+    class Closed:
+        encoding = "ascii"
+        heard = ""
+
+        def write(self, words):
+            words.encode("ascii")
+            Closed.heard += words
+            if "epoch" in words:
+                raise BrokenPipeError
+
+        def flush(self):
+            pass
+
+    monkeypatch.setattr(sys, "stderr", None)
+    monkeypatch.setattr(sys, "stdout", Closed())
+    go(tmp_path / "gr\xf6\xdfe")
+    assert "gr\\xf6\\xdfe" in Closed.heard
+
+
+def test_a_picture_that_cannot_be_drawn_costs_no_run(tmp_path, monkeypatch):
+    def broken(*args):
+        raise ValueError("no such backend")
+
+    monkeypatch.setattr(plot, "curves", broken)
+    with pytest.warns(UserWarning, match="could not be summed up: no such backend"):
+        go(tmp_path)

@@ -18,7 +18,7 @@ from .checkpoint import CheckpointError
 from .data import DataError
 from .device import DeviceError
 from .metrics import Judge
-from .train import Evaluate, Interrupted, RunExistsError, TrainingError, second_half, train
+from .train import AtEnd, Evaluate, Interrupted, RunExistsError, TrainingError, second_half, train
 from .train.run import LATEST, check_folder
 
 JUDGED = 5  # the random stream of the latent points of which the judge sees samples
@@ -135,6 +135,9 @@ def run_training(
             return {name: found[name] for name in ("fid", "coverage")}
 
         callbacks = [Evaluate(figures, every=args.evaluate, best="fid"), *callbacks]
+    if args.samples:
+        save = lambda: save_samples(model, args.samples, args.out / "samples.npz")
+        callbacks = [*callbacks, AtEnd(save)]
     train(
         model,
         batches,
@@ -149,8 +152,6 @@ def run_training(
         notes={"arguments": arguments},
         graph=not args.no_capture,
     )
-    if args.samples:
-        save_samples(model, args.samples, args.out / "samples.npz")
 
 
 def save_samples(model, n, path, labels=None):

@@ -14,14 +14,10 @@ import json
 import math
 import os
 import sys
-import tempfile
 import time
-from pathlib import Path
 
-import numpy as np
-
-from .. import device, files, ops, plot
-from .run import PART, Interrupted
+from .. import files
+from .run import BEST, LOG, Interrupted
 
 
 class Callback:
@@ -62,44 +58,50 @@ class Schedule(Callback):
 
 class Evaluate(Callback):
     """figures() -> {name: number}, asked after `every` epochs and at the end, into the log: a
-    held-out loss, a `metrics.Judge`. best: the name of a figure; best.npz is the checkpoint of its
+    held-out loss, a `metrics.Judge`. best: the name of one; best.npz is the checkpoint of its
     least.
     """
 
     def __init__(self, figures, *, every=1, best=None):
-        self.figures, self.every, self.best = figures, every, best
+        self.figures, self.every, self.best = figures, positive("Evaluate: every", every), best
+
+    def begin(self):
+        if self.best and not self.run.out:
+            raise ValueError("Evaluate: best is kept in the run's folder: give train one")
 
     def epoch(self, record):
         if record["epoch"] % self.every and record["epoch"] != self.run.epochs:
             return
-        new = self.figures()
-        if self.best:
-            before = [r[self.best] for r in self.run.records if self.best in r]
-            if new[self.best] < min(before, default=math.inf):
-                self.run.save("best.npz")
+        new = {name: float(value) for name, value in self.figures().items()}
+        if taken := new.keys() & record.keys():
+            raise ValueError(f"Evaluate: the record has {', '.join(taken)} already")
+        if self.best and new[self.best] < self.run.best.get(self.best, math.inf):
+            self.run.best[self.best] = new[self.best]
+            self.run.save(BEST)
         record |= new
 
 
 class EarlyStop(Callback):
-    """Ends the run once the figure `name` has not fallen for `patience` epochs that had one."""
+    """Ends the run once the figure `name` has not fallen for `patience` epochs that had it."""
 
     def __init__(self, name="held_out_loss", *, patience=5):
-        self.name, self.patience = name, patience
+        self.name, self.patience = name, positive("EarlyStop: patience", patience)
+
+    def begin(self):
+        self.epoch(None)  # a run that was stopped does not go on
 
     def epoch(self, record):
-        values = [r[self.name] for r in self.run.records if self.name in r]
-        if not values:
-            raise ValueError(
-                f"EarlyStop: no record has {self.name!r}, the last has {', '.join(record)}: "
-                "put an Evaluate that gives it before this callback"
-            )
-        since = len(values) - 1 - values.index(min(values))
+        ends = [r for r in self.run.records if r["step"] % self.run.steps == 0 and self.name in r]
+        values = [r[self.name] for r in ends if finite(r[self.name])]
+        since = len(values) - 1 - values.index(min(values)) if values else 0
         if since >= self.patience:
             self.stop = f"{self.name} has not fallen below {min(values):.4g} for {since} epochs"
 
     def end(self, error):
+        if error is None and not any(self.name in r for r in self.run.records):
+            raise ValueError(f"EarlyStop: no record has {self.name!r}: let an Evaluate give it")
         if self.stop:
-            print(f"stopped: {self.stop}")
+            say(f"stopped: {self.stop}")
 
 
 class Bar(Callback):
@@ -133,18 +135,28 @@ class Lines(Callback):
 
     def epoch(self, record):
         run, epoch, seconds = self.run, record["epoch"], time.perf_counter() - self.clock
-        with contextlib.suppress(OSError):
-            if not live():
-                left = seconds / (run.step - run.start) * (run.total - run.step)
-                words = f"{in_words(record)}  {seconds:.0f} s, {left:.0f} s left"
-                print(f"epoch {epoch}/{run.epochs}  {words}", flush=True)
-            elif figures := {k: v for k, v in record.items() if k not in run.records[0]}:
+        if not live():
+            left = seconds / (run.step - run.start) * (run.total - run.step)
+            words = f"{in_words(record)}  {seconds:.0f} s, {left:.0f} s left"
+            say(f"epoch {epoch}/{run.epochs}  {words}")
+        elif figures := {k: v for k, v in record.items() if k not in run.records[0]}:
+            with contextlib.suppress(OSError):
                 tqdm().write(f"epoch {epoch}: {in_words(figures)}")
 
 
 def live():
     """Whether somebody watches: a terminal, or a notebook."""
-    return "ipykernel" in sys.modules or sys.stderr.isatty()
+    watched = sys.stderr is not None and sys.stderr.isatty()
+    return watched or sys.stderr is not None and "ipykernel" in sys.modules
+
+
+def say(words):
+    """Print, if somebody listens: a pipe or a terminal that was closed costs no run, and what its
+    encoding lacks is escaped.
+    """
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    with contextlib.suppress(OSError, ValueError):
+        print(words.encode(encoding, "backslashreplace").decode(encoding), flush=True)
 
 
 def tqdm():
@@ -153,18 +165,19 @@ def tqdm():
 
 
 class Log(Callback):
-    """Each record as a line of JSON in log.jsonl, those of a resumed run after what it had."""
+    """Each record as a line of JSON in log.jsonl, those of a resumed run after what it had; a
+    figure that is no finite number is null.
+    """
 
     def begin(self):
-        run = self.run
-        self.path = run.out / "log.jsonl"
+        self.path = self.run.out / LOG
         with files.replacing(self.path) as temporary, open(temporary, "w") as file:
-            file.writelines(json.dumps(r) + "\n" for r in run.records)
+            file.writelines(map(as_line, self.run.records))
         self.file = open(self.path, "a", buffering=1)
 
     def records(self, records):
         try:
-            self.file.writelines(json.dumps(r) + "\n" for r in records)
+            self.file.writelines(map(as_line, records))
         except OSError as error:  # a full disk: say which
             raise OSError(error.errno, error.strerror, str(self.path)) from None
 
@@ -177,13 +190,25 @@ class Log(Callback):
             self.file.close()
 
 
+def as_line(record):
+    """A record as JSON, which has no NaN."""
+    lost = {k: None for k, v in record.items() if isinstance(v, float) and not finite(v)}
+    return json.dumps(record | lost) + "\n"
+
+
+def finite(value):
+    """Whether it is a number, and a finite one."""
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
 class Checkpoint(Callback):
     """checkpoint.npz after each epoch, after each number of steps or minutes if given, and where a
     signal stopped the run.
     """
 
     def __init__(self, *, steps=None, minutes=None):
-        self.steps, self.minutes = steps or math.inf, minutes or math.inf
+        self.steps = positive("Checkpoint: steps", math.inf if steps is None else steps)
+        self.minutes = positive("Checkpoint: minutes", math.inf if minutes is None else minutes)
 
     def begin(self):
         self.saved, self.clock = self.run.start, time.monotonic()
@@ -206,58 +231,22 @@ class Checkpoint(Callback):
             self.saved, self.clock = self.run.step, time.monotonic()
 
 
-class Preview(Callback):
-    """What the model draws of itself each `every` epochs, in samples/."""
+class AtEnd(Callback):
+    """Calls do() at the end of a run that went well, while its folder is still held."""
 
-    def __init__(self, *, every=1):
-        self.every = every
-
-    def begin(self):
-        run = self.run
-        epoch, inside = divmod(run.start, run.steps)
-        if epoch and not inside and not list(run.pictures.glob(f"epoch-{epoch:03}.*")):
-            self.draw(epoch)  # the run was cut between the checkpoint and its picture
-
-    def epoch(self, record):
-        if record["epoch"] % self.every == 0 or record["epoch"] == self.run.epochs:
-            self.draw(record["epoch"])
-
-    def draw(self, epoch):
-        pictures = self.run.pictures
-        with tempfile.TemporaryDirectory(suffix=PART, dir=pictures) as folder:
-            drawn = preview(self.run.model, Path(folder) / f"epoch-{epoch:03}")
-            if drawn is not None:
-                with files.replacing(pictures / drawn.name) as temporary:
-                    os.replace(drawn, temporary)
-
-
-class Summary(Callback):
-    """At the end of a run: its pictures as samples.gif, the losses as losses.png."""
+    def __init__(self, do):
+        self.do = do
 
     def end(self, error):
         if error is None:
-            drawn, out = self.run.drawn(), self.run.out
-            if frames := [path for path in drawn if path.suffix == ".png"]:
-                plot.animate(frames, out / "samples.gif")
-            plot.curves(self.run.records, out / "losses.png")
-            if drawn:
-                print(drawn[-1])
+            self.do()
 
 
-def preview(model, path):
-    """What the model draws of itself, as `path` and a suffix: the file that was written, None if
-    the model can show nothing. Without a `preview` of its own it is a grid of samples, if those are
-    images.
-    """
-    if hasattr(model, "preview"):
-        return Path(model.preview(path))
-    if not hasattr(model, "sample"):
-        return None
-    images = np.asarray(device.to_host(ops.raw(model.sample(64))))
-    if images.ndim != 4 or images.shape[1] not in (1, 3):
-        return None
-    plot.grid(plot.to_uint8(images), path.with_suffix(".png"))
-    return path.with_suffix(".png")
+def positive(name, value):
+    """The value, if it is a number above 0."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
+        raise ValueError(f"{name} must be a number above 0, got {value!r}")
+    return value
 
 
 def in_words(record):

@@ -17,7 +17,8 @@ import numpy as np
 from .. import device, ops, random
 from ..capture import capture
 from ..optim.schedules import second_half
-from .callbacks import Bar, Callback, Checkpoint, Lines, Log, Preview, Schedule, Summary
+from .callbacks import Bar, Callback, Checkpoint, Lines, Log, Schedule, say
+from .pictures import Preview, Summary
 from .run import Interrupted, Run, TrainingError
 
 READ = {"cpu": 1, "gpu": 50}  # the losses are read after so many steps: reading waits for a GPU
@@ -39,21 +40,24 @@ def loop(model, batches, epochs, *, step=None, start=0, prepare=(), halt=lambda:
     step, clock = step or model.step, time.perf_counter()
     step_on = lambda rows: step(batches.at(rows))
     step_on = capture(step_on) if graph else step_on
-    steps, unread = len(batches), []
-    if start:
-        random.default.seek(start)
+    steps, unread, source = len(batches), [], random.default
+    if source.step != start:  # each step draws what belongs to its number
+        source.seek(start)
+    seed = source.seed
     for done in range(start, epochs * steps):
         epoch, i = divmod(done, steps)
         for call in prepare:
             call(done / (epochs * steps))
         unread.append(_copied(step_on(batches.rows(epoch, i))))
-        random.default.next_step()
+        source.next_step()
         read_every = READ[device.of(next(iter(unread[0].values()), np.empty(0)))]
         if len(unread) >= read_every or i + 1 == steps or halt():
             yield _read(unread, done + 1, steps, time.perf_counter() - clock)
             unread.clear()
-            # whatever was drawn meanwhile, by a preview say, the next step's draws begin at 0
-            random.default.draw = 0
+            # whatever was drawn or seeded meanwhile, by a preview say, is nothing to the next step
+            source.draw = 0
+            if (source.seed, source.step) != (seed, done + 1):
+                source.manual_seed(seed).seek(done + 1)
             if halt():
                 return
 
@@ -65,7 +69,10 @@ def _copied(losses):
     copies = {name: np.copy(ops.raw(value)) for name, value in losses.items()}
     for name, a in copies.items():
         if a.shape or a.dtype.kind not in "biuf":
-            raise TypeError(f"step must return numbers, got {name} of {a.shape} {a.dtype}")
+            words = f"{name} of {a.shape} {a.dtype}"
+            raise TypeError(f"step must return numbers, got {words}; its mean, say")
+        if name in ("step", "epoch", "seconds", "event"):
+            raise ValueError(f"step must not name a loss {name!r}: a record has that already")
     return copies
 
 
@@ -123,16 +130,16 @@ def train(
     # the signals first: a Ctrl-C while a folder is opened or closed waits
     with _signals() as caught, _alone(), run.opened(resume, overwrite):
         if run.start == run.total:
-            print(f"{run.out}: all {epochs} epochs are done already; ask for more of them to go on")
-        prepare = [callback.before for callback in told]
+            say(f"{run.out}: all {epochs} epochs are done already; ask for more of them to go on")
         halt = lambda: caught or any(callback.stop for callback in told)
         options = {"step": step, "start": run.start, "halt": halt, "graph": graph}
+        options["prepare"] = [callback.before for callback in told]
         try:
             for callback in told:
                 callback.run = run
                 callback.begin()
                 begun.append(callback)
-            for records in loop(model, batches, epochs, prepare=prepare, **options):
+            for records in loop(model, batches, epochs, **options) if not halt() else ():
                 run.step = records[-1]["step"]
                 run.records += records
                 for callback in told:
@@ -147,7 +154,9 @@ def train(
             _end(begun, error)
             raise
         _end(begun, None)
-    return run.records
+        if caught:  # while the end was told
+            raise Interrupted(run, caught[0])
+    return [record for record in run.records if "event" not in record]
 
 
 def _end(callbacks, error):

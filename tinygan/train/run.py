@@ -8,15 +8,20 @@ import contextlib
 import json
 import operator
 import platform
+import re
 import shutil
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import numpy as np
+
 from .. import __version__, checkpoint, files, models, random
 from ..checkpoint import CheckpointError
 
-PICTURES, LATEST, CONFIG = "samples", "checkpoint.npz", "config.json"
-PART = ".drawing"  # the end of the name of a folder in which a picture is being drawn
+LATEST, BEST, CONFIG, LOG = "checkpoint.npz", "best.npz", "config.json", "log.jsonl"
+MADE = (BEST, "samples.npz", "samples.gif", "losses.png", LOG, CONFIG, LATEST)  # last: the latest
+PICTURES = "samples"
+DRAWING = {"prefix": ".drawing-", "suffix": ".part"}  # a folder in which a picture is being drawn
 
 
 class TrainingError(RuntimeError):
@@ -35,7 +40,9 @@ class Interrupted(KeyboardInterrupt):
 
 
 class RunExistsError(FileExistsError):
-    """A folder holds a run already, and neither to resume nor to overwrite it was asked for."""
+    """A folder holds a run already, and neither to resume nor to overwrite it was asked for; or it
+    holds something else.
+    """
 
 
 class Run:
@@ -43,69 +50,73 @@ class Run:
     where it is now, the records of all its steps, and its folder `out` or None.
 
     rates: (parameter group, its learning rate) of all optimizers, as they were before a checkpoint
-    was loaded. settings: what a run must share with the one it resumes.
+    was loaded. settings: what a run must share with the one it resumes. best: the least of each
+    figure for which best.npz was saved.
     """
 
     def __init__(self, model, batches, epochs, out, config=None, notes=None):
-        try:
-            epochs = 0 if isinstance(epochs, bool) else operator.index(epochs)  # NumPy's too
-        except TypeError:
-            epochs = 0
-        if epochs < 1:
-            raise ValueError("train: epochs must be a whole number of at least 1")
-        self.model, self.epochs, self.steps = model, epochs, len(batches)
-        self.total = epochs * self.steps
+        self.model, self.epochs = model, _whole(epochs)
+        if not (hasattr(batches, "rows") and hasattr(batches, "at")):
+            raise TypeError(f"batches must be a data.Batches, got {type(batches).__name__}")
+        self.steps = len(batches)
+        self.total = self.epochs * self.steps
         self.step = self.start = 0
-        self.records = []
-        self.out, self.notes = out and Path(out), notes or {}
+        self.records, self.best = [], {}
         optimizers = getattr(model, "optimizers", ())
         groups = [group for optimizer in optimizers for group in optimizer.param_groups]
         self.rates = [(group, group["lr"]) for group in groups]
         self.lr = [rate for _, rate in self.rates]
         self.parts = model.parts() if hasattr(model, "parts") else {}
         self.recipe = getattr(model, "recipe", None)
-        self.settings = {"seed": random.default.seed}
+        self.out = None if out is None else Path(out)
         if self.out:
-            recipe = {k: v for k, v in (self.recipe or {}).items() if k != "lr"}
+            self.pictures, self.notes = self.out / PICTURES, _jsonable("notes", notes or {})
             data = batches.identity() if hasattr(batches, "identity") else {}
-            self.settings = json.loads(json.dumps(self.settings | recipe | data | (config or {})))
-            self.pictures, self.log = self.out / PICTURES, self.out / "log.jsonl"
+            made = {k: v for k, v in (self.recipe or {}).items() if k != "lr"}
+            settings = {"model": made, "batches": data, "config": config or {}}
+            self.settings = _jsonable("config", {"seed": random.default.seed} | settings)
 
     @contextlib.contextmanager
     def opened(self, resume, overwrite):
         """Hold the folder, which no other run may meanwhile; refuses a wrong resume or overwrite
         before anything is changed.
         """
+        if resume and overwrite or (resume or overwrite) and not self.out:
+            raise ValueError("train: resume or overwrite, one of them, is of a folder: give out")
         if not self.out:
-            if resume or overwrite:
-                raise ValueError("train: resume and overwrite are of a folder: give out")
-            yield self
+            yield
             return
         check_folder(self.out, resume, overwrite)
         self.pictures.mkdir(parents=True, exist_ok=True)
         with files.locked(self.out):
             # again: a run may have ended here meanwhile
             meta = check_folder(self.out, resume, overwrite)
-            self.sweep()
+            for folder in (self.out, self.pictures):
+                files.sweep(folder)  # what a run that was killed left half-written
+            for folder in self.pictures.glob("*".join(DRAWING.values())):
+                shutil.rmtree(folder, ignore_errors=True)
             if resume:
                 self.resume(meta)
             else:
-                self.clear()
+                for path in [*self.drawn(), *(self.out / name for name in MADE)]:
+                    path.unlink(missing_ok=True)
             self.describe(meta)
-            yield self
+            yield
 
     def resume(self, meta):
         """Go to where the latest checkpoint stands; CheckpointError, and no change, if it is not of
         this run.
         """
         path = self.out / LATEST
-        was, now = meta.get("config", {}), self.settings
-        if meta.get("version", 1) == 1:  # they named their settings otherwise
-            was = {k: was[k] for k in ("seed",) if k in was}
+        was, now = _flat(meta.get("config", {})), _flat(self.settings)
+        if meta["version"] == 1:  # they named their settings otherwise
+            was = {k: was.get(k, now[k]) for k in ("seed",)}
             now = {k: now[k] for k in was}
         if differ := [k for k in was | now if was.get(k) != now.get(k)]:
             words = "; ".join(f"{k} was {was.get(k)}, is {now.get(k)}" for k in differ)
             raise CheckpointError(f"{path}: was made by another run: {words}")
+        if not self.parts:
+            raise CheckpointError(f"{path}: holds nothing of a model that has no parts()")
         if meta["step"] > self.total:
             raise CheckpointError(
                 f"{path}: is at step {meta['step']} already, and {self.epochs} epochs have "
@@ -113,36 +124,20 @@ class Run:
             )
         checkpoint.load(path, self.parts)
         self.start = self.step = meta["step"]
-        self.records = self.history()
-        changed = {k: meta.get(k) for k in ("epochs", "lr") if k in meta}
+        self.records, self.best = self.history(), dict(meta.get("best", {}))
         new = {"epochs": self.epochs, "lr": self.lr}
-        if changed := {k: new[k] for k, v in changed.items() if v != new[k]}:
+        if changed := {k: v for k, v in new.items() if meta.get(k, v) != v}:
             self.records.append({"step": self.start, "event": "resumed", **changed})
 
     def history(self):
         """The records of the log up to the checkpoint, which it may be ahead of; no torn lines."""
-        records = []
-        with contextlib.suppress(FileNotFoundError):
-            for line in self.log.read_text(errors="replace").splitlines():
-                with contextlib.suppress(ValueError, TypeError, KeyError, RecursionError):
-                    record = json.loads(line)
-                    if record["step"] <= self.start:
-                        records.append(record)
+        records, path = [], self.out / LOG
+        for line in path.read_text(errors="replace").splitlines() if path.is_file() else []:
+            with contextlib.suppress(ValueError, TypeError, KeyError, RecursionError):
+                record = json.loads(line)
+                if record["step"] <= self.start:
+                    records.append(record)
         return records
-
-    def sweep(self):
-        """Remove what a run that was killed left half-written."""
-        for folder in (self.out, self.pictures):
-            files.sweep(folder)
-        for folder in self.pictures.glob(f"*{PART}"):
-            shutil.rmtree(folder, ignore_errors=True)
-
-    def clear(self):
-        """Remove what another run left here."""
-        names = [LATEST, "best.npz", CONFIG, "log.jsonl"]
-        names += ["samples.npz", "samples.gif", "losses.png"]
-        for path in [*(self.out / name for name in names), *self.drawn()]:
-            path.unlink(missing_ok=True)
 
     def describe(self, meta):
         """Write config.json; meta: that of the checkpoint to go on from, or None."""
@@ -159,8 +154,8 @@ class Run:
     def save(self, name=LATEST):
         """Save a checkpoint into the folder; TrainingError if a number in it is not finite."""
         meta = {"step": self.step, "epoch": self.step // self.steps, "epochs": self.epochs}
-        meta |= {"seed": random.default.seed, "lr": self.lr}
-        meta |= {"model": self.recipe, "config": self.settings}
+        meta |= {"seed": random.default.seed, "lr": self.lr, "best": self.best}
+        meta |= {"model": self.recipe, "config": self.settings, "notes": self.notes}
         try:
             checkpoint.save(self.out / name, self.parts, meta)
         except CheckpointError as error:  # the training went wrong, not the file
@@ -168,9 +163,8 @@ class Run:
 
     def drawn(self):
         """What the model drew of itself, epoch by epoch."""
-        numbered = lambda path: path.stem.removeprefix("epoch-")
-        found = [p for p in self.pictures.glob("epoch-*.*") if numbered(p).isdigit()]
-        return sorted(found, key=lambda path: int(numbered(path)))
+        found = [(drawn_in(path), path) for path in self.pictures.glob("epoch-*.*")]
+        return [path for epoch, path in sorted(found, key=lambda pair: pair[0]) if epoch]
 
     def last(self):
         """Where the last good checkpoint of this run is, in words."""
@@ -181,28 +175,76 @@ class Run:
 
 def check_folder(out, resume, overwrite):
     """The meta data of the checkpoint to resume, or None; an error if the folder is not for such a
-    run.
+    run. What no run of ours has made is never replaced.
     """
-    made = [name for name in (LATEST, "best.npz", "samples.npz") if (out / name).exists()]
-    config = out / CONFIG
-    if config.exists() and not made and "versions" not in _read(config):
-        raise RunExistsError(f"{config}: belongs to no run of ours; take another folder")
+    found = [out / name for name in MADE if (out / name).exists()]
+    drawn = [path for path in (out / PICTURES).glob("epoch-*.*") if drawn_in(path)]
+    if other := [path for path in found if not path.is_file()]:
+        raise RunExistsError(f"{other[0]}: is no file; take another folder")
+    ours = (out / LATEST).exists() or "versions" in _read(out / CONFIG)
+    if (found or drawn) and not ours:
+        raise RunExistsError(
+            f"{(found + drawn)[0]}: belongs to no run of ours; take another folder"
+        )
     if resume:
         return checkpoint.read_meta(out / LATEST)
-    if made and not overwrite:
+    # before the first checkpoint there is nothing to lose
+    if not overwrite and (drawn or {path.name for path in found} - {CONFIG, LOG}):
         raise RunExistsError(
-            f"{out}: holds a run already ({made[0]}): resume=True goes on with it, "
-            "overwrite=True begins anew, another out leaves it alone"
+            f"{out}: holds a run already: resume=True goes on with it, overwrite=True begins anew, "
+            "another out leaves it alone"
         )
     return None
 
 
-def _read(config):
-    """What config.json says; a torn one says nothing, since the checkpoint decides."""
+def drawn_in(path):
+    """The epoch of which a file in samples/ is, 0 if of none."""
+    match = re.fullmatch(r"epoch-([0-9]{3,18})\.[^.]+", path.name)
+    return int(match[1]) if match else 0
+
+
+def _whole(epochs):
     try:
-        found = json.loads(config.read_text(errors="replace"))
+        epochs = 0 if isinstance(epochs, bool) else operator.index(epochs)  # NumPy's too
+    except TypeError:
+        epochs = 0
+    if epochs < 1:
+        raise ValueError("train: epochs must be a whole number of at least 1")
+    return epochs
+
+
+def _jsonable(name, given):
+    """What JSON makes of a dict, with NumPy's numbers as Python's and paths as text."""
+
+    def plain(value):
+        if isinstance(value, np.generic):
+            return value.item()
+        if isinstance(value, Path):
+            return str(value)
+        raise TypeError(f"{value!r:.80} is neither number, text, list nor dict")
+
+    try:
+        return json.loads(json.dumps(given, default=plain, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"train: {name} must be what JSON can hold: {error}") from None
+
+
+def _flat(settings):
+    """{"model.width": 16} of {"model": {"width": 16}}."""
+    flat = {}
+    for name, value in settings.items():
+        inner = value if isinstance(value, dict) else {}
+        flat |= {f"{name}.{k}": v for k, v in inner.items()}
+        flat |= {} if isinstance(value, dict) else {name: value}
+    return flat
+
+
+def _read(config):
+    """What config.json says; one that is torn says nothing."""
+    try:
+        found = json.loads(config.read_text(errors="replace")) if config.is_file() else {}
     except (OSError, ValueError, RecursionError):
-        return {"versions": None}
+        return {}
     return found if isinstance(found, dict) else {}
 
 
@@ -215,7 +257,8 @@ def load(run, device="cpu"):
     """
     path = Path(run)
     path = path / LATEST if path.is_dir() else path
-    recipe = checkpoint.read_meta(path).get("model")
+    meta = checkpoint.read_meta(path)
+    recipe, rates = meta.get("model"), meta.get("lr")
     if not recipe:
         raise CheckpointError(
             f"{path}: does not say how its model is made, only those of tinygan.models do: make "
@@ -223,9 +266,12 @@ def load(run, device="cpu"):
         )
     try:
         model = models.build(recipe, device)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path}: its model cannot be made: {error}") from None
     checkpoint.load(path, model.parts())
+    groups = [group for optimizer in model.optimizers for group in optimizer.param_groups]
+    for group, rate in zip(groups, rates if isinstance(rates, list) else []):
+        group["lr"] = rate  # as training began, and not what a schedule made of it
     return model
 
 
