@@ -150,6 +150,7 @@ def test_a_resumed_run_ends_with_the_same_weights_and_its_pictures_have_a_class_
     cells = plot.to_uint8(model.sample(80, latent, np.tile(np.arange(10), 8)))
     np.testing.assert_array_equal(np.asarray(Image.open(picture))[::2, ::2], plot.sheet(cells, 10))
 
+    assert model.preview(tmp_path / "lr0.001").name == "lr0.001.png"
     assert same(weights(resumed(lambda: made(TINY[name]), 2, 7, tmp_path / "cut")), expected)
     with pytest.raises(checkpoint.CheckpointError, match="belongs to another model"):
         checkpoint.load(tmp_path / "cut/checkpoint.npz", made(TINY[name], classes=0)[0].parts())

@@ -23,6 +23,7 @@ from .train.run import LATEST, check_folder
 
 JUDGED = 5  # the random stream of the latent points of which the judge sees samples
 MOST_SAMPLES = 1_000_000  # 784 MB of digits
+PIECE = 1000  # samples that are floats at a time; a multiple of what `sample` draws at a time
 # what concerns only this call, and not the run that it makes or goes on with
 PASSING = ("out", "device", "resume", "overwrite")
 
@@ -160,7 +161,14 @@ def save_samples(model, n, path, labels=None):
     """
     if model.classes and labels is None:
         labels = np.arange(n) % model.classes
-    images = plot.to_uint8(device.to_host(model.sample(n, labels=labels)))
+    noise = model.noise(n)  # all at once: the samples are those of one call
+    pieces = []
+    for i in range(0, n, PIECE):
+        points = noise[i : i + PIECE]
+        told = None if labels is None else labels[i : i + PIECE]
+        made = model.sample(len(points), points, told)
+        pieces.append(plot.to_uint8(device.to_host(made)))
+    images = np.concatenate(pieces)
     arrays = {"images": images} if labels is None else {"images": images, "labels": labels}
     with files.replacing(path) as temporary:
         np.savez_compressed(temporary, **arrays)

@@ -2,25 +2,27 @@
 data.
 
 RUN is the folder of a training run, or one of its checkpoints (RUN/best.npz). The model is built
-anew from what the checkpoint says of it, and filled from there. In code: `train.load`.
+anew from what the checkpoint says of it, and filled from there. In code: `train.load`. Only what
+this command made before is replaced.
 """
 
 from pathlib import Path
 
 import numpy as np
 
-from . import device, plot, random
+from . import device, files, plot, random
 from .checkpoint import CheckpointError
 from .cli import MOST_SAMPLES, Parser, number, run, save_samples
+from .data import DataError
 from .train import load
 
 
 def main():
     """Load, sample, write."""
     args = arguments()
-    model = load(args.run, device.resolve(args.device))
     folder = args.run if args.run.is_dir() else args.run.parent
-    out = args.out or folder / "made"
+    data, picture = places(folder / "made" if args.out is None else args.out)
+    model = load(args.run, device.resolve(args.device))
     labels = args.labels
     if labels is not None:
         if not model.classes:
@@ -32,10 +34,27 @@ def main():
             raise CheckpointError(f"{args.run}: {max(labels)} is no class of this model, {known}")
         labels = np.resize(labels, args.n)  # over and over
     random.manual_seed(args.seed)
-    images = save_samples(model, args.n, out.with_suffix(".npz"), labels)
+    images = save_samples(model, args.n, data, labels)
     columns = model.classes if model.classes and labels is None else 8  # a class to a column
-    plot.grid(images[:400], out.with_suffix(".png"), columns)
-    print(out.with_suffix(".png"))
+    plot.grid(images[:400], picture, columns)
+    print(picture)
+
+
+def places(out):
+    """The .npz and the .png that are called `out`; DataError if something else is there."""
+    name = out.name.removesuffix(".npz").removesuffix(".png")
+    if name in ("", ".."):
+        raise DataError(f"--out: {out} is no name for two files; --out {out / 'made'} is one")
+    data, picture = (out.with_name(name + suffix) for suffix in (".npz", ".png"))
+    if data.exists():
+        with files.Npz(data, DataError) as npz:
+            if "images" not in npz.headers:
+                raise DataError(
+                    f"{data}: holds no samples, and is not replaced; take another --out"
+                )
+    elif picture.exists():
+        raise DataError(f"{picture}: was not made here, {data} is missing; take another --out")
+    return data, picture
 
 
 def arguments():

@@ -50,7 +50,7 @@ class LatentModel:
         columns = self.classes or 8
         points = self.noise(8 * columns, random.Generator(random.default.seed, PREVIEW))
         images = plot.to_uint8(device.to_host(self.sample(len(points), points)))
-        path = path.with_suffix(".png")
+        path = path.with_name(f"{path.name}.png")
         plot.grid(images, path, columns)
         return path
 
