@@ -142,6 +142,82 @@ def test_a_network_may_hold_negative_numbers_under_any_name(tmp_path):
     checkpoint.load(tmp_path / "c.npz", {"net": net})
 
 
+class Masked(nn.Module):
+    """A layer with a mask and with a number that no rule is about."""
+
+    def __init__(self):
+        self.mask = np.triu(np.full((3, 3), -np.inf, np.float32), 1)
+        self.log_running_var = nn.Parameter(np.float32([-1]))
+        self.tied = self.log_running_var
+
+
+def test_a_buffer_may_hold_infinity_and_a_name_may_end_in_that_of_a_variance(tmp_path):
+    path, net = tmp_path / "c.npz", Masked()
+    checkpoint.save(path, {"net": net}, {"step": 0})
+    other = Masked()
+    other.mask[...] = 0
+    checkpoint.load(path, {"net": other})
+    np.testing.assert_array_equal(other.mask, net.mask)
+    for name in ("log_running_var", "tied"):
+        changed(path, **{f"net/{name}": np.float32([-np.inf])})
+        with pytest.raises(CheckpointError, match=f"net/{name} holds NaN or infinity"):
+            checkpoint.load(path, {"net": other})
+        checkpoint.save(path, {"net": net}, {"step": 0})
+    net.mask[0] = np.nan
+    with pytest.raises(CheckpointError, match="not saved, since net/mask holds NaN$"):
+        checkpoint.save(path, {"net": net}, {"step": 1})
+
+
+class State(dict):
+    """A thing whose state is these arrays."""
+
+    def state_dict(self):
+        return self
+
+
+NUMBER = np.zeros((), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("parts", "error", "words"),
+    [
+        (
+            {"a": {"b/c": NUMBER}, "a/b": {"c": NUMBER}},
+            CheckpointError,
+            "two arrays are called a/b/c",
+        ),
+        (
+            {"a": {f"{i}": NUMBER for i in range(66_000)}},
+            CheckpointError,
+            "66000 arrays are too many",
+        ),
+        (
+            {"a": {f"{i:0999}": NUMBER for i in range(5_000)}},
+            CheckpointError,
+            "5000 arrays are too many",
+        ),
+        ({"a": {"b\0c": NUMBER}}, CheckpointError, "no name that can be printed"),
+        ({"a": {"b\ud800": NUMBER}}, CheckpointError, "no name that can be printed"),
+        ({"a": {"step": 3}}, TypeError, "a/step must be an array of numbers, got int"),
+        ({"a": {"lr": np.float32(3)}}, TypeError, "a/lr must be an array of numbers, got float32"),
+        ({"a": {"b": np.array([None])}}, TypeError, "a/b must be .* got object"),
+        ({"a": {"b": np.zeros(1, "M8[s]")}}, TypeError, "a/b must be .* got datetime64"),
+    ],
+    ids=["names", "count", "directory", "nul", "surrogate", "int", "scalar", "object", "dates"],
+)
+def test_what_load_would_refuse_is_not_saved(parts, error, words, path):
+    good = path.read_bytes()
+    with pytest.raises(error, match=f"c.npz: .*{words}"):
+        checkpoint.save(path, {name: State(part) for name, part in parts.items()}, {"step": 0})
+    assert path.read_bytes() == good and list(path.parent.iterdir()) == [path]
+
+
+def test_the_directory_of_a_file_is_no_larger_than_was_reckoned(path, model):
+    size = int.from_bytes(path.read_bytes()[-10:-6], "little")
+    names = [*weights(model), "meta"]
+    assert size <= sum(checkpoint.ENTRY + len(name) for name in names) < files.DIRECTORY
+
+
 META = {
     "{": "not JSON",
     "[1]": "no dict",

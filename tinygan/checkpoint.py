@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from . import files
-from .device import to_host
+from .device import is_array, to_host
 from .optim import EMA, Optimizer
 
 VERSION = 2  # of the files that `save` writes; those that do not say are 1, of before it was said
 META_BYTES = 1 << 20  # the meta data may take
+MOST = 65_000  # arrays in a file: beyond 65,535 entries, zip files are written in another way
+ENTRY = 80  # bytes that the directory of a file has for an array beside its name, at most
 # meta data: its least and its first too large value
 COUNTS = {"version": (1, 2**31), "step": (0, 2**63), "epoch": (0, 2**63), "seed": (0, 2**32)}
 # what optimizers and averages take roots of, or count
@@ -33,10 +35,11 @@ def save(path, parts, meta):
     """Replace `path` by the state of `parts` and by `meta`, which holds at least "step" and goes
     through JSON.
 
-    A crash at any moment leaves the old file or the new one, whole. An array with NaN or infinity
-    in it does not take the place of a good one: CheckpointError.
+    A crash at any moment leaves the old file or the new one, whole. CheckpointError, and the old
+    file stays, for what `load` would refuse: an array with NaN or infinity in it (a buffer, such as
+    a mask, may hold infinity), two arrays of one name, more of them than an archive holds.
     """
-    arrays = {name: to_host(a) for name, a in _state(parts).items()}
+    arrays = {name: to_host(a) for name, a in _state(path, parts).items()}
     words = json.dumps(meta | {"version": VERSION})
     if 4 * len(words) > META_BYTES:
         raise CheckpointError(f"{path}: not saved, since its meta data has {len(words)} letters")
@@ -52,7 +55,7 @@ def load(path, parts):
     Names, shapes and dtypes are compared before any array is read, and their values before any
     part is changed: CheckpointError.
     """
-    own = _state(parts)
+    own = _state(path, parts)
     with _open(path) as npz:
         meta = _meta(npz)
         _check_headers(path, npz.headers, own)
@@ -76,11 +79,29 @@ def _open(path):
     return files.Npz(path, CheckpointError)
 
 
-def _state(parts):
-    """{"part/name": array} of all parts."""
-    return {
-        f"{part}/{k}": a for part, thing in parts.items() for k, a in thing.state_dict().items()
-    }
+def _state(path, parts):
+    """{"part/name": array} of all parts, if a file can hold that; else TypeError for what is no
+    array of numbers, CheckpointError for names.
+    """
+    arrays = {}
+    for part, thing in parts.items():
+        for key, a in thing.state_dict().items():
+            name = f"{part}/{key}"
+            if not is_array(a) or a.dtype.kind not in "biufc":
+                found = a.dtype if is_array(a) else type(a).__name__
+                raise TypeError(f"{path}: {name} must be an array of numbers, got {found}")
+            if name in arrays:
+                raise CheckpointError(f"{path}: two arrays are called {name}; rename a part")
+            if not name.isprintable():
+                raise CheckpointError(f"{path}: {name!r:.80} is no name that can be printed")
+            arrays[name] = a
+    size = sum(ENTRY + len(name.encode()) for name in arrays)
+    if len(arrays) > MOST or size > files.DIRECTORY:
+        most = f"{MOST} arrays, and {files.DIRECTORY} bytes of names"
+        raise CheckpointError(
+            f"{path}: {len(arrays)} arrays are too many for a file: at most {most}"
+        )
+    return arrays
 
 
 def _meta(npz):
@@ -142,16 +163,28 @@ def _check_values(refusal, parts, arrays):
     """Refuse NaN and infinity, and negative numbers where only damage puts them."""
     wrong = []
     for part, thing in parts.items():
+        constants = _constants(thing)
         for key in thing.state_dict():
-            name, first = f"{part}/{key}", key.partition(".")[0]
+            name, first, last = f"{part}/{key}", key.partition(".")[0], key.rpartition(".")[2]
             a = arrays[name]
-            if not np.isfinite(a).all():
+            if key in constants and np.isnan(a).any():
+                wrong.append(f"{name} holds NaN")
+            elif key not in constants and not np.isfinite(a).all():
                 wrong.append(f"{name} holds NaN or infinity")
             roots = isinstance(thing, (Optimizer, EMA)) and first in NOT_NEGATIVE
-            if (roots or key.endswith("running_var")) and (a < 0).any():
+            if (roots or last == "running_var") and (a < 0).any():
                 wrong.append(f"{name} holds negative numbers, which it never can")
     if wrong:
         raise CheckpointError(f"{refusal}, since {_listed(wrong)}")
+
+
+def _constants(thing):
+    """The names of a module's buffers that training leaves alone: all but running statistics."""
+    if not hasattr(thing, "named_parameters"):
+        return set()
+    trained = {id(parameter.data) for _, parameter in thing.named_parameters()}
+    buffers = {key for key, a in thing.state_dict().items() if id(a) not in trained}
+    return {key for key in buffers if not key.rpartition(".")[2].startswith("running_")}
 
 
 def _listed(wrong):
