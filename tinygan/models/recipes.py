@@ -1,15 +1,22 @@
-"""Models that remember how they were made, to be made again from a trained run's file."""
+"""Models that remember how they were made, to be made again from a trained run's file.
+
+A recipe in a file may come from anybody: an option must be of the kind of the builder's default.
+"""
 
 import functools
 import inspect
 import json
 
+import numpy as np
+
 FAMILIES = {}  # family -> {name: what builds a model of that name}
+MOST = 4096  # the largest whole number in a recipe, such as a width, and ...
+LARGEST = 1e30  # ... the largest other one, which float32 still holds
 
 
 def recipe(family, name):
     """Decorate build(...) -> model: the model gets `recipe`, a dict of its family, its name and all
-    options but the device, if JSON can hold them; else None.
+    options but the device, if JSON can hold them (NumPy's numbers as Python's); else None.
     """
 
     def decorate(build):
@@ -23,7 +30,7 @@ def recipe(family, name):
             made = given.arguments | given.arguments.get("options", {})
             made = {k: v for k, v in made.items() if k not in ("options", "device")}
             try:
-                made = json.loads(json.dumps(made))
+                made = json.loads(json.dumps(made, default=_number))
                 model.recipe = {"family": family, "model": name, **made}
             except TypeError:  # an objective of the caller's own, say
                 model.recipe = None
@@ -35,11 +42,46 @@ def recipe(family, name):
     return decorate
 
 
+def _number(value):
+    """A NumPy number as Python's, for JSON."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"JSON holds no {type(value).__name__}")
+
+
 def build(recipe, device="cpu"):
-    """The model that a `recipe` describes; ValueError or TypeError for one that describes none."""
+    """The model that a `recipe` describes; ValueError or TypeError, in one line, for one that
+    describes none.
+    """
     options = dict(recipe)
     family, name = options.pop("family", None), options.pop("model", None)
     known = {f: ", ".join(models) for f, models in FAMILIES.items()}
     if not isinstance(name, str) or name not in FAMILIES.get(family, ()):
         raise ValueError(f"there is no model {name!r} of family {family!r}; there are {known}")
-    return FAMILIES[family][name](**options, device=device)
+    make = FAMILIES[family][name]
+    known = inspect.signature(make).parameters
+    for option, value in options.items():
+        default = known[option].default if option in known else inspect.Parameter.empty
+        if not _is_like(default, value):
+            raise ValueError(f"{name}: {option} cannot be {value!r:.50}")
+    try:
+        return make(**options, device=device)
+    except Exception as error:  # such options may meet any line of a builder, or fill the memory
+        why = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ValueError(f"{name}: {why}") from error
+
+
+def _is_like(default, value):
+    """Whether a value that JSON held may be meant for an option with that default, if it has one:
+    numbers and short lists of them for all, but only whole ones for a whole one.
+    """
+    if isinstance(value, list):
+        rows = not isinstance(default, int | float) and len(value) <= 8
+        return rows and all(_is_like(inspect.Parameter.empty, v) for v in value)
+    if isinstance(value, bool) or isinstance(default, bool):
+        return type(value) is type(default)
+    if isinstance(value, int):
+        return abs(value) <= MOST
+    if isinstance(value, float):
+        return not isinstance(default, int) and abs(value) <= LARGEST
+    return type(value) is type(default)
