@@ -493,7 +493,7 @@ COLOURS = np.zeros((30, 28, 28, 3), np.uint8)
         ({"images": DIGITS[:30, None]}, [], "got (30, 1, 28, 28)"),
         ({"images": DIGITS[:19]}, [], "n of 20 or more, got (19, 28, 28)"),
         ({"images": DIGITS[:30]}, ["--data", "nowhere"], "nowhere"),
-        ({"images": DIGITS[:30]}, ["--n", "19"], "must be at least 20"),
+        ({"images": DIGITS[:30]}, ["--n", "19"], "must be from 20"),
         ({"images": DIGITS[:30]}, ["--report", "no/folder/page.png"], "no folder no/folder"),
         ({"images": DIGITS[:30]}, ["--report", "page.txt"], "choose .png"),
     ],

@@ -95,13 +95,25 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
 
 def _default(action, value):
     """A value from a file as a default: it must be what could have been typed; else ValueError."""
-    if action.choices and value not in action.choices or isinstance(value, list | dict):
+    if value is None:
+        typed = action.default is None
+    elif isinstance(value, bool) or isinstance(action.default, bool):  # --flag, or --no-flag
+        typed = type(value) is type(action.default)
+    elif action.choices:
+        typed = value in action.choices
+    else:
+        typed = isinstance(value, str if action.type is None else str | int | float)
+    if not typed:
         raise ValueError(f"{value} is no {action.dest}")
     return value if action.type is None or value is None else str(value)
 
 
 def number(kind, least, most=None):
-    """An argument type: a finite number of that kind, from `least` to `most` if there is one."""
+    """An argument type: a finite number of that kind, from `least` to `most` if there is one; a
+    whole one has at most 31 bits, since what reckons with it may need a float.
+    """
+    if most is None and kind is int:
+        most = 2**31 - 1
 
     def parse(text):
         value = kind(text)
@@ -189,6 +201,9 @@ def run(main):
     """Call `main` and exit: 2 with one line for a mistake in what was asked, 1 for a failed
     training, 128 and the signal's number where one stopped it: 130 for Ctrl-C.
     """
+    for stream in (sys.stdout, sys.stderr):  # a path may have letters that a terminal has not
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     try:
         sys.exit(main())
     except (CheckpointError, DataError, DeviceError, OSError) as e:
@@ -202,6 +217,6 @@ def run(main):
     flags = [f" ({words})" for kind, words in FLAGS.items() if isinstance(error, kind)]
     if isinstance(error, Interrupted) and "resume" in message:
         flags = [" (--resume)"]
-    with contextlib.suppress(OSError):  # the terminal was closed
-        print(f"{Path(sys.argv[0]).name}: {message}{''.join(flags)}", file=sys.stderr)
+    with contextlib.suppress(OSError, AttributeError):  # the terminal was closed, or never open
+        sys.stderr.write(f"{Path(sys.argv[0]).name}: {message}{''.join(flags)}\n")
     sys.exit(code)
