@@ -91,14 +91,14 @@ def figures(args, vae, batch, labels):
     bound = vae.elbo(batch)
     names = list(bound) if args.beta else ["reconstruction"]
     words = ", ".join(f"{name} {bound[name]:.2f}" for name in names)
-    print(f"{len(labels)} held-out digits, nats each: {words}")
+    cli.say(f"{len(labels)} held-out digits, nats each: {words}")
     if args.iwae:
         some = slice(None, None, len(labels) // 1000 or 1)  # a thousand take minutes
         batch = (batch[0][some], labels[some]) if args.conditional else batch[some]
         bound = vae.iwae(batch, args.iwae)
         known = "|class" if args.conditional else ""
         mean, of = bound.mean(), f"IWAE-{args.iwae} of {len(bound)} digits"
-        print(f"log p(x{known}) is at least {mean:.2f} ({of})")
+        cli.say(f"log p(x{known}) is at least {mean:.2f} ({of})")
 
 
 def pictures(vae, batch, labels, out):

@@ -6,19 +6,19 @@ Only this room knows the flags; it adds them to what the others say.
 
 import argparse
 import contextlib
-import json
-import math
+import os
 import sys
 from pathlib import Path
 
 import numpy as np
 
 from . import data, device, files, plot, random
-from .checkpoint import CheckpointError
+from .checkpoint import CheckpointError, read_meta
 from .data import DataError
 from .device import DeviceError
 from .metrics import Judge
 from .train import AtEnd, Evaluate, Interrupted, RunExistsError, TrainingError, second_half, train
+from .train.callbacks import say
 from .train.run import LATEST, check_folder
 
 JUDGED = 5  # the random stream of the latent points of which the judge sees samples
@@ -72,8 +72,10 @@ class Parser(argparse.ArgumentParser):
         if getattr(found, "resume", False):
             if not (found.out / LATEST).exists():
                 self.error(f"{found.out} holds no checkpoint: leave out --resume to begin")
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-                said = json.loads((found.out / "config.json").read_text())["arguments"]
+            with contextlib.suppress(
+                ValueError, KeyError, TypeError
+            ):  # not said, or by an older one
+                said = read_meta(found.out / LATEST)["notes"]["arguments"]
                 known = [a for a in self._actions if a.dest in said and a.dest not in PASSING]
                 self.set_defaults(**{a.dest: _default(a, said[a.dest]) for a in known})
             found = super().parse_args(args, namespace)
@@ -112,14 +114,14 @@ def number(kind, least, most=None):
     """An argument type: a finite number of that kind, from `least` to `most` if there is one; a
     whole one has at most 31 bits, since what reckons with it may need a float.
     """
-    if most is None and kind is int:
-        most = 2**31 - 1
+    limit = most or (2**31 - 1 if kind is int else sys.float_info.max)
 
     def parse(text):
         value = kind(text)
-        if not least <= value < math.inf or most is not None and value > most:
-            wanted = f"at least {least}" if most is None else f"from {least} to {most}"
-            raise argparse.ArgumentTypeError(f"must be {wanted}, got {text}")
+        if not least <= value <= limit:
+            wanted = f"from {least} to {most}" if most else f"at least {least}"
+            wanted = f"at most {limit}" if value > limit and not most else wanted
+            raise argparse.ArgumentTypeError(f"must be {wanted}, got {text:.40}")
         return value
 
     parse.__name__ = kind.__name__
@@ -184,7 +186,7 @@ def save_samples(model, n, path, labels=None):
     arrays = {"images": images} if labels is None else {"images": images, "labels": labels}
     with files.replacing(path) as temporary:
         np.savez_compressed(temporary, **arrays)
-    print(f"{n} samples: {path}")
+    say(f"{n} samples: {path}")
     return images
 
 
@@ -205,7 +207,9 @@ def run(main):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:
-        sys.exit(main())
+        result = main()
+        _flush()
+        sys.exit(result)
     except (CheckpointError, DataError, DeviceError, OSError) as e:
         error, code, message = e, 2, str(e)
     except TrainingError as e:
@@ -220,3 +224,12 @@ def run(main):
     with contextlib.suppress(OSError, AttributeError):  # the terminal was closed, or never open
         sys.stderr.write(f"{Path(sys.argv[0]).name}: {message}{''.join(flags)}\n")
     sys.exit(code)
+
+
+def _flush():
+    """Let go of what was printed: a pipe that nobody reads any more fails no run that is done."""
+    with contextlib.suppress(AttributeError, ValueError):  # no stdout, or a closed one
+        try:
+            sys.stdout.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
