@@ -194,6 +194,25 @@ def write_report(path):
     plot.report(path, "title", [["", "x"], ["row", "1"]], images, pairs, classes)
 
 
+def test_a_title_is_no_formula(tmp_path):
+    images = plot.to_uint8(GREY.repeat(7, 2).repeat(5, 3))
+    classes = {"a": np.full(10, 0.1), "b": np.full(10, 0.1)}
+    pairs = {"$x_$": [images, images], "b": [images, images]}
+    table = [["", "$x_$"], ["$x_$", "1"]]
+    plot.report(tmp_path / "p.png", "of d$x_$", table, images, pairs, classes)
+    plot.curves(records(9, **{"$x_$": 1.0}), tmp_path / "c.png")
+
+
+@pytest.mark.parametrize("ends", [(1.7e308, -1.7e308), (1.7e308, 1.7e308), (10**400, float("nan"))])
+@pytest.mark.parametrize("window", [1, 50])
+def test_losses_that_are_too_large_to_draw_are_left_out(ends, window, tmp_path, drawn):
+    log = records(200, loss=1.0)
+    for i in range(100, 200, 2):
+        log[i]["loss"], log[i + 1]["loss"] = ends
+    plot.curves(log, tmp_path / "c.png", window)
+    assert max(drawn["loss"][1]) <= 1 and (tmp_path / "c.png").exists()
+
+
 WRITERS = [write_grid, write_animation, write_curves, write_report]
 
 

@@ -4,7 +4,7 @@ Pillow and matplotlib, imported when used. It knows arrays, and no model.
 Every file is written beside its place and moved there whole.
 """
 
-import math
+import contextlib
 from pathlib import Path
 from statistics import NormalDist
 
@@ -13,6 +13,7 @@ import numpy as np
 from . import files
 
 FRAMES = 250  # of an animation: more are thinned
+LARGEST = 1e100  # loss that is drawn: of larger ones the axis might reach beyond float64
 NO_LOSS = {"step", "epoch", "seconds", "lr", "fid", "coverage"}  # what else records hold
 
 
@@ -98,13 +99,23 @@ def _picture(frame):
         return None
 
 
+@contextlib.contextmanager
+def _no_formulas():
+    """Within, matplotlib takes a $ for a $: titles hold paths, and losses have any name."""
+    import matplotlib
+
+    with matplotlib.rc_context({"text.parse_math": False}):
+        yield
+
+
+@_no_formulas()
 def curves(records, path, window=50):
     """Write the losses of a log as curves of their moving average over `window` records, and those
     that fewer than half of the records have, such as a held-out loss once an epoch, as dots.
 
     records: dicts of 'step' and any losses; those without, such as events, are left out, and so are
-    figures that are no losses (step, epoch, seconds, lr, fid, coverage) or not finite. Where there
-    is no loss, no file is written.
+    figures that are no losses (step, epoch, seconds, lr, fid, coverage), not finite, or beyond
+    1e100. Where there is no loss, no file is written.
     """
     from matplotlib.figure import Figure
 
@@ -129,12 +140,12 @@ def curves(records, path, window=50):
 
 
 def _losses(records):
-    """{name: (its steps, its values)} of every loss in the records that is a finite number."""
+    """{name: (its steps, its values)} of every loss in the records that can be drawn."""
     found = {}
     for record in records:
         for name, value in record.items():
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if name in NO_LOSS or not number or not math.isfinite(value):
+            if name in NO_LOSS or not number or not abs(value) <= LARGEST:
                 continue
             steps, values = found.setdefault(name, ([], []))
             steps.append(record["step"])
@@ -147,6 +158,7 @@ def _save(figure, path):
         figure.savefig(part, dpi=110, format=Path(path).suffix[1:] or "png")
 
 
+@_no_formulas()
 def report(path, title, table, images, pairs, classes):
     """Write one page on a model: its figures, samples, nearest training digits and classes.
 
