@@ -116,7 +116,8 @@ def pictures(vae, batch, labels, out):
     both = np.concatenate([originals, draw(means, told)])
     plot.grid(both, out / "reconstructions.png", columns=len(images))
 
-    walk = draw(np.linspace(means[0], means[1], 16), stay(16))
+    # of a tiny set one digit alone may be held out, and the walk stays where it is
+    walk = draw(np.linspace(means[0], means[:2][-1], 16), stay(16))
     plot.grid(walk, out / "interpolation.png", columns=16)
     plot.animate(list(walk.repeat(4, 1).repeat(4, 2)), out / "interpolation.gif", 100)
     if vae.latent == 2:

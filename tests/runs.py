@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinygan import random, train
+from tinygan import data, random, train
 
 ROOT = Path(__file__).parent.parent
 
@@ -51,3 +51,12 @@ def example(name, *args, **kwargs):
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     kwargs = {"capture_output": True, "text": True, "env": env, "timeout": 120} | kwargs
     return subprocess.run(command, **kwargs)
+
+
+def folder(path, n, part="train"):
+    """A folder of n of the bundled digits as IDX files."""
+    path.mkdir(exist_ok=True)
+    for name, array in zip(("images-idx3", "labels-idx1"), data.load(), strict=True):
+        shape = (n, *array.shape[1:])
+        head = bytes((0, 0, 8, array.ndim)) + np.array(shape, ">u4").tobytes()
+        (path / f"{part}-{name}-ubyte").write_bytes(head + array[:n].tobytes())

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from runs import example, folder
 
 from tinygan import cli, data, evaluate, random
 from tinygan.data import DataError
@@ -357,6 +358,17 @@ def test_samples_of_a_model_that_diverged_are_counted(judged, halves):
         judged(halves[0])(images[:0])
 
 
+def test_few_real_digits_judge_nothing(tmp_path):
+    with pytest.raises(data.DataError, match="^Judge: needs 20 real images or more, got 19$"):
+        Judge(IMAGES[:19])
+    assert Judge(IMAGES[:20])(IMAGES[20:40])["fid"] > 0
+    folder(tmp_path / "data", 15)
+    flags = ["--data", tmp_path / "data", "--batch-size", 5, "--out", tmp_path / "run"]
+    done = example("mnist_gan", *flags, "--epochs", 1, "--evaluate", 1)
+    assert done.returncode == 2 and not (tmp_path / "run").exists()
+    assert done.stderr == "mnist_gan.py: Judge: needs 20 real images or more, got 15\n"
+
+
 # The command
 
 
@@ -493,7 +505,7 @@ COLOURS = np.zeros((30, 28, 28, 3), np.uint8)
         ({"images": DIGITS[:30, None]}, [], "got (30, 1, 28, 28)"),
         ({"images": DIGITS[:19]}, [], "n of 20 or more, got (19, 28, 28)"),
         ({"images": DIGITS[:30]}, ["--data", "nowhere"], "nowhere"),
-        ({"images": DIGITS[:30]}, ["--n", "19"], "must be from 20"),
+        ({"images": DIGITS[:30]}, ["--n", "19"], "must be at least 20"),
         ({"images": DIGITS[:30]}, ["--report", "no/folder/page.png"], "no folder no/folder"),
         ({"images": DIGITS[:30]}, ["--report", "page.txt"], "choose .png"),
     ],
@@ -566,9 +578,7 @@ def test_real_digits_are_called_held_out_only_if_they_are(tmp_path, monkeypatch)
 
 
 def test_the_module_runs_and_a_small_folder_is_refused(tmp_path):
-    for name, array, code in (("images-idx3", DIGITS[:30], 3), ("labels-idx1", LABELS[:30], 1)):
-        head = bytes((0, 0, 8, code)) + np.array(array.shape, ">u4").tobytes()
-        (tmp_path / f"train-{name}-ubyte").write_bytes(head + array.tobytes())
+    folder(tmp_path, 30)
     np.savez(tmp_path / "samples.npz", images=DIGITS[:30])
     run = [
         sys.executable,

@@ -9,7 +9,7 @@ import tracemalloc
 import numpy as np
 import pytest
 from PIL import Image
-from runs import ROOT, example, resumed, same, weights
+from runs import ROOT, example, folder, resumed, same, weights
 
 from tinygan import data, models, nn, ops, plot, random, train
 from tinygan.testing import check_grads
@@ -296,3 +296,15 @@ def test_the_example_makes_its_pictures_and_figures(tmp_path):
 def test_a_users_mistake_is_one_line(args, words, tmp_path):
     done = example("mnist_vae", *args, "--out", tmp_path)
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and words in done.stderr
+
+
+@pytest.mark.parametrize("held_out", [1, 2])
+def test_the_example_draws_with_one_held_out_digit(held_out, tmp_path):
+    folder(tmp_path, 10 * held_out)
+    flags = ["--data", tmp_path, "--epochs", 1, "--latent", 2, "--batch-size", 3]
+    done = example("mnist_vae", *flags, "--device", "cpu", "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert f"{held_out} held-out digits" in done.stdout
+    walk = np.asarray(Image.open(tmp_path / "run/interpolation.png"))
+    assert walk.shape == (56, 16 * 56)
+    assert (walk[:, :56] == walk[:, -56:]).all() == (held_out == 1)

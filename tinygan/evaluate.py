@@ -15,8 +15,8 @@ from . import data, device, files, plot, random
 from .cli import Parser, number, run
 from .data import DataError
 from .metrics import Judge, distances, histogram
+from .metrics.judge import LEAST
 
-LEAST = 20  # images that the judge can compare
 MAX_BYTES = 1 << 30  # of samples: 1.4 million digits
 
 ROWS = {  # the judge's names, a reader's, and in brackets what is good

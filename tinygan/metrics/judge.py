@@ -20,6 +20,7 @@ from ..data import DataError
 from . import distances
 
 WEIGHTS = Path(__file__).with_name("judge.npz")
+LEAST = 20  # images that can be compared: the kernel distance has ten subsets of two
 SHA256 = "26e1b870362bce1f467d8bbb98a84332b64b82f5dd991237e67ac31c203f5448"
 
 
@@ -62,15 +63,17 @@ class Judge:
     """Calling it with samples gives, by name, their figures against the `real` images that it was
     made with.
 
-    Both are arrays (n, 1, 28, 28) in [-1, 1], 20 images or more; the classifier looks at them on
-    `device`, the rest runs on the host. Figures depend on the number of images: compare those of
-    equal numbers. The same images give the same figures.
+    Both are arrays (n, 1, 28, 28) in [-1, 1], 20 images or more; DataError for fewer real ones. The
+    classifier looks at them on `device`, the rest runs on the host. Figures depend on the number of
+    images: compare those of equal numbers. The same images give the same figures.
     """
 
     def __init__(self, real, device="cpu"):
         self.device = device
         self.net = frozen().to(device)
         self.features, probabilities = self.look(real)
+        if len(real) < LEAST:
+            raise DataError(f"Judge: needs {LEAST} real images or more, got {len(real)}")
         self.pixels = _rows(real)
         self.gaussian = distances.gaussian(self.features)
         self.classes = histogram(probabilities)
