@@ -324,6 +324,26 @@ def sampled(monkeypatch, capsys, *args):
     return exit.value.code, capsys.readouterr()
 
 
+def test_a_recipe_for_a_model_larger_than_its_file_costs_no_memory(tmp_path):
+    model, batches = tiny()
+    train.train(model, batches, 1, tmp_path)
+    size = (tmp_path / "checkpoint.npz").stat().st_size
+    for seed in range(2):  # what it draws is what it draws without a limit
+        random.manual_seed(seed)
+        drawn = [weights(models.build(model.recipe, most=most)) for most in (size // 4, None)]
+        random.manual_seed(seed)
+        assert same(weights(models.build(model.recipe)), drawn[0])
+        assert same(weights(models.build(model.recipe)), drawn[1])
+    for large in ({"width": 1500}, {"latent": 4000}, {"classes": 4000}, {"side": 1200}):
+        tracemalloc.start()
+        with pytest.raises(ValueError, match=f"more than the {size} initial values"):
+            models.build(model.recipe | large, most=size)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 8 * size
+    assert "_fill" not in vars(random.default)
+
+
 def test_samples_replace_samples_and_nothing_else(tmp_path, capsys, monkeypatch):
     run = tmp_path / "q1.lr0.001"
     train.train(*tiny(), 1, run)

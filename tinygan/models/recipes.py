@@ -3,11 +3,15 @@
 A recipe in a file may come from anybody: an option must be of the kind of the builder's default.
 """
 
+import contextlib
 import functools
 import inspect
 import json
+import math
 
 import numpy as np
+
+from .. import random
 
 FAMILIES = {}  # family -> {name: what builds a model of that name}
 MOST = 4096  # the largest whole number in a recipe, such as a width, and ...
@@ -49,9 +53,12 @@ def _number(value):
     raise TypeError(f"JSON holds no {type(value).__name__}")
 
 
-def build(recipe, device="cpu"):
+def build(recipe, device="cpu", most=None):
     """The model that a `recipe` describes; ValueError or TypeError, in one line, for one that
     describes none.
+
+    most: how many numbers its initial values may be, such as the bytes of the file that holds
+    them; a larger model is refused before there is memory of its size.
     """
     options = dict(recipe)
     family, name = options.pop("family", None), options.pop("model", None)
@@ -65,10 +72,32 @@ def build(recipe, device="cpu"):
         if not _is_like(default, value):
             raise ValueError(f"{name}: {option} cannot be {value!r:.50}")
     try:
-        return make(**options, device=device)
+        with _drawing(most):
+            return make(**options, device=device)
     except Exception as error:  # such options may meet any line of a builder, or fill the memory
         why = " ".join(str(error).split())[:200] or type(error).__name__
         raise ValueError(f"{name}: {why}") from error
+
+
+@contextlib.contextmanager
+def _drawing(most):
+    """Within, random.default draws at most so many numbers: ValueError, before it draws more."""
+    default, left = random.default, most
+    draw = default._fill
+
+    def counted(name, shape, *options):
+        nonlocal left
+        left -= math.prod(shape)
+        if left < 0:
+            raise ValueError(f"it has more than the {most} initial values that it may have")
+        return draw(name, shape, *options)
+
+    if most is not None:
+        default._fill = counted
+    try:
+        yield
+    finally:
+        vars(default).pop("_fill", None)
 
 
 def _is_like(default, value):
