@@ -4,7 +4,6 @@ Pillow and matplotlib, imported when used. It knows arrays, and no model.
 Every file is written beside its place and moved there whole.
 """
 
-import contextlib
 from pathlib import Path
 from statistics import NormalDist
 
@@ -99,16 +98,6 @@ def _picture(frame):
         return None
 
 
-@contextlib.contextmanager
-def _no_formulas():
-    """Within, matplotlib takes a $ for a $: titles hold paths, and losses have any name."""
-    import matplotlib
-
-    with matplotlib.rc_context({"text.parse_math": False}):
-        yield
-
-
-@_no_formulas()
 def curves(records, path, window=50):
     """Write the losses of a log as curves of their moving average over `window` records, and those
     that fewer than half of the records have, such as a held-out loss once an epoch, as dots.
@@ -154,11 +143,12 @@ def _losses(records):
 
 
 def _save(figure, path):
+    for text in figure.findobj(lambda thing: hasattr(thing, "set_parse_math")):
+        text.set_parse_math(False)  # titles hold paths, and losses have any name: a $ is a $
     with files.replacing(path) as part:
         figure.savefig(part, dpi=110, format=Path(path).suffix[1:] or "png")
 
 
-@_no_formulas()
 def report(path, title, table, images, pairs, classes):
     """Write one page on a model: its figures, samples, nearest training digits and classes.
 
@@ -182,6 +172,7 @@ def report(path, title, table, images, pairs, classes):
         cell.set_text_props(
             ha="right" if column else "left",
             weight="bold" if row == 0 or column == 1 else "normal",
+            parse_math=False,  # `_save` does not find the texts of cells
         )
     samples.imshow(sheet(images, 10), cmap="gray_r")
     samples.set_title("samples")
