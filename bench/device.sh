@@ -87,7 +87,7 @@ else
     rows=(--models gan-dcgan gan-dcgan5x5 vae-conv gan-mlp --widths 1 --batch-sizes 128 --rounds 3)
     rows+=(--columns eager captured torch graphs)
 fi
-part gan 70 "$python" examples/mnist_gan.py --device gpu --epochs 2 "${gan[@]}" --out "$out/gan"
+part gan 70 "$python" examples/mnist_gan.py --device gpu --epochs 2 "${gan[@]}" --out "$out/gan" --overwrite
 has xdist && tests+=(-n 8)
 part tests 200 "$python" -m pytest tests/test_gpu.py -m gpu -v --tb=short -p no:cacheprovider \
     ${tests[@]+"${tests[@]}"}
