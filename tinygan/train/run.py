@@ -265,8 +265,9 @@ def load(run, device="cpu"):
             "the model, then checkpoint.load(path, model.parts())"
         )
     try:
-        model = models.build(recipe, device)
-    except (TypeError, ValueError, AttributeError) as error:
+        # no larger than its file can be: what anybody wrote there costs no memory
+        model = models.build(recipe, device, most=path.stat().st_size)
+    except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: its model cannot be made: {error}") from None
     checkpoint.load(path, model.parts())
     groups = [group for optimizer in model.optimizers for group in optimizer.param_groups]
