@@ -424,8 +424,6 @@ def test_a_resumed_command_needs_no_flag_twice(tmp_path):
     done = example("mnist_gan", "--resume", "--epochs", 3, "--lr", 1e-3, "--out", out)
     assert done.returncode == 0, done.stderr
     assert "epoch 3/3" in done.stdout and "epoch 2/3" not in done.stdout
-    refused = example("mnist_gan", "--resume", "--width", 3, "--out", out)
-    assert refused.returncode == 2 and "width was 2, is 3" in refused.stderr
     (out / "config.json").write_text("{")  # it is for people: the checkpoint decides
     again = example("mnist_gan", "--epochs", 4, "--resume", "--out", out)
     assert again.returncode == 0 and "epoch 4/4" in again.stdout, again.stderr
