@@ -132,7 +132,7 @@ def membership(points, centres, squared_radii):
 
     All kNN measures follow. With the balls of real digits around their k-th neighbours: precision
     is the share of samples in a ball, and recall is precision with the roles exchanged
-    (Kynkäänniemi 2019, equations 1 and 2, k = 3); density is the number of balls a sample lies in,
+    (Kynkäänniemi 2019, equations 1 and 2, k = 3); density is the number of balls a sample is in,
     over k, coverage the share of balls with a sample in them (Naeem 2020, section 3.2, k = 5).
     """
     check("membership", points=points, centres=centres)
