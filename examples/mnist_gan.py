@@ -41,7 +41,7 @@ def adversarial_step(gan, batch):
 def main():
     args = arguments()
     where = device.resolve(args.device)
-    images, labels = data.load(args.data)  # (n, 28, 28) of 0 to 255, and (n,)
+    images, labels, _ = data.load(args.data)  # (n, 28, 28) of 0 to 255, and (n,)
     place = device.describe() if where == "gpu" else "CPU"
     print(f"{len(images)} digits, {args.model} on the {place}")
 

@@ -50,7 +50,7 @@ def elbo_step(vae, batch):
 def main():
     args = arguments()
     where = device.resolve(args.device)
-    (digits, labels), (held_out, held_labels) = data.split(args.data)
+    (digits, labels, _), (held_out, held_labels, _) = data.split(args.data)
     place = device.describe() if where == "gpu" else "CPU"
     print(f"{len(digits)} digits, {args.model} on the {place}")
 

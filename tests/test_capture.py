@@ -357,7 +357,7 @@ def test_the_moving_average_counts_on_the_device_as_it_did_on_the_host():
 def run(out, where="gpu", epochs=3, binarised=False, classes=0, batches=None, **options):
     random.manual_seed(0)
     gan = models.dcgan(width=2, latent=3, classes=classes, device=where)
-    images, labels = data.load()
+    images, labels, _ = data.load()
     images, transform = device.to(images[:40], where), data.binarised if binarised else data.scale
     arrays = (images, labels[:40]) if classes else images
     batches = batches or data.Batches(arrays, 8, 0, transform)
@@ -433,7 +433,7 @@ def test_a_captured_run_resumes_to_the_bit(tmp_path):
 def test_an_example_resumes_in_its_own_precision_only(name, asked, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(Path(__file__).parent.parent / "examples")
     main = importlib.import_module(name).main
-    digits = data.Digits(*(part[:40] for part in data.load()))
+    digits = data.load().rows(slice(40))
     monkeypatch.setattr(data, "load", lambda source: digits)
     monkeypatch.setattr(data, "split", lambda source: (digits, digits))
     flags = "--model mlp --device gpu --epochs 1 --batch-size 10 --out".split() + [str(tmp_path)]

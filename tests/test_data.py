@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tinygan import data, random
+from tinygan.data import fetch as fetching
 from tinygan.data import Batches, DataError, Scale, binarise, load, mnist, read_idx, scale, split
 
 
@@ -159,7 +160,7 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path):
 
 
 def test_bundled_digits_are_the_mnist_test_set():
-    images, labels = load()
+    images, labels, _ = load()
     assert images.shape == (10_000, 28, 28) and images.dtype == labels.dtype == np.uint8
     assert np.bincount(labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
     assert labels[:5].tolist() == [7, 2, 1, 0, 4] and images.max() == 255
@@ -217,7 +218,7 @@ def test_folder_prefers_the_training_set_and_its_own_labels(tmp_path):
 
 
 def test_split_holds_out_digits(tmp_path, monkeypatch):
-    (images, labels), held = split()
+    (images, labels, _), held = split()
     assert np.array_equal(held.images, load().images[::10]) and np.array_equal(
         held.labels, load().labels[::10]
     )
@@ -227,7 +228,8 @@ def test_split_holds_out_digits(tmp_path, monkeypatch):
     assert [d.labels.tolist() for d in split(tmp_path)] == [[0], [9]]
     fill(tmp_path, names=mnist.FULL)
     assert [d.labels.tolist() for d in split(str(tmp_path))] == [[9, 0, 5], [9, 0]]
-    monkeypatch.setattr(mnist, "load", {"full": "60,000", "bundled": "10,000"}.get)
+    monkeypatch.setattr(mnist, "full", lambda: "60,000")
+    monkeypatch.setattr(mnist, "bundled", lambda: "10,000")
     assert split("full") == ("60,000", "10,000")
 
 
@@ -267,7 +269,7 @@ def fetch(folder, *replies):
     were opened.
     """
     opener = Mock(side_effect=replies)
-    return mnist.fetch("f.gz", SHA256, folder, MIRRORS, opener), [
+    return fetching.fetch("f.gz", SHA256, folder, MIRRORS, "the remedy", opener), [
         call.args[0] for call in opener.mock_calls
     ]
 
@@ -284,7 +286,7 @@ def test_download_is_kept_and_repaired(tmp_path):
 
 
 def test_failing_download_says_why_and_leaves_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(mnist, "MAX_DOWNLOAD", 100)
+    monkeypatch.setattr(fetching, "MAX_DOWNLOAD", 100)
     replies = Broken(PACKED), Reply(b"<html>"), Reply(bytes(101))
     named = (
         *MIRRORS,
@@ -292,8 +294,7 @@ def test_failing_download_says_why_and_leaves_nothing(tmp_path, monkeypatch):
         "SHA-256 differs",
         "more than 100 bytes",
         tmp_path,
-        *mnist.FULL,
-        "another folder",
+        "the remedy",
     )
     refused(lambda: fetch(tmp_path, *replies), f"{tmp_path}/f.gz: no mirror", *named)
     with pytest.raises(KeyboardInterrupt):
@@ -330,12 +331,16 @@ class Trickle:
 
 def test_a_server_that_trickles_is_left_in_time(tmp_path, monkeypatch):
     with Trickle() as mirror:
-        path = mnist.fetch("f.gz", SHA256, tmp_path, [mirror])
+        path = fetching.fetch("f.gz", SHA256, tmp_path, [mirror], "the remedy")
         assert path.read_bytes() == PACKED
         path.unlink()
-        monkeypatch.setattr(mnist, "PATIENCE", 0.1)
+        monkeypatch.setattr(fetching, "PATIENCE", 0.1)
         start = time.monotonic()
-        refused(lambda: mnist.fetch("f.gz", SHA256, tmp_path, [mirror]), mirror, "in 0.1 seconds")
+        refused(
+            lambda: fetching.fetch("f.gz", SHA256, tmp_path, [mirror], "the remedy"),
+            mirror,
+            "in 0.1 seconds",
+        )
         assert time.monotonic() - start < 0.4 and not list(tmp_path.iterdir())
 
 
@@ -344,7 +349,7 @@ def test_what_killed_downloads_left_is_swept(tmp_path):
     old, young = (tmp_path / f".f.{digit * 8}.part.gz" for digit in "ab")
     for part in (old, young):
         part.write_bytes(b"x")
-    os.utime(old, (time.time() - mnist.PATIENCE - 1,) * 2)
+    os.utime(old, (time.time() - fetching.PATIENCE - 1,) * 2)
     fetch(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"f.gz", young.name}
 
@@ -359,15 +364,15 @@ def test_a_cache_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
 
 
 def test_who_has_no_home_is_told(monkeypatch):
-    monkeypatch.setattr(mnist.sys, "platform", "linux")
+    monkeypatch.setattr(fetching.sys, "platform", "linux")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr(mnist.Path, "home", Mock(side_effect=RuntimeError("no home")))
+    monkeypatch.setattr(fetching.Path, "home", Mock(side_effect=RuntimeError("no home")))
     refused(lambda: load("full"), "HOME", "folder")
 
 
 def test_full_reads_the_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(mnist.sys, "platform", "linux")
+    monkeypatch.setattr(fetching.sys, "platform", "linux")
     (tmp_path / "tinygan").mkdir()
     fill(tmp_path / "tinygan", names=mnist.FULL)
     sums = [hashlib.sha256(idx(array)).hexdigest() for array in (IMAGES, LABELS)]
@@ -447,7 +452,7 @@ def test_batches_hold_any_arrays_of_one_length_and_keep_or_drop_the_rest():
     batch = Batches(TOKENS, 4, transform=None).batch(0, 0)
     assert isinstance(batch, np.ndarray) and batch.dtype == np.int64  # one array: no tuple
     assert isinstance(Batches((TOKENS,), 4, transform=None).batch(0, 0), tuple)
-    digits = Batches(data.Digits(IMAGES, LABELS), 3)
+    digits = Batches(data.Pictures(IMAGES, LABELS, ("nine", "zero", "five")), 3)
     assert [part.shape for part in digits.batch(0, 0)] == [(3, 1, 28, 28), (3,)]
     longer = Batches(TOKENS, 5, transform=lambda rows: rows[:, :3])
     assert longer.batch(0, 0).shape == (5, 3)

@@ -18,7 +18,7 @@ from tinygan import cli, data, evaluate, random
 from tinygan.data import DataError
 from tinygan.metrics import Judge, distances, frozen, judge
 
-DIGITS, LABELS = data.load("bundled")
+DIGITS, LABELS, _ = data.load("bundled")
 IMAGES = (DIGITS.astype(np.float32) / 127.5 - 1)[:, None]
 
 
@@ -468,10 +468,10 @@ def test_the_command_judges_four_sets_of_one_size(tmp_path, monkeypatch, capsys)
 
 def test_full_is_held_against_the_test_digits_and_the_bundled_against_their_other_half(monkeypatch):
     sets = {
-        "full": data.Digits(DIGITS[:300], LABELS[:300]),
-        "bundled": data.Digits(DIGITS[300:400], LABELS[300:400]),
+        "full": data.Pictures(DIGITS[:300], LABELS[:300]),
+        "bundled": data.Pictures(DIGITS[300:400], LABELS[300:400]),
     }
-    monkeypatch.setattr(data.mnist, "load", lambda source: sets.get(source, sets["full"]))
+    monkeypatch.setattr(data.sets, "load", lambda source: sets.get(source, sets["full"]))
     whole = lambda images: sorted(map(bytes, images))
     training, labels, held_out, _, seen = evaluate.split("full")
     assert (
@@ -551,7 +551,7 @@ def test_the_command_says_what_it_leaves_out_and_whether_classes_are_those_asked
     asked = LABELS[:60].astype(np.int64)
     asked[:15] = (asked[:15] + 1) % 10
     np.savez(tmp_path / "samples.npz", images=DIGITS[:60], labels=asked)
-    few = data.Digits(DIGITS[100:200], LABELS[100:200])
+    few = data.Pictures(DIGITS[100:200], LABELS[100:200])
     monkeypatch.setattr(evaluate.data, "load", lambda source: few)
     _, out, _ = command(monkeypatch, capsys, tmp_path / "samples.npz", "--n", 40)
     assert out[1] == "of the 60 samples the first 40 are judged: --n is 40"

@@ -78,7 +78,7 @@ def training(images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     net.zero_grad()
     batches = data.Batches([images, labels], batch_size=128, seed=1)
     records = train.train(models.dcgan(width=8), batches, epochs=1, graph=False)
-    digits: data.Digits = data.load("bundled")
+    digits: data.Pictures = data.load("bundled")
     print(f"{loss:.3f}", records, digits.images.shape)
     return net.state_dict()
 

@@ -188,7 +188,7 @@ def split(source):
     if source == "bundled":
         whole = data.load(source)
         parts = np.array_split(random.permutation(len(whole.images), 0, 0), 2)
-        training, others = (data.Digits(*(array[rows] for array in whole)) for rows in parts)
+        training, others = map(whole.rows, parts)
         seen = True
     else:
         training, others = (_shuffled(part) for part in data.split(source))
@@ -200,7 +200,7 @@ def split(source):
 
 def _shuffled(digits):
     order = random.permutation(len(digits.images), 0, 0)
-    return data.Digits(*(array[order] for array in digits))
+    return digits.rows(order)
 
 
 def arguments():

@@ -8,10 +8,11 @@ format. This room works on raw arrays and knows no Tensor, no layer and no model
 
 from .batches import Batches
 from .idx import DataError, read_idx
-from .mnist import Digits, load, split
+from .images import Pictures
+from .sets import load, split
 from .transforms import Scale, binarise, binarised, scale
 
 __all__ = [
-    "Batches", "DataError", "Digits", "Scale", "binarise", "binarised", "load", "read_idx", "scale",
-    "split",
+    "Batches", "DataError", "Pictures", "Scale", "binarise", "binarised", "load", "read_idx",
+    "scale", "split",
 ]  # fmt: skip

@@ -15,6 +15,7 @@ import numpy as np
 from .. import random
 from ..device import is_array, to_device_of, to_host
 from .idx import DataError
+from .images import Pictures
 from .transforms import scale
 
 PIECE = 1 << 24  # bytes that are hashed at once
@@ -22,7 +23,7 @@ PIECE = 1 << 24  # bytes that are hashed at once
 
 class Batches:
     """The batches of an array, or of a tuple of arrays of one length: images, images and labels,
-    tokens, whatever has rows.
+    tokens, whatever has rows; or of `Pictures`.
 
     A batch is an array, or a tuple of as many, of `batch_size` rows; the order is another one every
     epoch. transform: a function of the first array's rows in a batch; `scale`, the default, takes
@@ -35,6 +36,8 @@ class Batches:
     """
 
     def __init__(self, arrays, batch_size: int, seed: int = 0, transform=scale, drop_last=True):
+        if isinstance(arrays, Pictures):  # the images, and the labels where there are some
+            arrays = tuple(part for part in arrays[:2] if part is not None)
         given = arrays if isinstance(arrays, tuple) else (arrays,)
         if not given or isinstance(arrays, (list, dict)):
             what = type(arrays).__name__ if arrays else "empty"

@@ -1,0 +1,29 @@
+"""What every set of pictures is, wherever it came from: images, labels, names of classes."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Pictures(NamedTuple):
+    """Pictures of one size, and what each of them shows.
+
+    names: what the classes are called, one a class; () where their numbers are their names, as with
+    digits, and where there are no labels.
+    """
+
+    images: np.ndarray  # (n, h, w) grey or (n, h, w, 3) colours, uint8 from 0 to 255
+    labels: np.ndarray | None = None  # (n,) whole numbers from 0 to classes - 1
+    names: tuple[str, ...] = ()
+
+    @property
+    def classes(self) -> int:
+        """How many classes the labels tell apart; 0 without labels."""
+        if self.labels is None:
+            return 0
+        return len(self.names) or int(self.labels.max()) + 1
+
+    def rows(self, chosen) -> "Pictures":
+        """Those with these numbers, or where a mask is true."""
+        labels = None if self.labels is None else self.labels[chosen]
+        return self._replace(images=self.images[chosen], labels=labels)
