@@ -67,6 +67,8 @@ ARRAYS = hnp.arrays(
 PLAIN = idx(np.arange(24, dtype=np.int16).reshape(2, 3, 4))
 PACKED, SHA256 = gzip.compress(PLAIN), hashlib.sha256(PLAIN).hexdigest()
 IMAGES = np.arange(3 * 28 * 28).astype(np.uint8).reshape(3, 28, 28)
+TRAIN = [remote.name for remote in mnist.FULL.parts["train"]]
+REMOTE = fetching.Remote("f.gz", SHA256, 100, inflated=1000)
 LABELS, MIRRORS = np.array([9, 0, 5], np.uint8), ("one/", "two/", "three/")
 HOSTILE = [
     (b"PK" + PLAIN[2:], "not an IDX file"),
@@ -226,9 +228,9 @@ def test_split_holds_out_digits(tmp_path, monkeypatch):
     assert not {i.tobytes() for i in images} & {i.tobytes() for i in held.images}
     fill(tmp_path, IMAGES[:2], LABELS[:2], ["t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"])
     assert [d.labels.tolist() for d in split(tmp_path)] == [[0], [9]]
-    fill(tmp_path, names=mnist.FULL)
+    fill(tmp_path, names=TRAIN)
     assert [d.labels.tolist() for d in split(str(tmp_path))] == [[9, 0, 5], [9, 0]]
-    monkeypatch.setattr(mnist, "full", lambda: "60,000")
+    monkeypatch.setattr(mnist.Files, "read", lambda self: "60,000")
     monkeypatch.setattr(mnist, "bundled", lambda: "10,000")
     assert split("full") == ("60,000", "10,000")
 
@@ -269,7 +271,7 @@ def fetch(folder, *replies):
     were opened.
     """
     opener = Mock(side_effect=replies)
-    return fetching.fetch("f.gz", SHA256, folder, MIRRORS, "the remedy", opener), [
+    return fetching.fetch(REMOTE, folder, MIRRORS, "the remedy", opener), [
         call.args[0] for call in opener.mock_calls
     ]
 
@@ -285,8 +287,20 @@ def test_download_is_kept_and_repaired(tmp_path):
     assert list(folder.iterdir()) == [path]
 
 
-def test_failing_download_says_why_and_leaves_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(fetching, "MAX_DOWNLOAD", 100)
+def test_a_checksum_is_of_the_file_or_of_what_is_inside(tmp_path):
+    again = gzip.compress(PLAIN, 1, mtime=7)
+    as_it_is = fetching.Remote("f.gz", hashlib.sha256(PACKED).hexdigest(), len(PACKED))
+    for remote, packed in ((REMOTE, PACKED), (REMOTE, again), (as_it_is, PACKED)):
+        (tmp_path / "f.gz").write_bytes(packed)
+        assert fetching.fetch(remote, tmp_path, (), "the remedy") == tmp_path / "f.gz"
+    (tmp_path / "f.gz").write_bytes(again)
+    refused(lambda: fetching.fetch(as_it_is, tmp_path, (), "the remedy"), "no mirror")
+    (tmp_path / "f.gz").unlink()
+    os.mkfifo(tmp_path / "f.gz")  # opening it waits for a writer
+    refused(lambda: fetching.fetch(as_it_is, tmp_path, (), "the remedy"), "no mirror")
+
+
+def test_failing_download_says_why_and_leaves_nothing(tmp_path):
     replies = Broken(PACKED), Reply(b"<html>"), Reply(bytes(101))
     named = (
         *MIRRORS,
@@ -308,7 +322,8 @@ class Trickle:
     def __enter__(self):
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
-                self.send_response(200)
+                # many refuse "Python-urllib"
+                self.send_response(200 if self.headers["User-Agent"] == "tinygan" else 403)
                 self.send_header("Content-Length", len(PACKED))
                 self.end_headers()
                 with contextlib.suppress(OSError):  # the other side has had enough
@@ -331,15 +346,15 @@ class Trickle:
 
 def test_a_server_that_trickles_is_left_in_time(tmp_path, monkeypatch):
     with Trickle() as mirror:
-        path = fetching.fetch("f.gz", SHA256, tmp_path, [mirror], "the remedy")
+        path = fetching.fetch(REMOTE, tmp_path, [mirror], "the remedy")
         assert path.read_bytes() == PACKED
         path.unlink()
         monkeypatch.setattr(fetching, "PATIENCE", 0.1)
         start = time.monotonic()
         refused(
-            lambda: fetching.fetch("f.gz", SHA256, tmp_path, [mirror], "the remedy"),
+            lambda: fetching.fetch(REMOTE, tmp_path, [mirror], "the remedy"),
             mirror,
-            "in 0.1 seconds",
+            "in 0.101 seconds",  # and what its size adds
         )
         assert time.monotonic() - start < 0.4 and not list(tmp_path.iterdir())
 
@@ -374,9 +389,12 @@ def test_full_reads_the_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(fetching.sys, "platform", "linux")
     (tmp_path / "tinygan").mkdir()
-    fill(tmp_path / "tinygan", names=mnist.FULL)
-    sums = [hashlib.sha256(idx(array)).hexdigest() for array in (IMAGES, LABELS)]
-    monkeypatch.setattr(mnist, "FULL", dict(zip(mnist.FULL, sums, strict=True)))
+    fill(tmp_path / "tinygan", names=TRAIN)
+    remotes = [
+        remote._replace(sha256=hashlib.sha256(idx(array)).hexdigest())
+        for remote, array in zip(mnist.FULL.parts["train"], (IMAGES, LABELS), strict=True)
+    ]
+    monkeypatch.setattr(mnist, "FULL", mnist.FULL._replace(parts={"train": remotes}))
     assert np.array_equal(load("full").images, IMAGES)
 
 

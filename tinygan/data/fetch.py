@@ -10,14 +10,28 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from .. import files
 from .idx import PIECE, DataError, opened
 
-MAX_DOWNLOAD = 16 << 20  # bytes; the larger file is under 10 MiB packed
-MAX_INFLATED = 64 << 20  # bytes; and 45 MiB inflated
 TIMEOUT = 20  # seconds without an answer
-PATIENCE = 600  # seconds for a file from one mirror, however it trickles
+PATIENCE = 600  # seconds for a file from one mirror, however it trickles,
+SLOWEST = 100_000  # and a second more for each so many bytes
+AGENT = {"User-Agent": "tinygan"}  # some servers turn away the name that Python gives
+
+
+class Remote(NamedTuple):
+    """A file as it was published.
+
+    inflated: if it is not 0 then the checksum is of the content, whichever gzip packed it, and the
+    content has at most so many bytes; else it is of the file as it is.
+    """
+
+    name: str
+    sha256: str
+    size: int  # bytes; no more are downloaded
+    inflated: int = 0
 
 
 def cache_folder() -> Path:
@@ -39,27 +53,25 @@ def cache_folder() -> Path:
     return Path(base) / "tinygan"
 
 
-def fetch(name: str, sha256: str, folder: Path, mirrors, remedy: str, opener=None) -> Path:
-    """The path of a verified gzip file in folder, downloaded from the first mirror that has it
-    unless already there.
+def fetch(remote: Remote, folder: Path, mirrors, remedy: str, opener=None) -> Path:
+    """The path of a verified file in folder, downloaded from the first mirror that has it unless
+    already there.
 
-    sha256 is of the inflated content; remedy: what to do where it cannot be had. opener(url,
-    timeout=...) gives a context with `read1(n)` and `length`, as urlopen does. DataError when every
-    mirror fails or the folder cannot be written.
+    remedy: what to do where it cannot be had. opener(url, timeout=...) gives a context with
+    `read1(n)` and `length`, as urlopen does. DataError when every mirror fails or the folder cannot
+    be written.
     """
-    from urllib.request import urlopen
-
-    target, failures = folder / name, []
-    files.sweep(folder, age=PATIENCE)  # no living download is older
-    if _intact(target, sha256):
+    target, failures = folder / remote.name, []
+    files.sweep(folder, age=PATIENCE)  # no living download was last written to so long ago
+    if _intact(target, remote):
         return target
     for mirror in mirrors:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with files.replacing(target) as part:  # the final name only ever holds verified bytes
                 with open(part, "wb") as file:
-                    file.writelines(_pieces(opener or urlopen, mirror + name))
-                if not _intact(part, sha256):
+                    file.writelines(_pieces(opener or _urlopen, mirror, remote))
+                if not _intact(part, remote):
                     raise DataError("sent a damaged file or another one, its SHA-256 differs")
             return target
         except DataError as error:
@@ -71,18 +83,24 @@ def fetch(name: str, sha256: str, folder: Path, mirrors, remedy: str, opener=Non
     raise DataError(f"{target}: no mirror could deliver it: {', '.join(failures)}; {remedy}")
 
 
-def _pieces(opener, url: str):
+def _urlopen(url: str, timeout):
+    from urllib.request import Request, urlopen
+
+    return urlopen(Request(url, headers=AGENT), timeout=timeout)
+
+
+def _pieces(opener, mirror: str, remote: Remote):
     """The bytes that a mirror sends, as they come; DataError with what went wrong there."""
     from http.client import HTTPException
 
     from tqdm import tqdm
 
-    start, sent = time.monotonic(), 0
+    start, sent, patience = time.monotonic(), 0, PATIENCE + remote.size / SLOWEST
     try:
         with (
-            opener(url, timeout=TIMEOUT) as reply,
+            opener(mirror + remote.name, timeout=TIMEOUT) as reply,
             tqdm(
-                desc=url.rpartition("/")[2],
+                desc=remote.name,
                 total=reply.length,
                 unit="B",
                 unit_scale=True,
@@ -92,22 +110,25 @@ def _pieces(opener, url: str):
             while piece := reply.read1(PIECE >> 4):  # what is there, so that time is looked at
                 sent += len(piece)
                 bar.update(len(piece))
-                if sent > MAX_DOWNLOAD:
-                    raise DataError(f"sent more than {MAX_DOWNLOAD} bytes")
-                if time.monotonic() - start > PATIENCE:
-                    raise DataError(f"sent {sent} bytes in {PATIENCE} seconds and was not done")
+                if sent > remote.size:
+                    raise DataError(f"sent more than {remote.size} bytes")
+                if time.monotonic() - start > patience:
+                    raise DataError(f"sent {sent} bytes in {patience:g} seconds and was not done")
                 yield piece
     except (OSError, HTTPException) as error:
         raise DataError(" ".join(str(error).split()) or type(error).__name__) from error
 
 
-def _intact(path: str | os.PathLike, sha256: str) -> bool:
+def _intact(path: Path, remote: Remote) -> bool:
+    """Whether a file is there and is the one that was published."""
     digest, size = hashlib.sha256(), 0
+    if not os.path.isfile(path):  # a pipe would be waited for
+        return False
     try:
-        with opened(path) as stream:
-            while size <= MAX_INFLATED and (piece := stream.read(PIECE)):
+        with opened(path) if remote.inflated else open(path, "rb") as stream:
+            while size <= (remote.inflated or remote.size) and (piece := stream.read(PIECE)):
                 digest.update(piece)
                 size += len(piece)
-    except DataError:
+    except (DataError, OSError):
         return False
-    return digest.hexdigest() == sha256
+    return digest.hexdigest() == remote.sha256

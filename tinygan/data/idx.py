@@ -82,19 +82,22 @@ def read_idx(path: str | os.PathLike, limit: int = MAX_BYTES) -> np.ndarray:
     malformed, and if the header promises more than `limit` bytes.
     """
     with opened(path) as stream:
-        shape, dtype = _read_header(stream, path)
-        promise = f"its header promises {shape} {dtype.name}"
-        # a zero must not hide a huge neighbour
-        if dtype.itemsize * math.prod(max(n, 1) for n in shape) > limit:
-            raise _bad(path, f"{promise}, more than the {limit} bytes allowed")
-        size = dtype.itemsize * math.prod(shape)
-        data = bytearray()  # grows with what is there: a promise alone costs no memory
-        while len(data) < size and (piece := stream.read(min(PIECE, size - len(data)))):
-            data += piece
-        if len(data) < size:
-            raise _bad(path, f"{promise}, {size} bytes, but only {len(data)} follow")
-        if stream.read(1):  # at the end of a gzip file this read is also what checks the CRC
-            raise _bad(
-                path, f"bytes follow the {size} that its header promises, {shape} {dtype.name}"
-            )
+        return read_stream(stream, path, limit)
+
+
+def read_stream(stream, path: str | os.PathLike, limit: int) -> np.ndarray:
+    """`read_idx` of the bytes of a file, inflated; path is what errors call it."""
+    shape, dtype = _read_header(stream, path)
+    promise = f"its header promises {shape} {dtype.name}"
+    # a zero must not hide a huge neighbour
+    if dtype.itemsize * math.prod(max(n, 1) for n in shape) > limit:
+        raise _bad(path, f"{promise}, more than the {limit} bytes allowed")
+    size = dtype.itemsize * math.prod(shape)
+    data = bytearray()  # grows with what is there: a promise alone costs no memory
+    while len(data) < size and (piece := stream.read(min(PIECE, size - len(data)))):
+        data += piece
+    if len(data) < size:
+        raise _bad(path, f"{promise}, {size} bytes, but only {len(data)} follow")
+    if stream.read(1):  # at the end of a gzip file this read is also what checks the CRC
+        raise _bad(path, f"bytes follow the {size} that its header promises, {shape} {dtype.name}")
     return np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
