@@ -249,7 +249,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("images", "labels", "reason"), WRONG)
 def test_wrong_sources_are_refused(tmp_path, images, labels, reason):
-    refused(lambda: load(tmp_path / "fulll"), "fulll", '"bundled", "full" or', "folder")
+    refused(lambda: load(tmp_path / "fulll"), "fulll", "'bundled', 'full', 'fashion'", "folder")
     refused(lambda: load(tmp_path), tmp_path, "holds no digits")
     fill(tmp_path, images, labels)
     refused(lambda: load(tmp_path), tmp_path, reason)

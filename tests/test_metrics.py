@@ -467,11 +467,11 @@ def test_the_command_judges_four_sets_of_one_size(tmp_path, monkeypatch, capsys)
 
 
 def test_full_is_held_against_the_test_digits_and_the_bundled_against_their_other_half(monkeypatch):
-    sets = {
-        "full": data.Pictures(DIGITS[:300], LABELS[:300]),
-        "bundled": data.Pictures(DIGITS[300:400], LABELS[300:400]),
+    parts = {
+        "train": data.Pictures(DIGITS[:300], LABELS[:300]),
+        "test": data.Pictures(DIGITS[300:400], LABELS[300:400]),
     }
-    monkeypatch.setattr(data.sets, "load", lambda source: sets.get(source, sets["full"]))
+    monkeypatch.setitem(data.SETS, "full", data.SETS["full"]._replace(read=parts.get))
     whole = lambda images: sorted(map(bytes, images))
     training, labels, held_out, _, seen = evaluate.split("full")
     assert (
