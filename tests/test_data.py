@@ -134,15 +134,14 @@ def test_gzip_bomb_is_not_inflated(tmp_path, size):
 
 
 @pytest.mark.parametrize("shape", [(1 << 14, 64, 64), (85_000, 28, 28)], ids=str)
-def test_what_is_no_set_of_digits_is_refused_before_it_is_inflated(tmp_path, shape):
+def test_what_is_no_set_is_refused_before_it_is_inflated(tmp_path, shape):
     """The larger one is a gigabyte, the other 64 MiB for three labels."""
     few = 64 << 20  # of elements that are really there
     bomb = gzip.compress(header(8, *shape)) + gzip.compress(bytes(1 << 20), 1) * (few >> 20)
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(bomb)
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(LABELS))
     tracemalloc.start()
-    reason = "(16384, 64, 64) uint8" if shape[1] == 64 else "3 labels for 85000 images"
-    refused(lambda: load(tmp_path), "ubyte", reason)
+    refused(lambda: load(tmp_path), "ubyte", f"3 labels for {shape[0]} images")
     refused(lambda: read_idx(tmp_path / "train-images-idx3-ubyte.gz", limit=1 << 20), "1048576")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -230,27 +229,27 @@ def test_split_holds_out_digits(tmp_path, monkeypatch):
     assert [d.labels.tolist() for d in split(tmp_path)] == [[0], [9]]
     fill(tmp_path, names=TRAIN)
     assert [d.labels.tolist() for d in split(str(tmp_path))] == [[9, 0, 5], [9, 0]]
-    monkeypatch.setattr(mnist.Files, "read", lambda self: "60,000")
-    monkeypatch.setattr(mnist, "bundled", lambda: "10,000")
-    assert split("full") == ("60,000", "10,000")
+    parts = [data.Pictures(IMAGES[:n], LABELS[:n]) for n in (3, 2)]
+    monkeypatch.setattr(mnist.Files, "read", lambda self: parts[0])
+    monkeypatch.setattr(mnist, "bundled", lambda: parts[1])
+    assert split("full") == (parts[0], parts[1])
 
 
 WRONG = [
     (LABELS, LABELS, "images-idx3-ubyte: should hold images"),
     (IMAGES, IMAGES, "labels-idx1-ubyte: should hold labels"),
-    (IMAGES[:, 1:], LABELS, "(3, 27, 28) uint8"),
+    (IMAGES.reshape(3, 784), LABELS, "(3, 784) uint8"),
     (IMAGES.astype(np.float32), LABELS, "float32"),
-    (IMAGES, LABELS.astype(np.int32), "int32"),
+    (IMAGES, LABELS.astype(np.float32), "float32"),
     (IMAGES, LABELS[:2], "2 labels for 3 images"),
     (IMAGES[:0], LABELS[:0], "no images"),
-    (IMAGES, LABELS + np.uint8(1), "the label 10"),
 ]
 
 
 @pytest.mark.parametrize(("images", "labels", "reason"), WRONG)
 def test_wrong_sources_are_refused(tmp_path, images, labels, reason):
     refused(lambda: load(tmp_path / "fulll"), "fulll", "'bundled', 'full', 'fashion'", "folder")
-    refused(lambda: load(tmp_path), tmp_path, "holds no digits")
+    refused(lambda: load(tmp_path), tmp_path, "holds no pictures")
     fill(tmp_path, images, labels)
     refused(lambda: load(tmp_path), tmp_path, reason)
 

@@ -252,3 +252,25 @@ def read_npz(path, names=None, limit=1 << 30, error=ValueError):
         if total > limit:
             raise error(f"{path}: holds {total} bytes of arrays, more than the {limit} allowed")
         return {name: npz.read(name) for name in names}
+
+
+def read_npy(path, check, limit=1 << 32, error=ValueError):
+    """The array in an .npy that may be damaged or made to do harm, under the rules of `Npz`; else
+    `error("path: why")`. check(header): refuses what is not wanted, before anything is read.
+    """
+    if not Path(path).is_file():
+        raise error(f"{path}: is no file")
+    try:
+        with open(path, "rb") as file:
+            header = _header(file)
+            size = os.fstat(file.fileno()).st_size - header.start
+            if header.nbytes != size or size > limit:
+                raise ValueError(f"{header} would have {header.nbytes} bytes, {size} follow")
+            check(header)
+            array = np.fromfile(file, header.dtype, math.prod(header.shape))
+    except error:
+        raise
+    except Exception as e:
+        why = " ".join(str(e).split())[:200] or type(e).__name__
+        raise error(f"{path}: not a whole .npy ({why})") from None
+    return array.reshape(header.shape, order="F" if header.fortran_order else "C")

@@ -1,13 +1,14 @@
-"""Where training data come from: IDX files, the MNIST digits that ship with the package, sets that
-are downloaded and checked, batches.
+"""Where training data come from: digits that ship with the package, sets that are downloaded and
+checked, folders of pictures, files of arrays; and batches of them.
 
-`load` finds pictures (`SETS` are those with names) and `split` holds some out, `Batches` feeds
-them, or any other arrays, to a training loop by way of a transform (`scale`, `binarised`),
-`read_idx` reads any file in MNIST's format. This room works on raw arrays and knows no Tensor, no
-layer and no model.
+`load` finds pictures (`SETS` are those with names) and `split` holds some out, `pictures` reads a
+folder of them. `Batches` feeds them, or any other arrays, to a training loop by way of a transform
+(`scale`, `binarised`); `read_idx` reads any file in MNIST's format. This room works on raw arrays
+and knows no Tensor, no layer and no model.
 """
 
 from .batches import Batches
+from .folder import pictures
 from .idx import DataError, read_idx
 from .images import Pictures
 from .named import SETS
@@ -16,5 +17,5 @@ from .transforms import Scale, binarise, binarised, scale
 
 __all__ = [
     "SETS", "Batches", "DataError", "Pictures", "Scale", "binarise", "binarised", "load",
-    "read_idx", "scale", "split",
+    "pictures", "read_idx", "scale", "split",
 ]  # fmt: skip

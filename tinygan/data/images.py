@@ -27,3 +27,8 @@ class Pictures(NamedTuple):
         """Those with these numbers, or where a mask is true."""
         labels = None if self.labels is None else self.labels[chosen]
         return self._replace(images=self.images[chosen], labels=labels)
+
+
+def shown(name) -> str:
+    """A file's or a class's name as it can be printed on one line: what cannot be, escaped."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(name))

@@ -1,12 +1,11 @@
 """The MNIST digits, and other sets in files of their format: the 10,000 test digits that ship here,
-the 60,000 training digits, sets that are made alike and can be fetched, the user's own.
+the 60,000 training digits, sets that are made alike and can be fetched.
 
 All are checked: shapes, types, counts and labels; of those that ship here and those fetched the
 checksums too. This file knows where digits come from and nothing about how they are used.
 """
 
 import hashlib
-import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,24 +76,6 @@ def full(part: str = "train") -> Pictures:
     return FULL.read() if part == "train" else bundled()
 
 
-def folder(path, parts=("train", "t10k")) -> Pictures:
-    """Those of a folder that holds MNIST's files, of the first of the parts that is there."""
-    for part in parts:
-        if images := _find(path, f"{part}-images", "idx3-ubyte"):
-            if labels := _find(path, f"{part}-labels", "idx1-ubyte"):
-                return _checked(images, labels)
-            raise DataError(
-                f"{images}: its labels are missing; put {part}-labels-idx1-ubyte[.gz] beside it"
-            )
-    wanted = "train- or t10k-images-idx3-ubyte[.gz] and its labels file"
-    raise DataError(f"{path}: holds no digits; put {wanted} there")
-
-
-def has_both(path) -> bool:
-    """Whether a folder holds pictures to learn from and others to be judged by."""
-    return all(_find(path, f"{part}-images", "idx3-ubyte") for part in ("train", "t10k"))
-
-
 def _shipped(name: str, sha256: str) -> Path:
     path = BUNDLED / name
     try:
@@ -107,13 +88,6 @@ def _shipped(name: str, sha256: str) -> Path:
             "install tinygan again"
         )
     return path
-
-
-def _find(path, stem: str, ending: str) -> Path | None:
-    spellings = (
-        Path(path) / f"{stem}{joint}{ending}{packed}" for packed in ("", ".gz") for joint in "-."
-    )
-    return next((path for path in spellings if os.path.isfile(path)), None)
 
 
 def _checked(images_path: Path, labels_path: Path, classes: int = 10) -> Pictures:

@@ -8,35 +8,66 @@ import os
 
 import numpy as np
 
-from . import mnist
+from . import arrays
+from .folder import pictures
 from .idx import DataError
-from .images import Pictures
+from .images import Pictures, shown
 from .named import SETS
+from .resize import shaped, wanted
 
 
-def load(source: str | os.PathLike = "bundled") -> Pictures:
+def load(
+    source: str | os.PathLike = "bundled", side=None, colour=None, background="white", fit="crop"
+) -> Pictures:
     """The pictures of a set of `SETS`, such as "bundled" (10,000 digits) or "full" (60,000, fetched
-    once), or of a folder of IDX files; else DataError.
+    once), of a folder of pictures or of IDX files, or of an .npz, .npy or IDX file; else DataError.
+
+    side, colour, background, fit: as `data.pictures` has them; None: the set's own. Images are
+    uint8 in C order.
     """
-    if isinstance(source, str) and source in SETS:
-        return SETS[source].read("train")
+    want = wanted(side, colour, background, fit)
+    if named := _named(source):
+        return shaped(named.read("train"), want, source)
+    if not os.path.exists(source):
+        known = f"{', '.join(map(repr, SETS))} or an existing folder or file that holds pictures"
+        raise DataError(f"{shown(source)}: no such data; choose {known}")
     if not os.path.isdir(source):
-        known = f"{', '.join(map(repr, SETS))} or an existing folder that holds IDX files"
-        raise DataError(f"{source}: no such data; choose {known}")
-    return mnist.folder(source)
+        return arrays.read(source, want)
+    found = arrays.folder(source, want)
+    return pictures(source, side, colour, background, fit) if found is None else found
 
 
-def split(source: str | os.PathLike = "bundled") -> tuple[Pictures, Pictures]:
-    """(Pictures to learn from, pictures held out) of a source that `load` knows.
+def split(
+    source: str | os.PathLike = "bundled", side=None, colour=None, background="white", fit="crop"
+) -> tuple[Pictures, Pictures]:
+    """(Pictures to learn from, pictures held out) of what `load` knows.
 
     A set with an official test set is judged by that, as "full" by the bundled digits; a folder by
-    its t10k files, if it has train files too; of everything else each tenth picture is held out.
+    its t10k files, if it has train files too; of everything else each tenth picture is held out,
+    but those of a class of which none would be left to learn from.
     """
-    whole = load(source)
-    named = SETS.get(source) if isinstance(source, str) else None
+    want, named = wanted(side, colour, background, fit), _named(source)
+    whole = load(source, side, colour, background, fit)
     if named and named.official:
-        return whole, named.read("test")
-    if not named and mnist.has_both(source):
-        return whole, mnist.folder(source, ["t10k"])
-    held = np.arange(len(whole.images)) % 10 == 0
+        return whole, shaped(named.read("test"), want, source)
+    if not named and os.path.isdir(source) and (held := arrays.held_out(source, want, whole)):
+        return whole, held
+    held = _each_tenth(whole)
+    if held.all():
+        raise DataError(f"{shown(source)}: holds one picture; to hold one out takes two")
     return whole.rows(~held), whole.rows(held)
+
+
+def _named(source):
+    """The set of that name, or None."""
+    return SETS.get(source) if isinstance(source, str) else None
+
+
+def _each_tenth(whole: Pictures):
+    """(n,) of bool: which are held out."""
+    held = np.arange(len(whole.images)) % 10 == 0
+    if whole.labels is None:
+        return held
+    left = np.bincount(whole.labels[~held], minlength=whole.classes)
+    spared = held & (left[whole.labels] > 0)
+    return spared if spared.any() else held
