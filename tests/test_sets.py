@@ -136,12 +136,12 @@ def publish(web, monkeypatch, name, content):
     web[archive.mirrors[-1] + remote.name] = content
 
 
-def publish_files(web, monkeypatch, name):
+def publish_files(web, monkeypatch, name, arrays=DIGITS):
     files = {"fashion": named.FASHION, "kmnist": named.KMNIST}[name]
     parts = {}
-    for part, arrays in DIGITS.items():
+    for part, two in arrays.items():
         parts[part] = []
-        for remote, array in zip(files.parts[part], arrays, strict=True):
+        for remote, array in zip(files.parts[part], two, strict=True):
             content = idx(array)
             parts[part].append(
                 remote._replace(sha256=hashlib.sha256(content).hexdigest(), size=len(content))
@@ -203,6 +203,11 @@ ARCHIVES = [
     ("emnist", zipped(members(), zipfile.ZIP_STORED), LETTERS),
     ("cifar10", tarred(batches()), COLOURS),
 ]
+
+
+def test_a_label_of_no_class_is_refused(web, monkeypatch):
+    publish_files(web, monkeypatch, "kmnist", beyond(DIGITS))
+    refused(lambda: load("kmnist"), "kmnist/train-labels", "the label 10", "from 0 to 9")
 
 
 KINDS = ["deflated", "stored", "tar"]
@@ -277,7 +282,7 @@ def renamed(contents, word, content):
 
 def link(name, kind=tarfile.SYMTYPE, target="../../../etc/passwd"):
     info = tarfile.TarInfo(name)
-    info.type, info.linkname = kind, target
+    info.type, info.linkname, info.size = kind, target, 3 * 3073
     return info
 
 
