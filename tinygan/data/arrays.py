@@ -1,19 +1,15 @@
-"""Arrays that are pictures and labels, in files of any name: .npz, .npy, IDX, and folders of IDX
-files such as MNIST's.
+"""Arrays that are pictures and labels, in an .npz, an .npy or an IDX file of any name.
 
 The shapes and dtypes that headers promise must fit before more than those is read, and no pickle
-is. What comes out is bytes and whole numbers. This file knows no data set, and no folder of
-pictures.
+is. What comes out is bytes and whole numbers. This file knows no data set and no folder.
 """
 
-import os
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from .. import files
-from .decode import SUFFIXES, flat
+from .decode import flat
 from .idx import MAX_BYTES, DataError, opened, read_header, read_idx
 from .images import Pictures, shown
 from .resize import MAX_SET, Wanted, shaped
@@ -21,7 +17,6 @@ from .resize import MAX_SET, Wanted, shaped
 IMAGES = ("images", "x", "x_train", "arr_0")  # what an .npz calls its pictures: the first found
 LABELS = ("labels", "y", "y_train", "arr_1")
 DEPTHS = (1, 3, 4)  # channels: grey, RGB, RGB and opacity
-PARTS = ("train", "t10k")  # MNIST's files to learn from, and to be judged by
 DIGITS = 10
 SLACK = 1e-3  # of a range: what rounding may add to it
 
@@ -52,98 +47,34 @@ def read(path, want: Wanted) -> Pictures:
     if magic[:2] == b"PK":
         return _npz(path, want)
     if magic == b"\x93NUMPY":
-        check = lambda header: _check(Promise(where, header.shape, header.dtype))
-        images = files.read_npy(path, check, limit=MAX_SET, error=DataError)
-        return shaped(Pictures(_bytes(images, where, want)), want, where)
+        return _npy(path, want)
     if magic[:2] == b"\0\0":
-        return _idx(path, None, want)
+        return read_pair(path, None, want)
     raise DataError(
         f"{where}: is no .npz, .npy or IDX file; of pictures pass the folder that holds them"
     )
 
 
-def folder(path, want: Wanted, parts=PARTS) -> Pictures | None:
-    """Those of the IDX files that lie in a folder; None where there are none.
+def read_pair(images, labels, want: Wanted, digits=False) -> Pictures:
+    """The pictures of one IDX file and the labels of another, or of none.
 
-    Under MNIST's names those of the first of the parts that is there, and labels up to 9 are
-    digits; under any other, one file of images and at most one of labels.
+    digits: labels from 0 to 9 stay what they are, whether or not there is one of each.
     """
-    for part in parts:
-        if images := _find(path, f"{part}-images", "idx3-ubyte"):
-            if labels := _find(path, f"{part}-labels", "idx1-ubyte"):
-                return _idx(images, labels, want, digits=True)
-            raise DataError(
-                f"{images}: its labels are missing; put {part}-labels-idx1-ubyte[.gz] beside it"
-            )
-    ranks = _ranks(path)
-    images, labels = ([p for p, rank in ranks if (rank > 1) == more] for more in (True, False))
-    if not images:
-        return None
-    if len(images) > 1 or len(labels) > 1:
-        names = ", ".join(shown(os.path.basename(found)) for found, _ in ranks[:6])
-        raise DataError(
-            f"{shown(path)}: holds {len(images)} IDX files of images and {len(labels)} of labels, "
-            f"{names}; leave one of each there, or pass a file by its own path"
-        )
-    return _idx(images[0], labels[0] if labels else None, want)
-
-
-def held_out(path, want: Wanted, learn: Pictures) -> Pictures | None:
-    """Those of a folder that judge what learns from its others, if it has both by MNIST's names."""
-    if not all(_find(path, f"{part}-images", "idx3-ubyte") for part in PARTS):
-        return None
-    held = folder(path, want, PARTS[1:])
-    if held.images.shape[1:] != learn.images.shape[1:]:
-        raise DataError(
-            f"{shown(path)}: pictures are {learn.images.shape[1:]} in {PARTS[0]} and "
-            f"{held.images.shape[1:]} in {PARTS[1]}; choose a side and a colour for both"
-        )
-    return _numbered_alike(held, learn, path)
-
-
-def _numbered_alike(held: Pictures, learn: Pictures, path) -> Pictures:
-    """Those held out, their classes numbered as the ones that are learnt."""
-    if held.names == learn.names and held.classes <= learn.classes:
-        return held
-    known, theirs = (p.names or tuple(map(str, range(p.classes))) for p in (learn, held))
-    if unknown := sorted(set(theirs) - set(known)):
-        raise DataError(
-            f"{shown(path)}: {PARTS[1]} holds the label {unknown[0]} that {PARTS[0]} does not; "
-            "use the files of one set"
-        )
-    number = np.array([known.index(name) for name in theirs], np.int64)
-    return held._replace(labels=number[held.labels], names=learn.names)
-
-
-def _find(path, stem: str, ending: str) -> Path | None:
-    spellings = (
-        Path(path) / f"{stem}{joint}{ending}{packed}" for packed in ("", ".gz") for joint in "-."
-    )
-    return next((path for path in spellings if os.path.isfile(path)), None)
-
-
-def _ranks(path) -> list[tuple[str, int]]:
-    """The IDX files that lie in a folder, in order, and their ranks."""
-    found = []
-    for name in sorted(os.listdir(path)):
-        if name.startswith(".") or os.path.splitext(name)[1].lower() in SUFFIXES:
-            continue
-        whole = os.path.join(path, name)
-        try:
-            found.append((whole, len(read_header(whole)[0])))
-        except DataError:  # something else, or a folder
-            continue
-    return found
-
-
-def _idx(images, labels, want: Wanted, digits=False) -> Pictures:
-    """The pictures of one file and the labels of another, or None."""
     promises = [Promise(shown(path), *read_header(path)) for path in (images, labels) if path]
     _check(*promises)
     where = promises[0].where
-    values = _encoded(read_idx(labels), promises[1].where, digits) if labels else (None, ())
-    found = Pictures(_bytes(read_idx(images), where, want), *values)
-    return shaped(found, want, where)
+    values = _encoded(read_idx(labels), digits) if labels else (None, ())
+    return shaped(Pictures(_bytes(read_idx(images), where, want), *values), want, where)
+
+
+def _npy(path, want: Wanted) -> Pictures:
+    where = shown(path)
+
+    def check(header):
+        _check(Promise(where, header.shape, header.dtype))
+
+    images = files.read_npy(path, check, limit=MAX_SET, error=DataError)
+    return shaped(Pictures(_bytes(images, where, want)), want, where)
 
 
 def _npz(path, want: Wanted) -> Pictures:
@@ -176,8 +107,7 @@ def _npz(path, want: Wanted) -> Pictures:
         if labels is not None and "names" in listed:
             found = _named(found, npz.read(labels), npz.read(listed["names"]), where)
         elif labels is not None:
-            values = _encoded(npz.read(labels), promises[1].where)
-            found = Pictures(found.images, *values)
+            found = Pictures(found.images, *_encoded(npz.read(labels)))
     return shaped(found, want, where)
 
 
@@ -213,7 +143,7 @@ def _check(images: Promise, labels: Promise | None = None):
         )
 
 
-def _encoded(labels, where: str, digits=False):
+def _encoded(labels, digits=False):
     """(labels as numbers of classes, what those are called): as they are where they are 0 to k-1
     with none missing, or digits.
     """

@@ -8,7 +8,7 @@ import os
 
 import numpy as np
 
-from . import arrays
+from . import arrays, idx_folder
 from .folder import pictures
 from .idx import DataError
 from .images import Pictures, shown
@@ -33,7 +33,7 @@ def load(
         raise DataError(f"{shown(source)}: no such data; choose {known}")
     if not os.path.isdir(source):
         return arrays.read(source, want)
-    found = arrays.folder(source, want)
+    found = idx_folder.folder(source, want)
     return pictures(source, side, colour, background, fit) if found is None else found
 
 
@@ -50,7 +50,7 @@ def split(
     whole = load(source, side, colour, background, fit)
     if named and named.official:
         return whole, shaped(named.read("test"), want, source)
-    if not named and os.path.isdir(source) and (held := arrays.held_out(source, want, whole)):
+    if not named and os.path.isdir(source) and (held := idx_folder.held_out(source, want, whole)):
         return whole, held
     held = _each_tenth(whole)
     if held.all():
