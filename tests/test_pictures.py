@@ -193,6 +193,11 @@ def test_damaged_exif_is_no_orientation(tmp_path):
     assert len(pictures(tmp_path).images) == 2
 
 
+def test_colour_profiles_are_ignored(tmp_path):
+    put(tmp_path / "a.png", quarters(), icc_profile=b"no profile at all")
+    assert np.array_equal(one(tmp_path, 16), quarters())
+
+
 def test_crop_takes_the_middle_and_pad_keeps_all(tmp_path):
     wide = np.zeros((8, 24, 3), np.uint8)
     wide[:, :8], wide[:, 8:16], wide[:, 16:] = RED, GREEN, BLUE
@@ -292,12 +297,19 @@ def whole(ext, picture=PHOTO, **options):
     return stream.getvalue()
 
 
+def sized(jpeg, side):
+    """A JPEG whose header says that it has this side."""
+    at = jpeg.index(b"\xff\xc2") + 5  # after the marker of a frame in passes, length, precision
+    return jpeg[:at] + struct.pack(">HH", side, side) + jpeg[at + 4 :]
+
+
 BOMB = chunk(b"zTXt", b"key\0\0" + zlib.compress(bytes(64 << 20), 9))
 BROKEN = {
     "text": (b"hello, I am no picture\n", "none of PNG"),
     "empty": (b"", "none of PNG"),
     "promise": (png(100_000, 100_000), "exceeds limit"),
-    "large": (png(10_000, 10_000), "10000 x 10000 pixels, more than"),
+    "large": (png(10_000, 10_000), "10000 x 10000"),
+    "progressive": (sized(whole("jpeg", progressive=True), 12_000), "12000 x 12000"),
     "bomb": (png(4, 4, BOMB), "too large"),
     "cut": (whole("png")[:-900], "truncated"),
     "cut jpeg": (whole("jpeg")[:300], ""),
@@ -355,7 +367,8 @@ def test_what_is_no_regular_picture(tmp_path):
         os.symlink(to, tmp_path / link)
     os.symlink(".", tmp_path / "self")
     os.symlink("loop", tmp_path / "loop")
-    with pytest.warns(UserWarning, match=r"left out \d: a/gone.png \(is not a regular file\)"):
+    os.truncate(put(tmp_path / "b" / "sparse.png"), decode.MAX_FILE + 1)
+    with pytest.warns(UserWarning, match=r"left out \d: a/gone.png \(No such file"):
         found = pictures(tmp_path)
     assert found.names == ("a", "b") and found.labels.tolist() == [0, 0, 1]
 

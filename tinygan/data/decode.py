@@ -40,15 +40,14 @@ UPRIGHT |= {6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90"}
 def read(path, want: Wanted):
     """The picture in a file as (side, side, 3) uint8. Any exception: it cannot be read."""
     with _opened(path) as picture:
-        whole = picture.width * picture.height
+        w, h = picture.size
         # a JPEG is decoded at a half, a quarter or an eighth, still twice as large as is needed
         picture.draft(picture.mode, (2 * want.side, 2 * want.side))
         # what is skipped has its costs, the more of a JPEG that is stored in several passes
-        skipped = whole // (3 if picture.info.get("progressive") else 8)
+        skipped = w * h // (3 if picture.info.get("progressive") else 8)
         pixels = max(picture.width * picture.height, skipped)
         if pixels > MAX_PIXELS:
-            size = f"{picture.width} x {picture.height}"
-            raise ValueError(f"{size} pixels, more than the {MAX_PIXELS} that are decoded")
+            raise ValueError(f"{w} x {h} pixels, more than {MAX_PIXELS} (a JPEG: 8 times those)")
         with LARGE if pixels > MANY else contextlib.nullcontext():
             picture.load()
             return np.asarray(square(flat(_upright(picture), want.background), want))

@@ -6,6 +6,7 @@ pictures lie, and `decode` how one is read.
 """
 
 import os
+import stat
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -91,16 +92,13 @@ def _scan(path) -> Found:
     """
     where = shown(path)
     if not os.path.isdir(path):
-        there = os.path.exists(path)
-        remedy = (
-            "is a file; pass the folder that holds it"
-            if there
-            else "no such folder; check the path"
-        )
-        raise DataError(f"{where}: {remedy}")
+        if os.path.exists(path):
+            raise DataError(f"{where}: is a file; pass the folder that holds it")
+        raise DataError(f"{where}: no such folder; check the path")
     found = Found([], [], [], [])
     _walk(path, found)
     found.files.sort()
+    found.bad.sort()
     direct = sum(len(file.parts) == 1 for file in found.files)
     if not found.files:
         known = " ".join(sorted(suffix[1:] for suffix in decode.SUFFIXES))
@@ -153,16 +151,21 @@ def _add(entry, parts, found: Found):
     name, suffix = "/".join(parts), os.path.splitext(entry.name)[1].lower()
     if suffix in decode.UNREAD:
         found.bad.append((name, f"{suffix[1:]} is not read; save it as PNG or JPEG"))
-    elif suffix not in decode.SUFFIXES:
+        return
+    if suffix not in decode.SUFFIXES:
         found.others.append(name)
-    elif not os.path.isfile(entry.path):  # a pipe would be waited for
-        found.bad.append((name, "is not a regular file"))
-    else:
+        return
+    try:
         status = os.stat(entry.path)
-        if status.st_size > decode.MAX_FILE:
-            found.bad.append((name, f"{status.st_size} bytes, more than {decode.MAX_FILE}"))
-        else:
-            found.files.append(File(parts, status.st_size, status.st_mtime_ns))
+    except OSError as error:  # a link to nowhere
+        found.bad.append((name, _reason(error)))
+        return
+    if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
+        found.bad.append((name, "is not a regular file"))
+    elif status.st_size > decode.MAX_FILE:
+        found.bad.append((name, f"{status.st_size} bytes, more than {decode.MAX_FILE}"))
+    else:
+        found.files.append(File(parts, status.st_size, status.st_mtime_ns))
 
 
 def _decode(path, found: Found, want: Wanted) -> tuple[Pictures, str, bool]:
