@@ -34,6 +34,42 @@ def test_a_grid_shows_every_image_and_channel(tmp_path, images):
     assert not picture[8:, 6:].any()  # no sixth image
 
 
+@pytest.mark.parametrize("side", [4, 16, 40, 128])
+@pytest.mark.parametrize("colours", [(), (3,)], ids=["grey", "colours"])
+def test_a_grid_has_the_names_of_its_columns_above_it(tmp_path, side, colours):
+    images = RNG.integers(0, 255, (6, side, side, *colours), np.uint8)
+    plot.grid(images, tmp_path / "plain.png", columns=3)
+    plain = np.asarray(Image.open(tmp_path / "plain.png"))
+    heights = {}
+    for names in (
+        ["a", "b", "c"],
+        ["a", "smileys and emotion", "c"],
+        ["a", "x" * 300, "\n \udc80"],
+    ):
+        plot.grid(images, tmp_path / "named.png", columns=3, names=names)
+        named = np.asarray(Image.open(tmp_path / "named.png"))
+        heights[names[1][0]] = height = len(named) - len(plain)
+        np.testing.assert_array_equal(named[height:], plain)
+        columns = np.hsplit(named[:height], 3)
+        # white, and letters in black, of which none reaches a neighbour
+        edges = [column[:, [0, -1]] for column in columns]
+        assert side == 4 or all((edge == 255).all() for edge in edges)
+        assert all((column < 100).any() for column in columns[:2])
+    # turned where it is longer than its column is wide, and cut where it is much longer
+    assert heights["b"] < 22 or side == 4
+    assert heights["s"] == heights["b"] or side < 128
+    assert heights["x"] < 200
+    with pytest.raises(ValueError, match="grid: 3 columns need as many names, got 2"):
+        plot.grid(images, tmp_path / "none.png", columns=3, names=["a", "b"])
+    assert not (tmp_path / "none.png").exists()
+
+
+def test_small_pictures_are_shown_twice_as_large(tmp_path):
+    for side, shown in ((63, 126), (64, 64)):
+        plot.grid(np.zeros((1, side, side), np.uint8), tmp_path / "grid.png", columns=1)
+        assert Image.open(tmp_path / "grid.png").size == (shown, shown)
+
+
 def test_values_beyond_the_range_are_cut():
     images = np.array([-9, -1, 0, 1, 9], np.float32).reshape(5, 1, 1, 1)
     assert plot.to_uint8(images).ravel().tolist() == [0, 0, 128, 255, 255]

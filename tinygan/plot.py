@@ -4,6 +4,7 @@ Pillow and matplotlib, imported when used. It knows arrays, and no model.
 Every file is written beside its place and moved there whole.
 """
 
+import math
 from pathlib import Path
 from statistics import NormalDist
 
@@ -13,7 +14,7 @@ from . import files
 
 FRAMES = 250  # of an animation: more are thinned
 LARGEST = 1e100  # loss that is drawn: of larger ones the axis might reach beyond float64
-NO_LOSS = {"step", "epoch", "seconds", "lr", "fid", "coverage"}  # what else records hold
+NO_LOSS = {"step", "epoch", "seconds", "lr", "fid", "coverage", "bits"}  # what else records hold
 
 
 def to_uint8(images):
@@ -44,13 +45,46 @@ def sheet(images, columns):
     return cells.reshape(rows * h, columns * w, *colours)
 
 
-def grid(images, path, columns=8, zoom=2):
-    """Write (n, h, w) or (n, h, w, 3) uint8 images as a picture: a `sheet`, enlarged."""
+def grid(images, path, columns=8, zoom=None, names=None):
+    """Write (n, h, w) or (n, h, w, 3) uint8 images as a picture: a `sheet`, each pixel zoom times
+    as wide (2, and of images of 64 pixels or more 1), and above it the `names` of its columns, if
+    they have any.
+    """
     from PIL import Image
 
+    zoom = zoom or (2 if max(images.shape[1:3]) < 64 else 1)
     picture = sheet(images, columns).repeat(zoom, 0).repeat(zoom, 1)
+    if names is not None:
+        if len(names) != columns:
+            raise ValueError(f"grid: {columns} columns need as many names, got {len(names)}")
+        head = _heading(names, picture.shape[1] // columns)
+        head = head if picture.ndim == 2 else head[:, :, None].repeat(3, axis=2)
+        picture = np.concatenate([head, picture])
     with files.replacing(path) as part:
         Image.fromarray(picture).save(part)
+
+
+def _heading(names, width):
+    """Names above columns of that width, black on white, (h, columns * width) uint8: as they are
+    read if each fits its column, else all turned, from the column upwards, and long ones cut.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    font = ImageFont.load_default(min(12, width))
+    height = sum(font.getmetrics())
+    names = [" ".join(name.split()) for name in names]  # no line breaks
+    turned = max(map(font.getlength, names)) > width - 4
+    if turned:
+        names = [name if len(name) <= 20 else f"{name[:19]}…" for name in names]
+    lengths = [math.ceil(font.getlength(name)) for name in names]
+    strip = Image.new("L", (len(names) * width, 4 + (max(lengths) if turned else height)), 255)
+    for i, (name, length) in enumerate(zip(names, lengths, strict=True)):
+        word = Image.new("L", (length, height), 255)
+        ImageDraw.Draw(word).text((0, 0), name, fill=0, font=font)
+        word = word.rotate(90, expand=True) if turned else word
+        middle = i * width + (width - word.width) // 2
+        strip.paste(word, (middle, strip.height - 2 - word.height))
+    return np.asarray(strip)
 
 
 def manifold(n):
