@@ -25,7 +25,7 @@ def elbo_step(vae, batch):
     """One update on a batch of images (n, 1, 28, 28); this is `vae.step`, spelled out."""
     # images in [-1, 1], and, if it learns classes, which digit each one shows, (n,)
     images, labels = batch if vae.classes else (batch, None)
-    x = vae.target(images)  # from [-1, 1] to the probability of ink, 0 to 1
+    x = vae.likelihood.target(images)  # from [-1, 1] to the probability of ink, 0 to 1
 
     # Each image has its cloud, q(z|x): a mean and a variance in every direction. One point z is
     # drawn from it, as mean + deviation * noise, so that the gradient finds its way to mean and
@@ -111,7 +111,7 @@ def pictures(vae, batch, labels, out):
     draw = lambda z, labels: plot.to_uint8(
         device.to_host(vae.sample(len(z), device.to(z, vae.device), labels))
     )
-    means = device.to_host(vae.encode(vae.target(images), told, vae.average)[0].data)
+    means = device.to_host(vae.encode(vae.likelihood.target(images), told, vae.average)[0].data)
     originals = plot.to_uint8(device.to_host(images))
     both = np.concatenate([originals, draw(means, told)])
     plot.grid(both, out / "reconstructions.png", columns=len(images))

@@ -9,7 +9,7 @@ import tracemalloc
 import numpy as np
 import pytest
 from PIL import Image
-from runs import ROOT, example, folder, resumed, same, weights
+from runs import ROOT, Narrow, example, folder, resumed, same, weights
 
 from tinygan import data, models, nn, ops, plot, random, train
 from tinygan.testing import check_grads
@@ -47,17 +47,19 @@ def test_every_model_steps_and_samples(name):
     )
     # one sample, whatever its batch
     np.testing.assert_allclose(images[270:], vae.sample(30, z[270:]), atol=1e-5)
-    np.testing.assert_allclose(images[:30], vae.image(vae.average.decoder(z[:30])).data, atol=1e-5)
+    np.testing.assert_allclose(
+        images[:30], vae.likelihood.image(vae.average.decoder(z[:30])).data, atol=1e-5
+    )
     assert vae.sample(3).shape == (3, 1, 28, 28) and vae.iwae(batch, k=3).dtype == np.float64
 
 
 def test_figures_and_samples_record_no_graph(monkeypatch):
     vae, _ = tiny()
     seen = []
-    for name in ("log_likelihood", "image"):
-        method = getattr(vae, name)
+    for name in ("log_p", "image"):
+        method = getattr(vae.likelihood, name)
         monkeypatch.setattr(
-            vae,
+            vae.likelihood,
             name,
             lambda output, *x, method=method: (seen.append(output.op), method(output, *x))[1],
         )
@@ -89,7 +91,7 @@ class LinearGaussian(models.VAE):
     """
 
     def __init__(self, off):
-        super().__init__(nn.Linear(6, 4).double(), nn.Linear(2, 6).double(), 2)
+        super().__init__(nn.Linear(6, 4).double(), nn.Linear(2, 6).double(), 2, likelihood=Narrow())
         w, self.b = (
             np.linalg.qr(np.random.default_rng(1).normal(size=(6, 2)))[0] * [2.0, 0.7],
             np.arange(6) / 5,
@@ -102,12 +104,6 @@ class LinearGaussian(models.VAE):
         self.average.encoder.load_state_dict(
             {"weight": np.concatenate([to_mean, np.zeros((2, 6))]), "bias": bias}
         )
-
-    def target(self, images):
-        return images
-
-    def log_likelihood(self, output, x):
-        return -ops.sum((x - output) ** 2 / 0.5 + 0.5 * np.log(2 * np.pi * 0.25), axis=1)
 
     def log_p(self, x):
         d = x - self.b
@@ -194,7 +190,7 @@ def test_an_autoencoder_draws_nothing_and_reconstructs():
     losses = [vae.step(batch) for _ in range(60)]
     assert random.default.draw == start
     assert losses[-1]["loss"] == losses[-1]["reconstruction"] < 0.5 * losses[0]["loss"]
-    means, _ = vae.encode(vae.target(batch), network=vae.average)
+    means, _ = vae.encode(vae.likelihood.target(batch), network=vae.average)
     ink = vae.sample(32, means.data)
     # a digit of its own for each
     assert np.mean((ink - batch) ** 2) < 0.5 * np.mean((batch.mean(axis=0) - batch) ** 2)

@@ -6,9 +6,21 @@ MODELS names the GANs, VAES the VAEs; `build` makes a model again from the `reci
 from . import vaes
 from .dcgan import dcgan, dcgan5x5
 from .gan import GAN, WGANGP, mlp
+from .likelihoods import LIKELIHOODS
 from .recipes import FAMILIES, build
 from .vae import VAE
 
 MODELS, VAES = FAMILIES["gan"], FAMILIES["vae"]
 
-__all__ = ["GAN", "MODELS", "VAE", "VAES", "WGANGP", "build", "dcgan", "dcgan5x5", "mlp"]
+__all__ = [
+    "GAN",
+    "LIKELIHOODS",
+    "MODELS",
+    "VAE",
+    "VAES",
+    "WGANGP",
+    "build",
+    "dcgan",
+    "dcgan5x5",
+    "mlp",
+]

@@ -1,78 +1,87 @@
-"""Convolutional GANs for 28x28 images: DCGAN (Radford, Metz & Chintala 2016) and the 5x5 variant of
-the Keras tutorial.
+"""Convolutional GANs for pictures of any side that can be halved twice: DCGAN (Radford, Metz &
+Chintala 2016) and the 5x5 variant of the Keras tutorial.
 """
+
+from itertools import pairwise
 
 from .. import nn
 from .gan import GAN
 from .recipes import recipe
+from .sizes import halved
 
 
 @recipe("gan", "dcgan")
-def dcgan(width=16, latent=64, lr=2e-3, side=28, classes=0, **options):
-    """DCGAN with its 4x4 kernels and initial weights, scaled to 28x28: 7 -> 14 -> 28 and back,
-    width to 4*width channels.
+def dcgan(
+    width=16, latent=64, lr=2e-3, side=28, channels=1, classes=0, names=(), **options
+):  # fmt: skip
+    """DCGAN with its 4x4 kernels and initial weights, as deep as the pictures are large.
 
-    side: of other images, a multiple of 4.
+    side, channels: of pictures (n, channels, side, side), see `sizes.halved`. Where the side
+    halves, the channels double: for 28x28, G goes 7 -> 14 -> 28 with 4 * width, 2 * width and 1
+    channels, D 28 -> 14 -> 7 with 1, width and 2 * width.
+
+    Unlike the paper's, D has no batch normalisation: it sees real and fake pictures in batches of
+    their own, and could tell those apart by their statistics alone; nor would D's answer for one
+    picture be its own, as gradient penalties need. At these depths it learns well without.
     """
-    if side < 4 or side % 4:
-        raise ValueError(f"dcgan: side must be a multiple of 4, got {side}")
-    w, s = width, side // 4
-    generator = nn.Sequential(
-        nn.Linear(latent + classes, 4 * w * s * s),
-        nn.BatchNorm1d(4 * w * s * s),
-        nn.ReLU(),
-        nn.Unflatten(1, (4 * w, s, s)),
-        nn.ConvTranspose2d(4 * w, 2 * w, 4, stride=2, padding=1),
-        nn.BatchNorm2d(2 * w),
-        nn.ReLU(),
-        nn.ConvTranspose2d(2 * w, 1, 4, stride=2, padding=1),
-        nn.Tanh(),
-    )
-    discriminator = nn.Sequential(
-        nn.Conv2d(1, w, 4, stride=2, padding=1),
-        nn.LeakyReLU(0.2),
-        nn.Conv2d(w, 2 * w, 4, stride=2, padding=1),
-        nn.LeakyReLU(0.2),
-        nn.Flatten(),
-        nn.Linear(2 * w * s * s, classes or 1),
-    )
+    sides = halved("dcgan", side, channels)
+    smallest = sides[-1]
+    down = [channels] + [width * 2**i for i in range(len(sides) - 1)]  # D's channels, going down
+    up = [2 * c for c in down[:0:-1]] + [channels]  # G's, going up: twice as many
+    dense = up[0] * smallest**2
+
+    generator = [nn.Linear(latent + classes, dense), nn.BatchNorm1d(dense), nn.ReLU()]
+    generator += [nn.Unflatten(1, (up[0], smallest, smallest))]
+    for c, d in pairwise(up[:-1]):
+        generator += [nn.ConvTranspose2d(c, d, 4, stride=2, padding=1)]
+        generator += [nn.BatchNorm2d(d), nn.ReLU()]
+    generator += [nn.ConvTranspose2d(up[-2], channels, 4, stride=2, padding=1), nn.Tanh()]
+
+    discriminator = []
+    for c, d in pairwise(down):
+        discriminator += [nn.Conv2d(c, d, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+    discriminator += [nn.Flatten(), nn.Linear(down[-1] * smallest**2, classes or 1)]
+
     return GAN(
-        nn.init.dcgan(generator),
-        nn.init.dcgan(discriminator),
+        nn.init.dcgan(nn.Sequential(*generator)),
+        nn.init.dcgan(nn.Sequential(*discriminator)),
         latent,
         lr,
         classes=classes,
+        names=names,
         **options,
     )
 
 
 @recipe("gan", "dcgan5x5")
-def dcgan5x5(latent=100, lr=2e-4, classes=0, **options):
+def dcgan5x5(latent=100, lr=2e-4, side=28, channels=1, classes=0, names=(), **options):
     """The architecture of the TensorFlow tutorial "Deep Convolutional Generative Adversarial
-    Network".
+    Network": two halvings whatever the side, so that `dcgan` suits large pictures better.
     """
+    smallest = halved("dcgan5x5", side, channels)[2]
+    area = smallest**2
     generator = nn.Sequential(
-        nn.Linear(latent + classes, 7 * 7 * 256, bias=False),
-        nn.BatchNorm1d(7 * 7 * 256),
+        nn.Linear(latent + classes, area * 256, bias=False),
+        nn.BatchNorm1d(area * 256),
         nn.LeakyReLU(0.3),
-        nn.Unflatten(1, (256, 7, 7)),
+        nn.Unflatten(1, (256, smallest, smallest)),
         nn.ConvTranspose2d(256, 128, 5, stride=1, padding=2, bias=False),
         nn.BatchNorm2d(128),
         nn.LeakyReLU(0.3),
         nn.ConvTranspose2d(128, 64, 5, stride=2, padding=2, output_padding=1, bias=False),
         nn.BatchNorm2d(64),
         nn.LeakyReLU(0.3),
-        nn.ConvTranspose2d(64, 1, 5, stride=2, padding=2, output_padding=1, bias=False),
+        nn.ConvTranspose2d(64, channels, 5, stride=2, padding=2, output_padding=1, bias=False),
         nn.Tanh(),
     )
     discriminator = nn.Sequential(
-        nn.Conv2d(1, 64, 5, stride=2, padding=2),
+        nn.Conv2d(channels, 64, 5, stride=2, padding=2),
         nn.LeakyReLU(0.3),
         nn.Dropout(0.3),
         nn.Conv2d(64, 128, 5, stride=2, padding=2),
         nn.LeakyReLU(0.3),
         nn.Dropout(0.3),
         nn.Flatten(),
-        nn.Linear(128 * 7 * 7, classes or 1),
+        nn.Linear(128 * area, classes or 1),
     )
-    return GAN(generator, discriminator, latent, lr, classes=classes, **options)
+    return GAN(generator, discriminator, latent, lr, classes=classes, names=names, **options)

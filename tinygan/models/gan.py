@@ -9,9 +9,10 @@ from functools import partial
 from .. import nn, optim, random
 from ..autograd import grad
 from ..nn.losses import gradient_penalty, non_saturating, wasserstein
-from .labels import chosen, joined, one_hot, unpack
+from .labels import checked, chosen, joined, one_hot, unpack
 from .latent import LatentModel
 from .recipes import recipe
+from .sizes import check_pictures
 
 
 class GAN(LatentModel):
@@ -28,8 +29,9 @@ class GAN(LatentModel):
 
     def __init__(
         self, generator, discriminator, latent, lr=2e-4, betas=(0.5, 0.999), decay=0.999,
-        objective=non_saturating, device="cpu", classes=0,
+        objective=non_saturating, device="cpu", classes=0, names=(),
     ):  # fmt: skip
+        self.names = checked(names, classes)
         self.generator, self.discriminator = generator.to(device), discriminator.to(device)
         self.latent, self.classes, self.objective, self.device = latent, classes, objective, device
         self.average = copy.deepcopy(generator).eval()
@@ -85,19 +87,21 @@ class WGANGP(GAN):
 
 
 @recipe("gan", "mlp")
-def mlp(latent=100, lr=2e-4, classes=0, **options):
-    """The GAN of dense layers: G latent-256-512-1024-784, D 784-1024-512-256-1."""
+def mlp(latent=100, lr=2e-4, side=28, channels=1, classes=0, names=(), **options):
+    """The GAN of dense layers, for 28x28: G latent-256-512-1024-784, D 784-1024-512-256-1."""
+    check_pictures("mlp", side, channels)
+    pixels = channels * side**2
     generator = nn.Sequential(
         nn.Linear(latent + classes, 256), nn.LeakyReLU(0.2),
         nn.Linear(256, 512), nn.LeakyReLU(0.2),
         nn.Linear(512, 1024), nn.LeakyReLU(0.2),
-        nn.Linear(1024, 784), nn.Tanh(), nn.Unflatten(1, (1, 28, 28)),
+        nn.Linear(1024, pixels), nn.Tanh(), nn.Unflatten(1, (channels, side, side)),
     )  # fmt: skip
     discriminator = nn.Sequential(
         nn.Flatten(),
-        nn.Linear(784, 1024), nn.LeakyReLU(0.2), nn.Dropout(0.3),
+        nn.Linear(pixels, 1024), nn.LeakyReLU(0.2), nn.Dropout(0.3),
         nn.Linear(1024, 512), nn.LeakyReLU(0.2), nn.Dropout(0.3),
         nn.Linear(512, 256), nn.LeakyReLU(0.2), nn.Dropout(0.3),
         nn.Linear(256, classes or 1),
     )  # fmt: skip
-    return GAN(generator, discriminator, latent, lr, classes=classes, **options)
+    return GAN(generator, discriminator, latent, lr, classes=classes, names=names, **options)

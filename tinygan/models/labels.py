@@ -11,6 +11,47 @@ from .. import ops
 from ..device import is_array
 
 
+LONGEST = 255  # letters of a class's name, as of a folder's
+
+
+def checked(names, classes):
+    """The names of a model's classes as a tuple, () if they have none; ValueError unless they are
+    as many as the classes, distinct, and words.
+    """
+    names = tuple(names)
+    if names and len(names) != classes:
+        raise ValueError(f"a model of {classes} classes needs as many names, got {len(names)}")
+    for name in names:
+        if not isinstance(name, str) or not name.strip() or len(name) > LONGEST:
+            wanted = f"of 1 to {LONGEST} letters"
+            raise ValueError(f"the name of a class must be a str {wanted}, got {name!r:.50}")
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the names of classes must be distinct, and {twice!r:.50} is there twice")
+    return names
+
+
+def numbered(labels, names):
+    """Labels (n,) with a number for each name among them; those without names are as they were.
+
+    ValueError, which lists what there is, for a name that is none of `names`.
+    """
+    if labels is None or is_array(labels) and labels.dtype.kind in "biuf":
+        return labels
+    number = {name: k for k, name in enumerate(names)}
+    for label in labels:
+        if isinstance(label, str) and label not in number:
+            known = f"there are {listed(names)}" if names else "its classes have numbers, no names"
+            raise ValueError(f"{label!r:.50} is no class of this model: {known}")
+    return [number[label] if isinstance(label, str) else label for label in labels]
+
+
+def listed(names, most=12):
+    """Names in one line, of many the first few, of long ones the beginning."""
+    few = ", ".join(f"{' '.join(name.split()):.40}" for name in names[:most])
+    return few if len(names) <= most else f"{few} and {len(names) - most} more"
+
+
 def unpack(batch, classes):
     """The images of a batch, which is those or (images, labels), and their labels (n,), None for a
     model of no classes; ValueError if labels are missing.

@@ -4,20 +4,24 @@ This room knows layers, losses and optimizers; it knows nothing of files, progre
 sets, but that a preview is a picture.
 """
 
+import functools
+
 import numpy as np
 
 from .. import device, optim, plot, random
 from ..recording import no_grad
-from .labels import joined, one_hot
+from .labels import joined, numbered, one_hot
 
 PREVIEW = 2  # the random stream of the points that every preview of a run shows
+COLUMNS = 16  # of a preview, at most
 
 
 class LatentModel:
     """A model that makes samples of latent points (n, latent), told a class for each or none.
 
-    Has `latent`, `classes` (0: it was taught none), `device`, and `draw(points)`: the samples, a
-    Tensor, of points (n, latent + classes) that have heard their labels.
+    Has `latent`, `classes` (0: it was taught none), their `names`, () if they have none, `device`,
+    and `draw(points)`: the samples, a Tensor, of points (n, latent + classes) that have heard their
+    labels.
     """
 
     def noise(self, n, source=None):
@@ -27,8 +31,9 @@ class LatentModel:
     def sample(self, n, noise=None, labels=None):
         """n samples as a raw array, from fresh noise or the `noise` (n, latent) given.
 
-        labels: the class of each, integers (n,); None: the classes in turn. ValueError unless they
-        are n, or if the model knows no classes; IndexError for one that is no class.
+        labels: the class of each, integers or names (n,); None: the classes in turn. ValueError
+        unless they are n, for a name that is no class's, or if the model knows no classes;
+        IndexError for a number that is no class.
         """
         if labels is not None and not self.classes:
             raise ValueError("sample: this model was taught no classes: leave out labels")
@@ -36,6 +41,7 @@ class LatentModel:
             raise ValueError(
                 f"sample: {n} samples need labels of shape ({n},), got {np.shape(labels)}"
             )
+        labels = numbered(labels, self.names)
         noise = self.noise(n) if noise is None else noise
         if noise.shape != (n, self.latent):
             raise ValueError(
@@ -45,13 +51,36 @@ class LatentModel:
         with no_grad():
             return np.concatenate([self.draw(points[i : i + 250]).data for i in range(0, n, 250)])
 
+    @functools.cached_property
+    def sample_shape(self):
+        """Of one sample: (channels, side, side) if they are pictures. What there is decides, so
+        that it is true of networks of your own, too.
+        """
+        like = self.average.parameters()[0].data
+        return self.sample(1, np.zeros_like(like, shape=(1, self.latent))).shape[1:]
+
+    @property
+    def channels(self):
+        """Of its pictures: 1 if they are grey, 3 if they are RGB."""
+        return self.sample_shape[0]
+
+    @property
+    def side(self):
+        """Of its pictures, in pixels."""
+        return self.sample_shape[-1]
+
     def preview(self, path):
-        """Draw `path`.png, a grid of samples of the same points each time: a column a class."""
-        columns = self.classes or 8
+        """Draw `path`.png, a grid of samples of the same points each time: a column a class, with
+        its name if it has one; of more than 16 classes, 16 of them, evenly spread.
+        """
+        columns = min(self.classes or 8, COLUMNS)
+        shown = np.linspace(0, self.classes - 1, columns).round().astype(int)
+        labels = np.tile(shown, 8) if self.classes else None
         points = self.noise(8 * columns, random.Generator(random.default.seed, PREVIEW))
-        images = plot.to_uint8(device.to_host(self.sample(len(points), points)))
+        images = plot.to_uint8(device.to_host(self.sample(len(points), points, labels)))
         path = path.with_name(f"{path.name}.png")
-        plot.grid(images, path, columns)
+        names = [self.names[k] for k in shown] if self.names else None
+        plot.grid(images, path, columns, names=names)
         return path
 
     def parts(self):

@@ -12,6 +12,7 @@ import math
 import numpy as np
 
 from .. import random
+from .labels import LONGEST
 
 FAMILIES = {}  # family -> {name: what builds a model of that name}
 MOST = 4096  # the largest whole number in a recipe, such as a width, and ...
@@ -104,6 +105,9 @@ def _is_like(default, value):
     """Whether a value that JSON held may be meant for an option with that default, if it has one:
     numbers and short lists of them for all, but only whole ones for a whole one.
     """
+    if isinstance(default, tuple):  # the names of classes
+        words = isinstance(value, list) and len(value) <= MOST
+        return words and all(isinstance(v, str) and len(v) <= LONGEST for v in value)
     if isinstance(value, list):
         rows = not isinstance(default, int | float) and len(value) <= 8
         return rows and all(_is_like(inspect.Parameter.empty, v) for v in value)

@@ -1,8 +1,8 @@
 """The variational autoencoder (Kingma & Welling 2014): an encoder, a decoder, the evidence lower
 bound, `step` and `sample`.
 
-All figures are nats per image. This room knows layers, losses and optimizers; it knows nothing of
-files, progress bars or data sets.
+All figures are nats per image, but for `bits`. This room knows layers, losses and optimizers; it
+knows nothing of files, progress bars or data sets.
 """
 
 import copy
@@ -12,10 +12,11 @@ import numpy as np
 
 from .. import nn, ops, optim, random
 from ..autograd import describe, grad
-from ..nn.losses import binary_cross_entropy_with_logits, gaussian_kl
+from ..nn.losses import gaussian_kl
 from ..recording import no_grad
-from .labels import chosen, joined, one_hot, unpack
+from .labels import checked, chosen, joined, one_hot, unpack
 from .latent import LatentModel
+from .likelihoods import Bernoulli
 
 EVALUATION = 3  # the random stream of `elbo` and `iwae`: the same noise whenever they are asked
 
@@ -25,19 +26,21 @@ class VAE(LatentModel):
     from points, p(x|z).
 
     encoder: x (n, ...) in [0, 1] -> (n, 2 * latent), means then log variances; decoder: (n, latent)
-    -> logits of x's shape. beta weighs the KL term (Higgins 2017); 0 leaves out the noise too: a
-    plain autoencoder. Both networks learn by Adam; samples and bounds come from `average`, a moving
-    average of their weights. For another p(x|z) override the three methods `target`,
-    `log_likelihood` and `image`. With classes the decoder takes (n, latent + classes), the encoder
-    gives an answer for each, (n, classes * 2 * latent), batches are (images, labels) and bounds are
-    on log p(x|label).
+    -> what the likelihood asks for, logits of x's shape for Bernoulli's. beta weighs the KL term
+    (Higgins 2017); 0 leaves out the noise too: a plain autoencoder. Both networks learn by Adam;
+    samples and bounds come from `average`, a moving average of their weights. likelihood: p(x|z),
+    an object as those of `likelihoods` are. With classes the decoder takes (n, latent + classes),
+    the encoder gives an answer for each, (n, classes * 2 * latent), batches are (images, labels)
+    and bounds are on log p(x|label).
     """
 
     trained = "network", "average", "ema", "optimizer"
 
     def __init__(
-        self, encoder, decoder, latent, lr=1e-3, beta=1.0, decay=0.999, device="cpu", classes=0
-    ):
+        self, encoder, decoder, latent, lr=1e-3, beta=1.0, decay=0.999, device="cpu", classes=0,
+        names=(), likelihood=None,
+    ):  # fmt: skip
+        self.names, self.likelihood = checked(names, classes), likelihood or Bernoulli()
         self.network = nn.Module()
         self.encoder, self.decoder = self.network.encoder, self.network.decoder = encoder, decoder
         self.network.to(device)
@@ -45,19 +48,6 @@ class VAE(LatentModel):
         self.average = copy.deepcopy(self.network).eval()
         self.ema = optim.EMA(self.average, self.network, decay)
         self.optimizer = optim.Adam(self.network.parameters(), lr)
-
-    def target(self, images):
-        """x of images in [-1, 1]: the probability of ink, from 0 to 1."""
-        return (images + 1) / 2
-
-    def log_likelihood(self, output, x):
-        """log p(x|z) of each image, (n,), for what the decoder gave: ink with sigmoid(output)."""
-        costs = binary_cross_entropy_with_logits(output, x, reduction="none")
-        return -ops.sum(costs, axis=tuple(range(1, x.ndim)))
-
-    def image(self, output):
-        """What the decoder gave as images in [-1, 1]: the mean of p(x|z)."""
-        return 2 * ops.sigmoid(output) - 1
 
     def encode(self, x, labels=None, network=None):
         """Mean and log variance of q(z|x, label), (n, latent) each, by the network that learns or
@@ -71,7 +61,7 @@ class VAE(LatentModel):
         return out[:, : self.latent], out[:, self.latent :]
 
     def decode(self, z, labels=None, network=None):
-        """The decoder's logits of x, (n, ...), for points z (n, latent) and their labels (n,)."""
+        """What the decoder gives, (n, ...), for points z (n, latent) and their labels (n,)."""
         rows = one_hot(labels, self.classes, z)
         return (network or self.network).decoder(joined(z, rows))
 
@@ -79,13 +69,13 @@ class VAE(LatentModel):
         """The costs whose sum is minus the bound (equation 10), (n,) each: -log p(x|z) at one z
         from q, KL(q || N(0, 1)).
         """
-        x = self.target(images)
+        x = self.likelihood.target(images)
         mean, log_variance = self.encode(x, labels, network)
         z = mean
         if self.beta:
             noise = self.noise(len(x), source).astype(mean.dtype, copy=False)
             z = mean + ops.exp(0.5 * log_variance) * noise
-        cost = -self.log_likelihood(self.decode(z, labels, network), x)
+        cost = -self.likelihood.log_p(self.decode(z, labels, network), x)
         return cost, gaussian_kl(mean, log_variance, "none")
 
     def step(self, batch):
@@ -95,11 +85,21 @@ class VAE(LatentModel):
         loss = reconstruction + self.beta * kl
         self.optimizer.step(grad(loss, self.optimizer.params))
         self.ema.update()
-        return {"loss": loss.data, "reconstruction": reconstruction.data, "kl": kl.data}
+        found = {"loss": loss.data, "reconstruction": reconstruction.data, "kl": kl.data}
+        return found | self.bits(found, images)
+
+    def bits(self, costs, images):
+        """The bound in bits of each number of an image, the field's measure, {"bits": ...}; {} for
+        a likelihood that is no probability of pictures.
+        """
+        if not self.likelihood.discrete:
+            return {}
+        nats = costs["reconstruction"] + costs["kl"]
+        return {"bits": nats / (math.prod(images.shape[1:]) * math.log(2))}
 
     def draw(self, points):
         """The averaged decoder's images in [-1, 1] of points (n, latent + classes)."""
-        return self.image(self.average.decoder(points))
+        return self.likelihood.image(self.average.decoder(points))
 
     @no_grad()
     def elbo(self, batch, rows=1000):
@@ -116,7 +116,8 @@ class VAE(LatentModel):
             terms = self.terms(images[i : i + rows], told, self.average, source)
             costs += [float(ops.sum(t)) for t in terms]
         reconstruction, kl = (costs / len(images)).tolist()
-        return {"elbo": -reconstruction - kl, "reconstruction": reconstruction, "kl": kl}
+        found = {"elbo": -reconstruction - kl, "reconstruction": reconstruction, "kl": kl}
+        return found | self.bits(found, images)
 
     @no_grad()
     def iwae(self, batch, k=5000, rows=1000):
@@ -130,7 +131,7 @@ class VAE(LatentModel):
         images, labels = unpack(batch, self.classes)
         draws, bounds = min(k, rows), []  # points of one image at a time; what was found
         for i in range(0, len(images), rows // draws):
-            x = self.target(images[i : i + rows // draws])
+            x = self.likelihood.target(images[i : i + rows // draws])
             told = None if labels is None else labels[i : i + rows // draws]
             encoded = self.encode(x, told, self.average)
             mean, log_variance = (t.data[:, None] for t in encoded)  # (n, 1, latent)
@@ -141,7 +142,7 @@ class VAE(LatentModel):
                 z = mean + np.exp(0.5 * log_variance) * noise
                 again = None if told is None else told.repeat(m)
                 output = self.decode(z.reshape(-1, self.latent), again, self.average)
-                log_p = self.log_likelihood(output, x.repeat(m, axis=0)).data.reshape(len(x), m)
+                log_p = self.likelihood.log_p(output, x.repeat(m, axis=0)).data.reshape(len(x), m)
                 # log p(z) - log q(z|x), in which 2 pi cancels
                 log_prior_over_q = 0.5 * (noise**2 - z**2 + log_variance).sum(axis=2)
                 total = np.logaddexp(total, ops.logsumexp(log_p + log_prior_over_q, axis=1))
