@@ -7,9 +7,9 @@ import functools
 import numpy as np
 import pytest
 from PIL import Image
-from runs import example, resumed, same, weights
+from runs import Narrow, example, resumed, same, weights
 
-from tinygan import Tensor, checkpoint, data, models, nn, ops, plot, random, train
+from tinygan import Tensor, checkpoint, data, models, nn, ops, plot, random, sample, train
 from tinygan.models.latent import PREVIEW
 from tinygan.models.labels import chosen, joined, one_hot, unpack
 from tinygan.testing import check_grads
@@ -101,7 +101,8 @@ class Shifted(models.VAE):
     """
 
     def __init__(self):
-        super().__init__(nn.Linear(6, 3 * 4).double(), nn.Linear(2 + 3, 6).double(), 2, classes=3)
+        encoder, decoder = nn.Linear(6, 3 * 4).double(), nn.Linear(2 + 3, 6).double()
+        super().__init__(encoder, decoder, 2, classes=3, likelihood=Narrow())
         rng = np.random.default_rng(1)
         w, self.shift = (
             np.linalg.qr(rng.normal(size=(6, 2)))[0] * [2.0, 0.7],
@@ -116,12 +117,6 @@ class Shifted(models.VAE):
             [np.concatenate([-to_mean @ s, -np.log(precision)]) for s in self.shift]
         )
         self.average.encoder.load_state_dict({"weight": weight, "bias": bias})
-
-    def target(self, images):
-        return images
-
-    def log_likelihood(self, output, x):
-        return -ops.sum((x - output) ** 2 / 0.5 + 0.5 * np.log(2 * np.pi * 0.25), axis=1)
 
 
 @pytest.mark.parametrize(("k", "rows"), [(1, 1000), (1, 1), (7, 5), (10, 25), (40, 1000)])
@@ -199,6 +194,109 @@ def test_the_examples_make_digits_by_class(flags, tmp_path):
     samples = np.load(tmp_path / "samples.npz")
     assert samples["images"].shape == (30, 28, 28)
     assert samples["labels"].tolist() == [*range(10)] * 3
+
+
+NAMES = ("cat", "dog", "7")
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_classes_may_be_asked_for_by_name(name):
+    model, _ = made(functools.partial(TINY[name], names=NAMES), 3)
+    assert model.names == NAMES and model.recipe["names"] == [*NAMES]
+    noise = model.noise(4)
+    expected = model.sample(4, noise, [1, 0, 2, 1])
+    for labels in (
+        ["dog", "cat", "7", "dog"],
+        np.array(["dog", "cat", "7", "dog"]),
+        [1, "cat", 2, 1],
+    ):
+        np.testing.assert_array_equal(model.sample(4, noise, labels), expected)
+    with pytest.raises(ValueError, match="'cow' is no class of this model: there are cat, dog, 7$"):
+        model.sample(2, labels=["cat", "cow"])
+    with pytest.raises(ValueError, match="'cat' is no class .* its classes have numbers, no names"):
+        TINY[name](classes=3).sample(1, labels=["cat"])
+    many = TINY[name](classes=100, names=[f"class {k}" for k in range(100)])
+    with pytest.raises(ValueError, match="there are class 0, .* class 11 and 88 more$"):
+        many.sample(1, labels=["class 100"])
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["a", "b"], "a model of 3 classes needs as many names, got 2"),
+        (["a", "b", "a"], "must be distinct, and 'a' is there twice"),
+        (["a", " ", "c"], "must be a str of 1 to 255 letters, got ' '"),
+        (["a", "b", 3], "must be a str of 1 to 255 letters, got 3"),
+        (["a", "b", "c" * 256], "must be a str of 1 to 255 letters, got 'ccc"),
+    ],
+    ids=str,
+)
+def test_names_that_name_no_classes(names, words):
+    for make in TINY.values():
+        with pytest.raises(ValueError, match=words):
+            make(classes=3, names=names)
+    recipe = TINY["gan"](classes=3).recipe
+    with pytest.raises(ValueError, match=f"dcgan: (names cannot be|.*{words})"):
+        models.build(recipe | {"names": names})
+
+
+@pytest.mark.parametrize(
+    "names", ["abc", {"a": 1}, [["a"], "b", "c"], ["a"] * 5000, 3, None], ids=str
+)
+def test_a_recipe_with_names_that_are_none(names):
+    with pytest.raises(ValueError, match="dcgan: names cannot be") as caught:
+        models.build(TINY["gan"](classes=3).recipe | {"names": names})
+    assert len(str(caught.value)) < 200
+
+
+def test_a_preview_of_many_classes_has_sixteen_columns(tmp_path, monkeypatch):
+    seen = []
+    draw = lambda images, path, columns, names=None: seen.append((len(images), columns, names))
+    monkeypatch.setattr(plot, "grid", draw)
+    few = TINY["vae"](classes=3, names=NAMES)
+    many = TINY["vae"](classes=100, names=[str(k) for k in range(100)])
+    labels = []
+    monkeypatch.setattr(
+        many, "draw", lambda points: (labels.append(points[:, 5:]), few.draw(points[:, :8]))[1]
+    )
+    for model in (few, many, TINY["vae"](classes=100), TINY["vae"]()):
+        model.preview(tmp_path / "p")
+    shown = [0, 7, 13, 20, 26, 33, 40, 46, 53, 59, 66, 73, 79, 86, 92, 99]
+    assert seen[0] == (24, 3, [*NAMES]) and seen[1] == (128, 16, [str(k) for k in shown])
+    assert seen[2:] == [(128, 16, None), (64, 8, None)]
+    # each column shows the class whose name stands above it
+    assert (np.argmax(labels[0], axis=1).reshape(8, 16) == shown).all()
+
+
+def test_samples_by_name_from_the_command_line(tmp_path, monkeypatch, capsys):
+    def call(*args):
+        monkeypatch.setattr("sys.argv", ["sample", *map(str, args), "--device", "cpu"])
+        with pytest.raises(SystemExit) as exit:
+            sample.run(sample.main)
+        return exit.value.code or 0, capsys.readouterr().err.splitlines()
+
+    model, _ = made(functools.partial(TINY["gan"], names=NAMES), 3)
+    batches = data.Batches((DIGITS.images[:64], DIGITS.labels[:64] % 3), 32)
+    train.train(model, batches, 1, tmp_path / "run")
+    run, made_npz = tmp_path / "run", tmp_path / "run/made.npz"
+    heads = []
+    draw = plot.grid
+    monkeypatch.setattr(
+        plot, "grid", lambda *args, names=None: (heads.append(names), draw(*args, names=names))
+    )
+    assert call(run, "--labels", "dog", "7", "-n", 5)[0] == 0
+    with np.load(made_npz) as found:
+        assert found["labels"].tolist() == [1, 2, 1, 2, 1] and found["names"].tolist() == [*NAMES]
+    assert call(run, "-n", 12)[0] == 0 and np.load(made_npz)["labels"].tolist() == [0, 1, 2] * 4
+    assert call(run, "--labels", *["cat"] * 17)[0] == 0
+    assert heads == [["dog", "7"] * 4, [*NAMES] * 2, None]
+    for label, words in (
+        ("cow", "cow is no class of this model, it knows cat, dog, 7"),
+        ("1", "1 is no class of this model, it knows cat, dog, 7"),  # a name, where there are names
+        ("x\n" * 999, f"{'x ' * 20} is no class"),
+    ):
+        code, said = call(run, "--labels", label)
+        assert code == 2 and len(said) == 1 and words in said[0]
 
 
 def test_each_sample_is_scored_and_made_by_its_own_label():

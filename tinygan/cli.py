@@ -170,8 +170,9 @@ def run_training(
 
 
 def save_samples(model, n, path, labels=None):
-    """Write n samples as an .npz: images, uint8 (n, h, w) or (n, h, w, 3), and the labels they were
-    made for, (n,), if the model knows classes; returns the images.
+    """Write n samples as an .npz: images, uint8 (n, h, w) or (n, h, w, 3), and, if the model knows
+    classes, the labels they were made for, (n,), and the `names` of the classes, if they have any;
+    returns the images.
     """
     if model.classes and labels is None:
         labels = np.arange(n) % model.classes
@@ -184,6 +185,7 @@ def save_samples(model, n, path, labels=None):
         pieces.append(plot.to_uint8(device.to_host(made)))
     images = np.concatenate(pieces)
     arrays = {"images": images} if labels is None else {"images": images, "labels": labels}
+    arrays |= {"names": np.array(model.names)} if model.names else {}
     with files.replacing(path) as temporary:
         np.savez_compressed(temporary, **arrays)
     say(f"{n} samples: {path}")

@@ -1,5 +1,5 @@
 """python -m tinygan.sample RUN --labels 7 -n 64: samples of a trained model, as a picture and as
-data.
+data. Where the classes have names, they are asked for by those: --labels cat dog.
 
 RUN is the folder of a training run, or one of its checkpoints (RUN/best.npz). The model is built
 anew from what the checkpoint says of it, and filled from there. In code: `train.load`. Only what
@@ -14,6 +14,8 @@ from . import device, files, plot, random
 from .checkpoint import CheckpointError
 from .cli import MOST_SAMPLES, Parser, number, run, save_samples
 from .data import DataError
+from .models.labels import listed
+from .models.latent import COLUMNS
 from .train import load
 
 
@@ -23,21 +25,40 @@ def main():
     folder = args.run if args.run.is_dir() else args.run.parent
     data, picture = places(folder / "made" if args.out is None else args.out)
     model = load(args.run, device.resolve(args.device))
-    labels = args.labels
-    if labels is not None:
-        if not model.classes:
-            raise CheckpointError(
-                f"{args.run}: this model was taught no classes; leave out --labels"
-            )
-        if max(labels) >= model.classes:
-            known = f"it knows 0 to {model.classes - 1}"
-            raise CheckpointError(f"{args.run}: {max(labels)} is no class of this model, {known}")
-        labels = np.resize(labels, args.n)  # over and over
+    labels = None if args.labels is None else asked(args, model)
     random.manual_seed(args.seed)
     images = save_samples(model, args.n, data, labels)
-    columns = model.classes if model.classes and labels is None else 8  # a class to a column
-    plot.grid(images[:400], picture, columns)
+    columns, names = headed(model, labels if labels is None else labels[: len(args.labels)])
+    plot.grid(images[:400], picture, columns, names=names)
     print(picture)
+
+
+def asked(args, model):
+    """The class of each of n samples, (n,): those that --labels names, over and over;
+    CheckpointError for what the model does not know.
+    """
+    if not model.classes:
+        raise CheckpointError(f"{args.run}: this model was taught no classes; leave out --labels")
+    known = model.names or tuple(map(str, range(model.classes)))
+    for label in args.labels:
+        if label not in known:
+            there_are = f"it knows {listed(known) if model.names else f'0 to {known[-1]}'}"
+            words = f"{listed([label])} is no class of this model, {there_are}"
+            raise CheckpointError(f"{args.run}: {words}")
+    return np.resize([known.index(label) for label in args.labels], args.n)
+
+
+def headed(model, labels):
+    """How many columns the picture has, and the names above them or None: where classes have names,
+    those of the `labels` that were asked for, in turn, or of all; of too many none.
+    """
+    if not model.names:
+        return min(model.classes, COLUMNS) if model.classes and labels is None else 8, None
+    shown = [*range(model.classes)] if labels is None else [*labels]
+    if len(shown) > COLUMNS:
+        return COLUMNS, None
+    shown *= max(1, 8 // len(shown))  # a few classes over and over: no narrow tower
+    return len(shown), [model.names[k] for k in shown]
 
 
 def places(out):
@@ -62,8 +83,8 @@ def arguments():
     parser = Parser("Make samples with a trained model.")
     add = parser.add_argument
     add("run", type=Path, metavar="RUN", help="a run's folder, or one of its checkpoints")
-    classes = "the classes to make, in turn (default: all)"
-    add("--labels", type=number(int, 0), nargs="+", metavar="K", help=classes)
+    classes = "the classes to make, in turn, by name or, without names, number (default: all)"
+    add("--labels", nargs="+", metavar="CLASS", help=classes)
     add("-n", "--n", type=number(int, 1, MOST_SAMPLES), default=64, help="how many")
     add("--seed", type=number(int, 0, 2**32 - 1), default=0, help="other samples for each")
     places = {"choices": ["auto", "cpu", "gpu"], "default": "auto"}
