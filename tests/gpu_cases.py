@@ -212,6 +212,7 @@ MODELS |= {
     f"conditional {name}": functools.partial(MODELS[name], classes=3)
     for name in ("gan dcgan", "vae conv")
 }
+MODELS["colour vae"] = functools.partial(models.VAES["conv"], width=2, latent=3, channels=3)
 
 
 def trained(name, where, steps=4, wrap=lambda step: step, watch=lambda: None):
@@ -224,7 +225,7 @@ def trained(name, where, steps=4, wrap=lambda step: step, watch=lambda: None):
         # a bias before batch normalisation has gradient 0: do not blow up its rounding
         optimizer.param_groups[0]["eps"] = 1e-3
     random.default.seek(1)
-    shape = steps, 4 if "5x5" not in name else 2, 1, 28, 28
+    shape = steps, 4 if "5x5" not in name else 2, 3 if "colour" in name else 1, 28, 28
     real = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
     batches = [device.to(batch, where) for batch in real]
     if model.classes:

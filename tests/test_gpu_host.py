@@ -367,7 +367,7 @@ def test_a_training_step_never_waits_and_gives_the_cpus_weights(gpu, name):
         grey, labels = np.full((3, 1, 28, 28), 0.5, np.float32), np.arange(3)
         x, y = (m.iwae((device.to(grey, m.device), labels), k=5, rows=10) for m in (cpu, on_gpu))
         np.testing.assert_allclose(y.a, x, rtol=1e-4)
-    assert on_gpu.sample(2).shape == (2, 1, 28, 28)
+    assert on_gpu.sample(2).shape == (2, *cpu.sample_shape)
     assert_same_model(cpu, on_gpu, rtol=1e-4, atol=1e-5)
 
 

@@ -2,9 +2,9 @@
 
 A likelihood has `outputs`, how many numbers it wants of the decoder for each number of x;
 `target(images)`, x of images in [-1, 1]; `log_p(output, x)`, log p(x|z) of each image, (n,), for
-what the decoder gave; `image(output)`, the mean of p(x|z) as images in [-1, 1]; and `discrete`,
-whether p(x|z) is the probability of a picture's 256 levels, which bits measure. This room knows
-operations, and no network.
+what the decoder gave; `image(output)`, what p(x|z) is centred on, as images in [-1, 1]; and
+`discrete`, whether p(x|z) is the probability of a picture's 256 levels, which bits measure. This
+room knows operations, and no network.
 """
 
 from .. import ops
