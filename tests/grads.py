@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from tinygan import device, ops
+from tinygan import device, ops, random
 from tinygan.nn import losses
 from tinygan.ops import conv
 
@@ -252,6 +252,10 @@ CASES = {  # a function and its arguments: arrays, or the shapes of arrays
     "pad2d": [
         (lambda x, mode=mode: ops.pad2d(x, (1, 2, 0, 2), mode), (1, 2, 3, 3))
         for mode in ("constant", "reflect", "replicate", "circular")
+    ],
+    "augment": [  # each call draws the same numbers
+        (lambda x, name=name: ops.augment(x, name, random.Generator(1)), (2, 2, 4, 5))
+        for name in ("flip", "shift", "colour", "cutout", "shift,colour,flip")
     ],
     "pixel_shuffle": [(lambda x: ops.pixel_shuffle(x, 2), (1, 8, 2, 3))],
     "conv1d": [

@@ -9,6 +9,7 @@ from .arith import (
     abs, add, astype, broadcast_to, clip, cos, divide, exp, log, maximum, minimum, multiply,
     negative, power, raw, sin, sqrt, subtract, where,
 )  # fmt: skip
+from .augment import augment
 from .conv import conv2d, conv_transpose2d
 from .image import (
     adaptive_avg_pool2d, avg_pool2d, interpolate, max_pool2d, pad2d, pixel_shuffle,
