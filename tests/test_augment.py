@@ -1,9 +1,10 @@
-"""Random changes of images against loops over images and pixels that are told the same draws.
+"""Random changes of images against loops over images and pixels that are told the same draws; and
+as a transform of batches.
 """
 
 import numpy as np
 import pytest
-from tinygan import Tensor, grad, ops, random
+from tinygan import Tensor, data, grad, ops, random
 from tinygan.ops.augment import POLICY
 from tinygan.testing import check_grads
 
@@ -181,8 +182,12 @@ def test_images_of_one_channel_have_no_saturation():
 
 @pytest.mark.parametrize("policy", ["flop", "flip,", ",", " ", "flip;shift", "flip,Colour"])
 def test_an_unknown_part_of_a_policy_is_named(policy):
-    with pytest.raises(ValueError, match="augment: there is no '.*'; there are flip, shift"):
-        ops.augment(images(), policy)
+    for call in (
+        lambda: ops.augment(images(), policy),
+        lambda: data.Augmented(policy),
+    ):
+        with pytest.raises(ValueError, match="augment: there is no '.*'; there are flip, shift"):
+            call()
 
 
 @pytest.mark.parametrize(
@@ -191,3 +196,40 @@ def test_an_unknown_part_of_a_policy_is_named(policy):
 def test_what_are_no_images_is_refused(x):
     with pytest.raises(ValueError, match=r"augment: needs images \(n, c, h, w\) of floats"):
         ops.augment(x, "flip")
+
+
+# as a transform of batches
+
+PICTURES = np.random.default_rng(1).integers(0, 256, (24, 8, 8, 3)).astype(np.uint8)
+
+
+def test_a_transform_changes_what_another_made_and_keeps_its_range():
+    batches = data.Batches(PICTURES, 8, transform=data.Augmented(ALL))
+    random.manual_seed(2)
+    batch = batches.batch(0, 1)
+    random.manual_seed(2)
+    plain = data.scale(PICTURES[batches.rows(0, 1)])
+    changed = ops.augment(plain, ALL)
+    assert abs(changed).max() > 1
+    np.testing.assert_array_equal(batch, np.clip(changed, -1, 1))
+    assert batch.dtype == np.float32 and batch.shape == (8, 3, 8, 8)
+    assert not np.array_equal(batches.batch(0, 1), batch)  # drawn anew
+    halves = data.Augmented("flip", lambda images: images[..., :4, 0][:, None] / 255)
+    assert halves(PICTURES).shape == (24, 1, 8, 4)
+
+
+def test_a_transform_checks_as_the_one_before_it():
+    with pytest.raises(data.DataError, match="scale: pictures are"):
+        data.Batches(PICTURES[:, 0, 0], 8, transform=data.Augmented("flip"))
+    with pytest.raises(data.DataError, match="binarise: pixels are uint8"):
+        data.Augmented("flip", data.binarised)(PICTURES / 255)
+    with pytest.raises(data.DataError, match="Augmented: transform is None; give a function"):
+        data.Augmented("flip", None)
+
+
+def test_a_transform_says_all_that_it_does():
+    transforms = [data.scale, data.Augmented("flip"), data.Augmented("flip,shift")]
+    transforms += [data.Augmented("flip", data.Scale(0, 1)), data.Augmented("flip", data.binarised)]
+    names = {data.Batches(PICTURES, 8, transform=t).identity()["transform"] for t in transforms}
+    assert len(names) == 5 and "Augmented('flip,shift', Scale(-1, 1))" in names
+    assert repr(transforms[1]) == "Augmented('flip', Scale(-1, 1))"

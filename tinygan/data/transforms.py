@@ -1,5 +1,5 @@
 """What turns stored numbers into what a model sees: pictures in [-1, 1], pixels drawn as ink or
-paper.
+paper, pictures changed at random.
 
 A transform is any function of the rows of a batch. Those made here also have `check`, which looks
 at every row once, when `Batches` is made, and `apply`, which looks at no value: on a GPU that would
@@ -10,8 +10,9 @@ import math
 
 import numpy as np
 
-from .. import random
+from .. import ops, random
 from ..device import of
+from ..ops.augment import changes
 from .idx import DataError
 
 SLACK = 1e-3  # of a stated range: what rounding may add to it
@@ -138,3 +139,38 @@ class Binarised(Scale):
 
 
 binarised = Binarised()
+
+
+class Augmented:
+    """Another transform's pictures, changed at random in every batch, from `random.default`: what
+    PyTorch's users write as Compose([ToTensor(), RandomHorizontalFlip()]) is Augmented("flip").
+
+    policy: of `ops.augment`. Pixels stay in [-1, 1]. A model learns what it sees, and a generator
+    to draw what a shift or a cutout leaves: those are for classifiers, and for a GAN's own
+    `augment`, which changes its samples too. ValueError for what is no policy.
+    """
+
+    def __init__(self, policy: str, transform=scale):
+        changes(policy)  # refuses what is none
+        if not callable(transform):
+            raise DataError(f"Augmented: transform is {transform!r}; give a function")
+        self.policy, self.transform = policy, transform
+        first = getattr(transform, "__name__", type(transform).__name__)
+        self.__name__ = f"Augmented({policy!r}, {first})"
+
+    def __repr__(self):
+        return self.__name__
+
+    def __call__(self, images):
+        self.check(images)
+        return self.apply(images)
+
+    def check(self, images):
+        """DataError unless the first transform can take these."""
+        if hasattr(self.transform, "check"):
+            self.transform.check(images)
+
+    def apply(self, images):
+        """`check`ed images, transformed and changed."""
+        seen = getattr(self.transform, "apply", self.transform)(images)
+        return ops.clip(ops.augment(seen, self.policy), -1, 1)
