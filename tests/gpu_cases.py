@@ -207,6 +207,7 @@ MODELS |= {f"vae {name}": functools.partial(make, latent=3) for name, make in mo
 MODELS |= {
     f.__name__: functools.partial(small, objective=f) for f in (losses.hinge, losses.wasserstein)
 }
+MODELS |= {"augmented": functools.partial(small, augment="flip,shift,colour,cutout")}
 MODELS |= {"wgan-gp": wgan_gp, "no noise": functools.partial(models.VAES["mlp"], latent=3, beta=0)}
 MODELS |= {
     f"conditional {name}": functools.partial(MODELS[name], classes=3)

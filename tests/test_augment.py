@@ -1,10 +1,13 @@
-"""Random changes of images against loops over images and pixels that are told the same draws; and
-as a transform of batches.
+"""Random changes of images against loops over images and pixels that are told the same draws; as a
+transform of batches, and in a GAN's step.
 """
 
 import numpy as np
 import pytest
-from tinygan import Tensor, data, grad, ops, random
+from runs import resumed, same, weights
+
+from tinygan import Tensor, data, grad, models, nn, ops, random, train
+from tinygan.checkpoint import CheckpointError
 from tinygan.ops.augment import POLICY
 from tinygan.testing import check_grads
 
@@ -185,6 +188,7 @@ def test_an_unknown_part_of_a_policy_is_named(policy):
     for call in (
         lambda: ops.augment(images(), policy),
         lambda: data.Augmented(policy),
+        lambda: models.GAN(nn.Linear(1, 1), nn.Linear(1, 1), 1, augment=policy),
     ):
         with pytest.raises(ValueError, match="augment: there is no '.*'; there are flip, shift"):
             call()
@@ -233,3 +237,72 @@ def test_a_transform_says_all_that_it_does():
     names = {data.Batches(PICTURES, 8, transform=t).identity()["transform"] for t in transforms}
     assert len(names) == 5 and "Augmented('flip,shift', Scale(-1, 1))" in names
     assert repr(transforms[1]) == "Augmented('flip', Scale(-1, 1))"
+
+
+# in a GAN's step
+
+
+def gan(kind=models.GAN, **options):
+    random.manual_seed(0)
+    generator = nn.Sequential(nn.Linear(4, 3 * 64), nn.Tanh(), nn.Unflatten(1, (3, 8, 8)))
+    discriminator = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 8), nn.Tanh(), nn.Linear(8, 1))
+    return kind(generator, discriminator, 4, **options)
+
+
+@pytest.mark.parametrize("kind", [models.GAN, models.WGANGP])
+def test_all_that_the_discriminator_sees_is_changed_and_the_generator_learns_through_it(kind):
+    model, seen, changed = gan(kind, augment=ALL), [], []
+    plain, augment = model.discriminator.forward, ops.augment
+
+    def noted(x, policy):
+        changed.append(augment(x, policy))
+        assert policy == ALL and not np.array_equal(ops.raw(changed[-1]), ops.raw(x))
+        return changed[-1]
+
+    model.discriminator.forward = lambda x: (seen.append(x), plain(x))[1]
+    before = weights(model)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ops, "augment", noted)
+        model.step(data.scale(PICTURES))
+    # fake and real ones, those of the penalty if there is one, and the fake ones again
+    assert len(seen) == (4 if kind is models.WGANGP else 3)
+    assert all(a is b for a, b in zip(seen, changed, strict=True))
+    assert isinstance(seen[-1], Tensor)
+    after = weights(model)
+    for name in ("generator/0.weight", "discriminator/1.weight"):
+        assert not np.array_equal(before[name], after[name])
+
+
+def test_no_policy_changes_no_step():
+    class Plain(models.GAN):
+        def discriminate(self, x, labels=None):
+            return self.discriminator(x)
+
+    models_ = gan(), gan(Plain)
+    for model in models_:
+        random.default.seek(1)
+        model.step(data.scale(PICTURES))
+    assert same(*map(weights, models_))
+
+
+def run(policy="flip,colour", transform=None):
+    random.manual_seed(0)
+    options = {"width": 2, "latent": 3, "augment": policy}
+    images = PICTURES[..., 0].repeat(2, 1).repeat(2, 2)[:, :12, :12]
+    transform = transform or data.Augmented("shift,cutout")
+    return models.dcgan(side=12, **options), data.Batches(images, 8, 0, transform)
+
+
+def test_a_run_resumes_to_the_bit_and_by_its_own_policies_only(tmp_path):
+    cut = resumed(run, 2, 4, tmp_path / "cut")
+    whole, batches = run()
+    train.train(whole, batches, 2, tmp_path / "whole")
+    assert same(weights(cut), weights(whole))
+    assert train.load(tmp_path / "whole/checkpoint.npz").augment == "flip,colour"
+    words = {"model.augment was flip,colour, is flip": {"policy": "flip"}}
+    words["batches.transform was Augmented.* is Augmented.'flip'"] = {
+        "transform": data.Augmented("flip")
+    }
+    for reason, other in words.items():
+        with pytest.raises(CheckpointError, match=reason):
+            train.train(*run(**other), 3, tmp_path / "cut", resume=True)

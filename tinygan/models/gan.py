@@ -6,9 +6,10 @@ This room knows layers, losses and optimizers, and nothing of files, progress ba
 import copy
 from functools import partial
 
-from .. import nn, optim, random
+from .. import nn, ops, optim, random
 from ..autograd import grad
 from ..nn.losses import gradient_penalty, non_saturating, wasserstein
+from ..ops.augment import changes
 from .labels import checked, chosen, joined, one_hot, unpack
 from .latent import LatentModel
 from .recipes import recipe
@@ -23,15 +24,20 @@ class GAN(LatentModel):
     moving average of G's weights (Yazici 2019). With classes: G takes (n, latent + classes), D
     gives (n, classes), one logit for each, and the one that the label names counts (Mescheder
     2018): a linear projection discriminator (Miyato & Koyama 2018) without an input for the label.
+    augment: a policy of `ops.augment` for sets of a few thousand images or fewer; D then sees all
+    images changed at random, real and fake, in its own update and in G's, whose gradient comes
+    through the change (Zhao 2020, equations 3 and 4).
     """
 
     trained = "generator", "discriminator", "average", "ema", "g_optimizer", "d_optimizer"
 
     def __init__(
         self, generator, discriminator, latent, lr=2e-4, betas=(0.5, 0.999), decay=0.999,
-        objective=non_saturating, device="cpu", classes=0, names=(),
+        objective=non_saturating, device="cpu", classes=0, names=(), augment="",
     ):  # fmt: skip
         self.names = checked(names, classes)
+        changes(augment)  # refuses what is no policy
+        self.augment = augment
         self.generator, self.discriminator = generator.to(device), discriminator.to(device)
         self.latent, self.classes, self.objective, self.device = latent, classes, objective, device
         self.average = copy.deepcopy(generator).eval()
@@ -45,6 +51,7 @@ class GAN(LatentModel):
 
     def discriminate(self, x, labels=None):
         """D's logits (n, 1) of samples x (n, ...) and, if it has classes, labels (n,)."""
+        x = ops.augment(x, self.augment)
         return chosen(self.discriminator(x), one_hot(labels, self.classes, x))
 
     def d_loss(self, D, fake, real):
@@ -74,7 +81,8 @@ class WGANGP(GAN):
     """The Wasserstein GAN whose critic D is kept at slopes near 1 (Gulrajani 2017, equation 3).
 
     A step updates D once (the paper: five times, at lr 1e-4 and betas 0, 0.9). D may have no
-    layer that looks at several samples at once, as batch normalisation does.
+    layer that looks at several samples at once, as batch normalisation does. With `augment` the
+    slope is that of D after the change, which the mixed samples go through like all that D sees.
     """
 
     def __init__(self, *networks_and_latent, penalty=10.0, objective=wasserstein, **options):

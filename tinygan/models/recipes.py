@@ -14,6 +14,7 @@ import numpy as np
 from .. import random
 from .labels import LONGEST
 
+WORDS = {"augment": ""}  # options of GAN that are words, which builders pass on
 FAMILIES = {}  # family -> {name: what builds a model of that name}
 MOST = 4096  # the largest whole number in a recipe, such as a width, and ...
 LARGEST = 1e30  # ... the largest other one, which float32 still holds
@@ -67,9 +68,9 @@ def build(recipe, device="cpu", most=None):
     if not isinstance(name, str) or name not in FAMILIES.get(family, ()):
         raise ValueError(f"there is no model {name!r} of family {family!r}; there are {known}")
     make = FAMILIES[family][name]
-    known = inspect.signature(make).parameters
+    defaults = WORDS | {p.name: p.default for p in inspect.signature(make).parameters.values()}
     for option, value in options.items():
-        default = known[option].default if option in known else inspect.Parameter.empty
+        default = defaults.get(option, inspect.Parameter.empty)
         if not _is_like(default, value):
             raise ValueError(f"{name}: {option} cannot be {value!r:.50}")
     try:
