@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from tinygan import data, grad, no_grad, optim, random
-from tinygan.metrics.judge import WEIGHTS, Classifier
+from tinygan.metrics.classifier import WEIGHTS, Classifier
 from tinygan.nn.losses import cross_entropy
 from tinygan.train import loop
 

@@ -16,7 +16,7 @@ from runs import example, folder
 
 from tinygan import cli, data, evaluate, random
 from tinygan.data import DataError
-from tinygan.metrics import Judge, distances, frozen, judge
+from tinygan.metrics import Judge, classifier, distances, frozen, judge
 
 DIGITS, LABELS, _ = data.load("bundled")
 IMAGES = (DIGITS.astype(np.float32) / 127.5 - 1)[:, None]
@@ -283,11 +283,11 @@ def test_the_classifier_that_ships_knows_99_percent_of_the_test_digits(halves):
     some = halves[0].look(IMAGES[498:502].astype(float))[0]
     assert some.dtype == np.float32
     np.testing.assert_allclose(some, features[498:502], atol=1e-4)
-    assert judge.WEIGHTS.stat().st_size < 400_000
+    assert classifier.WEIGHTS.stat().st_size < 400_000
 
 
 def test_the_classifiers_file_is_checked(tmp_path):
-    content = bytearray(judge.WEIGHTS.read_bytes())
+    content = bytearray(classifier.WEIGHTS.read_bytes())
     content[1000] ^= 1
     (tmp_path / "judge.npz").write_bytes(content)
     with pytest.raises(DataError, match="judge.npz: .*SHA-256 differs"):

@@ -1,116 +1,117 @@
-"""The judge: a frozen classifier of digits, and how samples compare with real digits in its eyes.
+"""The judge: how samples compare with real images in the eyes of a network.
 
-The classifier was trained by tinygan on MNIST's 60,000 training digits (bench/train_judge.py) and
-is right on 99.48 % of the 10,000 test digits. This file knows images (n, 1, 28, 28) in [-1, 1], on
-any device, and no model.
+What a judge sees are the features of a classifier, or of any function of the user's own. This file
+knows images (n, c, h, w) in [-1, 1], on any device, and no model.
 """
 
-import hashlib
-import io
 import math
-from pathlib import Path
 
 import numpy as np
 
 from .. import device as devices
-from .. import nn, ops, random
+from .. import data, ops
 from ..autograd import describe
-from ..recording import no_grad
 from ..data import DataError
+from ..recording import no_grad
 from . import distances
+from .classifier import Classifier, frozen
+from .teach import classifier_of
 
-WEIGHTS = Path(__file__).with_name("judge.npz")
 LEAST = 20  # images that can be compared: the kernel distance has ten subsets of two
-SHA256 = "26e1b870362bce1f467d8bbb98a84332b64b82f5dd991237e67ac31c203f5448"
-
-
-class Classifier(nn.Module):
-    """(n, 1, 28, 28) -> logits (n, 10); `features`, (n, 64), is everything below the last layer."""
-
-    def __init__(self):
-        self.features = nn.Sequential(
-            nn.Conv2d(1, 16, 5, stride=2, padding=2, bias=False), nn.BatchNorm2d(16), nn.ReLU(),
-            nn.Conv2d(16, 32, 5, stride=2, padding=2, bias=False), nn.BatchNorm2d(32), nn.ReLU(),
-            nn.Flatten(), nn.Linear(32 * 7 * 7, 64, bias=False), nn.BatchNorm1d(64), nn.ReLU(),
-        )  # fmt: skip
-        self.logits = nn.Linear(64, 10)
-
-    def forward(self, x):
-        return self.logits(self.features(x))
-
-
-def frozen(path=WEIGHTS):
-    """The Classifier with the weights that ship here, in evaluation mode; DataError if the file
-    does not hold them.
-    """
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}; install tinygan again") from error
-    if hashlib.sha256(content).hexdigest() != SHA256:
-        raise DataError(
-            f"{path}: is not the judge's file, its SHA-256 differs; install tinygan again"
-        )
-    drawn = random.default.draw
-    net = Classifier()
-    random.default.draw = drawn  # judging must not change what a training run draws
-    with np.load(io.BytesIO(content)) as weights:
-        net.load_state_dict(dict(weights))
-    return net.eval()
+PIECE = 500  # images that the network looks at together
+SLACK = 2e-3  # of the range [-1, 1]: what rounding may add to it
+STEP = 1 / 256  # above 0: an image from 0 to 1 has a pixel below that, one from -1 to 1 hardly ever
 
 
 class Judge:
     """Calling it with samples gives, by name, their figures against the `real` images that it was
     made with.
 
-    Both are arrays (n, 1, 28, 28) in [-1, 1], 20 images or more; DataError for fewer real ones. The
-    classifier looks at them on `device`, the rest runs on the host. Figures depend on the number of
-    images: compare those of equal numbers. The same images give the same figures.
+    Both are arrays (n, c, h, w) in [-1, 1], 20 images or more; DataError for fewer real ones, and
+    for what is in another range. Figures depend on the number of images: compare those of equal
+    numbers. The same images give the same figures.
+
+    features: what sees them. None: the classifier of digits that ships, for (n, 1, 28, 28); another
+    `Classifier`, see `judge_of`; or a function of images, (k, c, h, w) float32, k up to 500, that
+    gives an array (k, d). A classifier looks on `device`; a function gets NumPy's arrays, and what
+    needs classes is not among its figures. The rest runs on the host. about: the features in words.
     """
 
-    def __init__(self, real, device="cpu"):
+    def __init__(self, real, device="cpu", features=None):
         self.device = device
-        self.net = frozen().to(device)
+        self.net = frozen() if features is None else features
+        self.form, self.least = real.shape[1:], -1.0
+        if isinstance(self.net, Classifier):
+            self.net, self.form = self.net.to(device), self.net.form
+        self.about = getattr(self.net, "about", f"features by {_named(features)}")
         self.features, probabilities = self.look(real)
         if len(real) < LEAST:
             raise DataError(f"Judge: needs {LEAST} real images or more, got {len(real)}")
+        self.least = float(real.min())
         self.pixels = _rows(real)
         self.gaussian = distances.gaussian(self.features)
-        self.classes = histogram(probabilities)
+        self.classes = None if probabilities is None else histogram(probabilities)
         self.radii = {k: distances.radii(self.features, k) for k in (3, 5)}
 
     def look(self, images):
-        """The classifier's features (n, 64) and class probabilities (n, 10), on the host."""
-        if images.shape[1:] != (1, 28, 28) or images.dtype.kind != "f":
-            raise ValueError(
-                f"Judge: needs images (n, 1, 28, 28) of floats in [-1, 1], got {describe(images)}"
-            )
-        distances.check("Judge", images=_rows(images))
+        """The features (n, d) and class probabilities (n, classes), or None, on the host."""
+        self._check(images)
         features, probabilities = [], []
         with no_grad():
-            for i in range(0, len(images), 500):
-                some = images[i : i + 500].astype("float32")
+            for i in range(0, len(images), PIECE):
+                some = images[i : i + PIECE].astype("float32")
+                if not isinstance(self.net, Classifier):
+                    features.append(_own(self.net, devices.to_host(some)))
+                    continue
                 seen = self.net.features(devices.to(some, self.device))
                 features.append(devices.to_host(seen.data))
-                shares = ops.softmax(self.net.logits(seen), 1)
-                probabilities.append(devices.to_host(shares.data))
-        return np.concatenate(features), np.concatenate(probabilities)
+                if self.net.classes:
+                    shares = ops.softmax(self.net.logits(seen), 1)
+                    probabilities.append(devices.to_host(shares.data))
+        if len({x.shape[1] for x in features}) > 1:
+            raise DataError(f"Judge: {self.about} differ in number from call to call")
+        return np.concatenate(features), np.concatenate(probabilities) if probabilities else None
+
+    def _check(self, images):
+        """DataError unless these are images of the judge's form and range.
+
+        Which range it is meant to be cannot be read off an image that is bright all over. Those
+        from 0 to 1 give themselves away by touching 0 and never going below; so do samples if real
+        images are darker.
+        """
+        if images.ndim != 4 or images.shape[1:] != self.form or images.dtype.kind != "f":
+            wanted = ", ".join(map(str, self.form)) if len(self.form) == 3 else "c, h, w"
+            raise DataError(
+                f"Judge: needs images (n, {wanted}) of floats in [-1, 1], got {describe(images)}; "
+                "data.scale makes them of uint8, metrics.judge_of a judge of other pictures"
+            )
+        distances.check("Judge", images=_rows(images))
+        least, most = float(images.min()), float(images.max())
+        found = f"{describe(images)} from {least:g} to {most:g}"
+        if least < -1 - SLACK or most > 1 + SLACK:
+            remedy = "images / 127.5 - 1" if least >= 0 and most > 2 else "images.clip(-1, 1)"
+            raise DataError(f"Judge: needs images in [-1, 1], got {found}; make them {remedy}")
+        if 0 <= least < STEP < most and self.least < 0:
+            raise DataError(
+                f"Judge: needs images in [-1, 1], where black is -1, but nothing is below 0 in "
+                f"{found}; of images in [0, 1] make images * 2 - 1"
+            )
 
     def __call__(self, images):
         """{"fid": ..., "kid": ..., ...}: what each figure is, its paper and its range say the
         functions of `distances`.
 
         class_kl: nats, of the samples' classes from the real ones; missing: how many classes have
-        less than a tenth of their real share; sliced: the sliced Wasserstein distance of pixels.
-        All others are measured on features.
+        less than a tenth of their real share; these and the score are left out where there are no
+        classes. sliced: the sliced Wasserstein distance of pixels. All others are measured on
+        features.
         """
         x, p = self.look(images)
         kid, kid_error = distances.kid(x, self.features)
         balls, _ = distances.membership(x, self.features, self.radii[3])
         covers, _ = distances.membership(self.features, x, distances.radii(x, 3))
         density, coverage = distances.membership(x, self.features, self.radii[5])
-        classes = histogram(p)
-        return {
+        figures = {
             "fid": distances.frechet(*self.gaussian, *distances.gaussian(x)),
             "kid": kid,
             "kid_error": kid_error,
@@ -118,11 +119,26 @@ class Judge:
             "recall": float((covers > 0).mean()),
             "density": float(density.mean() / 5),
             "coverage": float((coverage > 0).mean()),
-            "score": distances.score(p),
-            "class_kl": float(distances.kl(classes, self.classes)),
-            "missing": int((classes < self.classes / 10).sum()),
-            "sliced": distances.sliced_wasserstein(_rows(images), self.pixels),
         }
+        if p is not None:
+            classes = histogram(p)
+            figures |= {
+                "score": distances.score(p),
+                "class_kl": float(distances.kl(classes, self.classes)),
+                "missing": int((classes < self.classes / 10).sum()),
+            }
+        return figures | {"sliced": distances.sliced_wasserstein(_rows(images), self.pixels)}
+
+
+def judge_of(pictures, device="cpu", n=None, *, cache=None, say=print):
+    """The Judge of `data.Pictures`, whatever they show: with the classifier of digits that ships if
+    it knows them, else with one that learns from their labels (a minute or two, once), else with
+    random features, which are weak; see `teach.classifier_of`. `judge.about` says which.
+
+    n: with how many of them, the first, samples are compared (default: all).
+    """
+    net = classifier_of(pictures, device, cache=cache, say=say)
+    return Judge(data.scale(pictures.images[:n]), device, net)
 
 
 def histogram(probabilities):
@@ -130,6 +146,30 @@ def histogram(probabilities):
     distances.check("histogram", probabilities=probabilities)
     n, classes = probabilities.shape
     return np.bincount(probabilities.argmax(1), minlength=classes) / n
+
+
+def _own(function, images):
+    """A user's features of images as an array (n, d) of finite numbers; else DataError."""
+    name, found = _named(function), function(images)
+    try:
+        found = np.asarray(found)
+    except (TypeError, ValueError, RuntimeError) as error:
+        why = " ".join(str(error).split())
+        raise DataError(f"Judge: {name} gives {type(found).__name__}, no array ({why})") from error
+    n = len(images)
+    if found.ndim != 2 or len(found) != n or not found.shape[1] or found.dtype.kind not in "biuf":
+        raise DataError(
+            f"Judge: of {images.shape} {name} must give numbers ({n}, d), a row for each image, "
+            f"got {found.shape} {found.dtype}"
+        )
+    found = found.astype(np.float32)
+    if not np.isfinite(found).all():
+        raise DataError(f"Judge: {name} gives NaN or infinity for images {images.shape}")
+    return found
+
+
+def _named(function):
+    return getattr(function, "__name__", type(function).__name__)
 
 
 def _rows(images):
