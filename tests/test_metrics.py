@@ -172,6 +172,8 @@ def test_memorisation_finds_planted_copies(monkeypatch):
     assert 0.9 < ratio < 1.05 and 0.1 <= share < 0.14
     assert distances.copies(unseen, unseen) == (1.0, 0.01)
     assert distances.copies(np.zeros(5), unseen) == (0.0, 1.0)
+    unseen[:9] = 0  # the set holds some pictures twice
+    assert distances.copies(np.array([0.0, 0.0, 9.0, 1e-3]), unseen)[1] == 0.5
     assert distances.copies(np.array([1.0, 2.0, 9.0]), np.array([2.0, 4.0, 90.0])) == (0.5, 2 / 3)
 
 
@@ -398,11 +400,13 @@ def test_the_command_prints_a_table_and_a_page(tmp_path, monkeypatch, capsys):
     assert code is None and not complaint and out[-1] == str(tmp_path / "page.png")
     assert (
         out[0]
-        == "300 samples against 300 digits of bundled; nearest neighbours among 5000; on the CPU"
+        == "300 samples against 300 pictures of bundled; nearest neighbours among 5000; on the CPU"
     )
-    assert out[1].startswith("real digits: the other half of bundled") and "has seen" in out[1]
-    assert out[2].split() == ["model", "real", "digits", "class", "means", "noise"]
-    table = figures(out[3:-1])
+    assert out[1].startswith("300 are few, and ")
+    assert out[2].startswith("real pictures: the other half of bundled") and "has seen" in out[2]
+    assert out[3] == f"judge: {classifier.SHIPPED}"
+    assert out[4].split() == ["model", "real", "class", "means", "noise"]
+    table = figures(out[5:-1])
     model, real, means, noise = table["Frechet distance (low)"]
     assert model < 4 and real < 4 and 50 < means < noise
     assert table["suspiciously near to one (0.01)"] == [
@@ -411,7 +415,7 @@ def test_the_command_prints_a_table_and_a_page(tmp_path, monkeypatch, capsys):
         None,
         None,
     ]
-    assert table["distance to nearest training digit (1)"][0] < 0.8
+    assert table["distance to nearest training picture (1)"][0] < 0.8
     assert len(table) == len(evaluate.ROWS) - 1  # without labels nobody asked for a class
     from PIL import Image
 
@@ -430,7 +434,7 @@ def test_the_command_judges_four_sets_of_one_size(tmp_path, monkeypatch, capsys)
             assert len(self.features) == len(images)
             return super().__call__(images)
 
-    monkeypatch.setattr(evaluate, "Judge", Spy)
+    monkeypatch.setattr(judge, "Judge", Spy)
     np.savez(tmp_path / "samples.npz", images=DIGITS[:90])
     monkeypatch.setattr(evaluate.plot, "report", lambda *args: page.extend(args))
     assert (
@@ -438,8 +442,10 @@ def test_the_command_judges_four_sets_of_one_size(tmp_path, monkeypatch, capsys)
         is None
     )
     samples, held_out, means, noise = judged
-    training, labels, rest, *_ = evaluate.split("bundled")
-    assert np.array_equal(samples, IMAGES[:40]) and np.array_equal(held_out, rest[:40])
+    real = evaluate.split("bundled")
+    (_, labels, _), training = real.training, data.scale(real.training.images)
+    assert np.array_equal(samples, IMAGES[:40])
+    assert np.array_equal(held_out, data.scale(real.others.images[:40]))
     assert all(
         np.allclose(means[i], training[labels == labels[i]].mean(0), atol=1e-5) for i in range(40)
     )
@@ -450,9 +456,9 @@ def test_the_command_judges_four_sets_of_one_size(tmp_path, monkeypatch, capsys)
         and noise.max() > 0.99
     )
 
-    path, title, table, shown, pairs, classes = page
+    path, title, table, shown, pairs, classes, names = page
     assert str(path) == "x.png" and "40 samples" in title and len(table) == len(evaluate.ROWS)
-    assert np.array_equal(shown, DIGITS[:40])
+    assert np.array_equal(shown, DIGITS[:40]) and names == ()
     (closest, theirs), (some, nearest) = pairs.values()
     distance = lambda a, b: np.sqrt(((a.astype(float) - b) ** 2).sum((1, 2)))
     index, expected = distances.nearest(samples.reshape(40, -1), training.reshape(5000, -1))
@@ -472,18 +478,17 @@ def test_full_is_held_against_the_test_digits_and_the_bundled_against_their_othe
         "test": data.Pictures(DIGITS[300:400], LABELS[300:400]),
     }
     monkeypatch.setitem(data.SETS, "full", data.SETS["full"]._replace(read=parts.get))
-    whole = lambda images: sorted(map(bytes, images))
-    training, labels, held_out, _, seen = evaluate.split("full")
-    assert (
-        not seen
-        and whole(training) == whole(IMAGES[:300])
-        and whole(held_out) == whole(IMAGES[300:400])
-    )
-    label_of = {bytes(image): label for image, label in zip(IMAGES[:300], LABELS)}
-    assert [label_of[bytes(image)] for image in training] == labels.tolist()
-    training, labels, held_out, _, seen = evaluate.split("bundled")
-    assert seen and len(training) == len(labels) == len(held_out) == len(DIGITS) // 2
-    assert whole([*training, *held_out]) == whole(IMAGES)
+    whole = lambda pictures: sorted(map(bytes, pictures.images))
+    real = evaluate.split("full")
+    assert not real.seen
+    assert whole(real.training) == whole(parts["train"])
+    assert whole(real.others) == whole(parts["test"])
+    label_of = {bytes(image): label for image, label in zip(DIGITS[:300], LABELS)}
+    assert [label_of[bytes(image)] for image in real.training.images] == list(real.training.labels)
+    real = evaluate.split("bundled")
+    assert real.seen and real.part == "the other half"
+    assert len(real.training.images) == len(real.others.images) == len(DIGITS) // 2
+    assert sorted(whole(real.training) + whole(real.others)) == whole(data.load())
 
 
 COLOURS = np.zeros((30, 28, 28, 3), np.uint8)
@@ -495,13 +500,19 @@ COLOURS = np.zeros((30, 28, 28, 3), np.uint8)
         (None, [], "there is no such file"),
         (b"PK", [], "not a whole .npz"),
         ({"pictures": DIGITS[:30]}, [], "has no `images`, but pictures"),
-        ({"images": COLOURS}, [], "grey digits only"),
-        ({"images": COLOURS}, [], "got (30, 28, 28, 3) uint8"),
-        ({"images": np.zeros((30, 32, 32), np.uint8)}, [], "got (30, 32, 32) uint8"),
+        ({"images": DIGITS[:30, :20]}, [], "got (30, 20, 28) uint8"),
+        ({"images": DIGITS[:30, :0, :0]}, [], "got (30, 0, 0) uint8"),
+        ({"images": COLOURS[..., :2]}, [], "got (30, 28, 28, 2) uint8"),
+        ({"images": COLOURS[0, 0]}, [], "got (28, 3) uint8"),
+        ({"images": DIGITS[:30], "names": np.arange(3)}, [], "`names` must be words, (classes,)"),
         ({"images": DIGITS[:30], "labels": LABELS[:29]}, [], "`labels` must be (30,) whole"),
         ({"images": DIGITS[:30], "labels": np.ones(30)}, [], "got (30,) float64"),
         ({"images": DIGITS[:30] % 2}, [], "images * 255"),
-        ({"images": IMAGES[:30, 0]}, [], "must be (n, 28, 28) uint8"),
+        (
+            {"images": IMAGES[:30, 0]},
+            [],
+            "must be uint8, (n, side, side) grey or (n, side, side, 3)",
+        ),
         ({"images": DIGITS[:30, None]}, [], "got (30, 1, 28, 28)"),
         ({"images": DIGITS[:19]}, [], "n of 20 or more, got (19, 28, 28)"),
         ({"images": DIGITS[:30]}, ["--data", "nowhere"], "nowhere"),
@@ -552,13 +563,14 @@ def test_the_command_says_what_it_leaves_out_and_whether_classes_are_those_asked
     asked[:15] = (asked[:15] + 1) % 10
     np.savez(tmp_path / "samples.npz", images=DIGITS[:60], labels=asked)
     few = data.Pictures(DIGITS[100:200], LABELS[100:200])
-    monkeypatch.setattr(evaluate.data, "load", lambda source: few)
+    for room in (data, data.sets):
+        monkeypatch.setattr(room, "load", lambda source, *args, **kwargs: few)
     _, out, _ = command(monkeypatch, capsys, tmp_path / "samples.npz", "--n", 40)
     assert out[1] == "of the 60 samples the first 40 are judged: --n is 40"
-    row = figures(out[4:])["judge sees the class asked for (1)"]
+    row = figures(out[6:])["judge sees the class asked for (1)"]
     assert row[0] == pytest.approx(25 / 40, abs=0.03) and row[1] > 0.9 and row[2:] == [None] * 2
     _, out, _ = command(monkeypatch, capsys, tmp_path / "samples.npz")
-    assert out[1] == "of the 60 samples the first 50 are judged: there are 50 digits of each half"
+    assert out[1] == "of the 60 samples the first 50 are judged: there are 50 pictures of each half"
 
 
 def test_real_digits_are_called_held_out_only_if_they_are(tmp_path, monkeypatch):
@@ -572,6 +584,8 @@ def test_real_digits_are_called_held_out_only_if_they_are(tmp_path, monkeypatch)
 
     assert origin("bundled").startswith("the other half of bundled, which a model that trained on")
     fill("train")
+    assert origin(str(tmp_path)).startswith(f"the other half of {tmp_path}, which a model")
+    monkeypatch.setattr(evaluate, "HALVED", 29)
     assert origin(str(tmp_path)).startswith("a tenth of") and "seen" in origin(str(tmp_path))
     fill("t10k")
     assert origin(str(tmp_path)).startswith("held out, no model")
@@ -593,5 +607,5 @@ def test_the_module_runs_and_a_small_folder_is_refused(tmp_path):
     assert (
         done.returncode == 2
         and done.stderr
-        == f"evaluate.py: {tmp_path}: the judge needs 20 digits of each half, found 3\n"
+        == f"evaluate.py: {tmp_path}: the judge needs 20 pictures of each half, found 15\n"
     )

@@ -1,11 +1,14 @@
-"""python -m tinygan.evaluate SAMPLES: how good are these digits? One table, and with --report one
+"""python -m tinygan.evaluate SAMPLES: how good are these pictures? One table, and with --report one
 page.
 
 SAMPLES is the samples.npz that a training run with --samples N writes. Beside the model's figures
-stand those of digits that are real, as good as it gets, and of class means and noise, from as many
-images. This room knows the judge and no model.
+stand those of pictures that are real, as good as it gets, and of class means and noise, from as
+many images. This room knows the judge and no model.
 """
 
+import importlib
+import os
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,11 +16,14 @@ import numpy as np
 
 from . import data, device, files, plot, random
 from .cli import Parser, number, run
-from .data import DataError
-from .metrics import Judge, distances, histogram
+from .data import DataError, Pictures
+from .metrics import Judge, distances, histogram, judge_of
 from .metrics.judge import LEAST
+from .train.callbacks import say
 
 MAX_BYTES = 1 << 30  # of samples: 1.4 million digits
+HALVED = 20_000  # pictures: of so few, a half is held out to judge by, and not a tenth
+FEW = 2000  # images a side: of fewer the Frechet distance is seen to depend on how many there are
 
 ROWS = {  # the judge's names, a reader's, and in brackets what is good
     "fid": "Frechet distance (low)",
@@ -31,85 +37,143 @@ ROWS = {  # the judge's names, a reader's, and in brackets what is good
     "class_kl": "class histogram KL (low)",
     "missing": "missing classes (0)",
     "sliced": "sliced Wasserstein, pixels (low)",
-    "distance": "distance to nearest training digit (1)",
+    "distance": "distance to nearest training picture (1)",
     "copies": "suspiciously near to one (0.01)",
     "agreement": "judge sees the class asked for (1)",
 }
 
 
-class Samples(NamedTuple):
-    """What a model made: images (n, 28, 28) uint8, and the classes asked for (n,) or None."""
-
-    images: np.ndarray
-    labels: np.ndarray | None
-
-
 class Real(NamedTuple):
-    """Real digits, in [-1, 1]: those to learn from, with labels, and others; whether a model that
-    trained on all of the set has seen those others too.
+    """Real pictures: those to learn from and others; whether a model that trained on all of the set
+    has seen those others too, and how the set was cut, in words.
     """
 
-    training: np.ndarray  # (n, 1, 28, 28)
-    labels: np.ndarray  # (n,)
-    others: np.ndarray  # (m, 1, 28, 28)
-    others_labels: np.ndarray  # (m,)
+    training: Pictures
+    others: Pictures
     seen: bool
+    part: str
 
 
 def main():
     """Read, judge, print, draw."""
     args = arguments()
-    where, (images, asked) = device.resolve(args.device), read(args.samples)
-    real = split(args.data)
-    digits = min(len(real.training), len(real.others))
-    n = min(args.n, len(images), digits)
+    where, made = device.resolve(args.device), read(args.samples)
+    own = args.features and function(args.features)
+    data.scale.check(made.images)
+    colour = "rgb" if made.images.ndim == 4 else "grey"
+    form = {"side": made.images.shape[1], "colour": colour}
+    real = split(args.data, **form, background=args.background, fit=args.fit)
+    check(made, real.training, args.data)
+    available = min(len(real.training.images), len(real.others.images))
+    n = min(args.n, len(made.images), available)
     if n < LEAST:
-        raise DataError(f"{args.data}: the judge needs {LEAST} digits of each half, found {n}")
-    samples = data.scale(images[:n])
-    title = f"{n} samples against {n} digits of {args.data}"
+        raise DataError(f"{args.data}: the judge needs {LEAST} pictures of each half, found {n}")
+    title = f"{n} samples against {n} pictures of {args.data}"
     place = device.describe() if where == "gpu" else "the CPU"
-    print(f"{title}; nearest neighbours among {len(real.training)}; on {place}")
-    if n < len(images):
-        why = f"there are {digits} digits of each half" if n == digits else f"--n is {args.n}"
-        print(f"of the {len(images)} samples the first {n} are judged: {why}")
-    print(f"real digits: {_origin(args.data, real)}", flush=True)
-
-    sets = {"model": samples} | references(real, n)
-    judge = Judge(real.training[:n], where)
-    figures = {name: judge(x) for name, x in sets.items()}
-    if asked is not None:
-        for name, labels in ("model", asked[:n]), ("real digits", real.others_labels[:n]):
-            figures[name]["agreement"] = agreement(judge, sets[name], labels)
-    neighbour, distance = nearest(samples, real.training)
-    _, unseen = nearest(sets["real digits"], real.training)
-    for name, d in ("model", distance), ("real digits", unseen):
-        figures[name]["distance"], figures[name]["copies"] = distances.copies(d, unseen)
-    table = tabulated(figures)
-    for first, *rest in table:
+    print(f"{title}; nearest neighbours among {len(real.training.images)}; on {place}")
+    if n < len(made.images):
+        why = f"there are {available} pictures of each half" if n == available else f"--n is {n}"
+        print(f"of the {len(made.images)} samples the first {n} are judged: {why}")
+    if n < FEW:
+        print(f"{n} are few, and make a Frechet distance larger: compare those of equal numbers")
+    print(f"real pictures: {_origin(args.data, real)}", flush=True)
+    judge = judged(real.training, n, where, own)
+    print(f"judge: {judge.about}", flush=True)
+    page = compare(judge, made, real, n)
+    for first, *rest in page.table:
         print(f"{first:40}" + "".join(f"{cell:>13}" for cell in rest))
     if args.report:
-        pairs = neighbours(samples, real.training[neighbour], distance)
-        classes = {"samples": histogram(judge.look(samples)[1]), "real digits": judge.classes}
-        plot.report(args.report, title, table, images[: min(n, 100)], pairs, classes)
+        drawn = made.images[: min(n, 100)]
+        names = real.training.names
+        plot.report(args.report, title, page.table, drawn, page.pairs, page.classes, names)
         print(args.report)
 
 
+class Page(NamedTuple):
+    """What is found out about samples: rows of words, the head first; captioned pairs of samples
+    and their nearest training pictures; the share of each class among samples and real pictures.
+    """
+
+    table: list
+    pairs: dict
+    classes: dict
+
+
+def compare(judge, made, real, n):
+    """The `Page` on the first n of the samples beside real pictures, class means and noise."""
+    sets = {"model": data.scale(made.images[:n])} | references(real, n)
+    figures = {name: judge(x) for name, x in sets.items()}
+    classes = {}
+    if judge.classes is not None:
+        classes = {"samples": histogram(judge.look(sets["model"])[1]), "real": judge.classes}
+        if made.labels is not None:
+            for name, labels in ("model", made.labels), ("real", real.others.labels):
+                figures[name]["agreement"] = agreement(judge, sets[name], labels[:n])
+    neighbour, distance = nearest(sets["model"], real.training.images)
+    _, unseen = nearest(sets["real"], real.training.images)
+    for name, d in ("model", distance), ("real", unseen):
+        figures[name]["distance"], figures[name]["copies"] = distances.copies(d, unseen)
+    pairs = neighbours(made.images[:n], real.training.images[neighbour], distance)
+    return Page(tabulated(figures), pairs, classes)
+
+
+def judged(training, n, where, own):
+    """The judge by the first n of the training pictures, with a function of the user's own if there
+    is one.
+    """
+    if own:
+        return Judge(data.scale(training.images[:n]), where, own)
+    return judge_of(training, where, n, say=say)
+
+
+def function(named):
+    """The function "module:function", of a module that is installed or in the current folder; else
+    DataError.
+    """
+    module, _, name = named.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    try:
+        found = getattr(importlib.import_module(module), name or "?", None)
+    except Exception as error:  # whatever the user's own module does
+        why = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise DataError(f"--features: {module!r} cannot be imported ({why})") from error
+    if not callable(found):
+        raise DataError(f"--features: {module} has no function {name!r}; give module:function")
+    return found
+
+
+def check(made, training, source):
+    """DataError unless samples and real pictures are of one size, colour and classes."""
+    ours, theirs = made.images.shape[1:], training.images.shape[1:]
+    if made.names and training.names and made.names != training.names:
+        ours, theirs = f"of {made.names[:5]}", f"of {training.names[:5]}"
+    if ours != theirs:
+        raise DataError(
+            f"the samples are {ours}, but the pictures of {source} are {theirs}; "
+            "--data names the set that the model learnt from"
+        )
+
+
 def _origin(source, real):
-    """What the real digits are that stand beside the samples."""
+    """What the real pictures are that stand beside the samples."""
     if not real.seen:
         return f"held out, no model that trained on {source} has seen them"
-    part = "the other half" if source == "bundled" else "a tenth"
-    return f"{part} of {source}, which a model that trained on all of it has seen too"
+    return f"{real.part} of {source}, which a model that trained on all of it has seen too"
 
 
 def references(real, n):
-    """What the samples are compared with, n images each: {column: (n, 1, 28, 28)}."""
-    means = {c: real.training[real.labels == c].mean(0) for c in np.unique(real.labels)}
-    return {
-        "real digits": real.others[:n],
-        "class means": np.stack([means[c] for c in real.labels[:n]]),
-        "noise": 2 * random.Generator(0).uniform((n, 1, 28, 28)) - 1,
-    }
+    """What the samples are compared with, n images each: {column: (n, c, h, w)}."""
+    images, labels, _ = real.training
+    mean = lambda chosen: data.scale.apply(images[chosen]).mean(0)
+    if labels is None:
+        means = {"mean picture": mean(slice(None))[None].repeat(n, 0)}
+    else:
+        of = {c: mean(labels == c) for c in np.unique(labels)}
+        means = {"class means": np.stack([of[c] for c in labels[:n]])}
+    others = data.scale(real.others.images[:n])
+    noise = 2 * random.Generator(0).uniform(others.shape) - 1
+    return {"real": others} | means | {"noise": noise}
 
 
 def agreement(judge, images, labels):
@@ -118,7 +182,8 @@ def agreement(judge, images, labels):
 
 
 def nearest(images, training):
-    """The number of the nearest training digit of each image, and the distance."""
+    """The number of the nearest training picture, of uint8, of each image, and the distance."""
+    training = data.scale(training)
     return distances.nearest(*(x.reshape(len(x), -1) for x in (images, training)))
 
 
@@ -138,21 +203,18 @@ def _words(figure):
 
 
 def neighbours(samples, theirs, distance):
-    """Captioned pairs of samples and their nearest training digits, for `plot.report`."""
+    """Captioned pairs of samples and their nearest training pictures, for `plot.report`."""
     closest = np.argsort(distance)[:12]
     pairs = {
-        "above: the samples nearest to a training digit, over it": closest,
-        "below: the first samples, over the nearest training digit": slice(12),
+        "above: the samples nearest to a training picture, over it": closest,
+        "below: the first samples, over the nearest training picture": slice(12),
     }
-    return {
-        words: [plot.to_uint8(samples[chosen]), plot.to_uint8(theirs[chosen])]
-        for words, chosen in pairs.items()
-    }
+    return {words: [samples[chosen], theirs[chosen]] for words, chosen in pairs.items()}
 
 
 def read(path):
-    """The `Samples` in an .npz file; else DataError, before anything is inflated that is not
-    wanted.
+    """The samples in an .npz file, as Pictures; else DataError, before anything is inflated that is
+    not wanted.
     """
     if not path.exists():
         raise DataError(
@@ -165,57 +227,62 @@ def read(path):
             raise DataError(
                 f"{path}: has no `images`, but {found}; a training run with --samples N writes some"
             )
-        if header.shape[1:] != (28, 28) or header.dtype != np.uint8 or header.shape[0] < LEAST:
+        n, *form = header.shape or (0,)
+        square = len(form) > 1 and form[0] == form[1] > 0 and form[2:] in ([], [3])
+        if not square or header.dtype != np.uint8 or n < LEAST:
             raise DataError(
-                f"{path}: the judge knows grey digits only: `images` must be (n, 28, 28) uint8 "
-                f"with n of {LEAST} or more, got {header}"
+                f"{path}: `images` must be uint8, (n, side, side) grey or (n, side, side, 3) in "
+                f"colour, with n of {LEAST} or more, got {header}"
             )
         if header.nbytes > MAX_BYTES:
             raise DataError(
                 f"{path}: `images` has {header.nbytes} bytes, more than the {MAX_BYTES} allowed; "
                 "10,000 samples are enough"
             )
-        labels = npz.headers.get("labels")
-        if labels and (labels.shape != header.shape[:1] or labels.dtype.kind not in "iu"):
-            raise DataError(
-                f"{path}: `labels` must be ({header.shape[0]},) whole numbers, got {labels}"
-            )
-        return Samples(npz.read("images"), npz.read("labels") if labels else None)
+        labels, names = (npz.headers.get(name) for name in ("labels", "names"))
+        if labels and (labels.shape != (n,) or labels.dtype.kind not in "iu"):
+            raise DataError(f"{path}: `labels` must be ({n},) whole numbers, got {labels}")
+        if names and (len(names.shape) != 1 or names.dtype.kind != "U" or names.nbytes > 1 << 20):
+            raise DataError(f"{path}: `names` must be words, (classes,), got {names}")
+        try:
+            words = tuple(npz.read("names").tolist()) if names else ()
+        except (SystemError, ValueError) as error:  # of what is no character
+            raise DataError(f"{path}: `names` is no text ({error})") from error
+        return Pictures(npz.read("images"), npz.read("labels") if labels else None, words)
 
 
-def split(source):
-    """The `Real` digits of a source, shuffled; of the bundled, which are few, one half each."""
-    if source == "bundled":
-        whole = data.load(source)
-        parts = np.array_split(random.permutation(len(whole.images), 0, 0), 2)
-        training, others = map(whole.rows, parts)
-        seen = True
-    else:
-        training, others = (_shuffled(part) for part in data.split(source))
-        seen = source != "full" and len(data.load(source).images) > len(training.images)
-    return Real(
-        data.scale(training.images), training.labels, data.scale(others.images), others.labels, seen
-    )
-
-
-def _shuffled(digits):
-    order = random.permutation(len(digits.images), 0, 0)
-    return digits.rows(order)
+def split(source, **form):
+    """The `Real` pictures of a source in that form (side, colour ...), shuffled; of a small set
+    that has no part of its own for others, as the bundled digits, one half each.
+    """
+    whole = data.load(source, **form)
+    parts = data.split(source, **form)
+    seen = len(parts[0].images) < len(whole.images)
+    if seen and len(whole.images) <= HALVED:
+        halves = np.array_split(random.permutation(len(whole.images), 0, 0), 2)
+        return Real(*map(whole.rows, halves), seen, "the other half")
+    shuffled = (part.rows(random.permutation(len(part.images), 0, 0)) for part in parts)
+    return Real(*shuffled, seen, "a tenth")
 
 
 def arguments():
     """The command line."""
-    parser = Parser("Judge samples of digits.")
+    parser = Parser("Judge samples of pictures.")
     add = parser.add_argument
-    holds = "an .npz with `images` (n, 28, 28) uint8 and, if classes were asked for, `labels` (n,)"
+    holds = "an .npz with `images`, uint8 (n, side, side) or (n, side, side, 3), and, if classes "
+    holds += "were asked for, `labels` (n,)"
     add("samples", type=Path, metavar="SAMPLES", help=holds)
     sets = (
-        "what the model was trained on: bundled, full or a folder. The real digits beside the "
-        "samples are held out for full, and for a folder with t10k files; else they are a part of "
-        "the set, of bundled one half, and a model may have been trained on them"
+        "what the model was trained on, as told to the training run. The real pictures beside the "
+        "samples are held out if the set has a part for that; else they are a part of the set, a "
+        "half of a small one, and a model may have been trained on them"
     )
     add("--data", default="bundled", metavar="SET", help=sets)
-    count = "samples to judge; fewer where there are not so many digits: bundled has 5,000 a half"
+    add("--background", default="white", help="what lies behind pictures with holes")
+    add("--fit", choices=["crop", "pad"], default="crop", help="how pictures were made square")
+    own = "what sees the images, (k, c, h, w) in [-1, 1] -> (k, d) (default: a classifier of them)"
+    add("--features", metavar="MODULE:FUNCTION", help=own)
+    count = "samples to judge; fewer where there are not so many real pictures to hold against them"
     add("-n", "--n", type=number(int, LEAST), default=10_000, help=count)
     places = {"choices": ["auto", "cpu", "gpu"], "default": "auto"}
     add("--device", **places, help="where the classifier looks at them")

@@ -183,12 +183,12 @@ def _save(figure, path):
         figure.savefig(part, dpi=110, format=Path(path).suffix[1:] or "png")
 
 
-def report(path, title, table, images, pairs, classes):
-    """Write one page on a model: its figures, samples, nearest training digits and classes.
+def report(path, title, table, images, pairs, classes, names=()):
+    """Write one page on a model: its figures, samples, nearest training pictures and classes.
 
-    table: rows of words, the head first; images: (n, h, w) uint8; pairs: {caption: [samples,
-    neighbours]}, two of them, with (k, h, w) uint8 each; classes: {whose: the share of each class
-    (10,)}, two of them.
+    table: rows of words, the head first; images: (n, h, w) or (n, h, w, 3) uint8; pairs: {caption:
+    [samples, neighbours]}, two of them, with k such images each; classes: {whose: the share of each
+    class (k,)}, two of them, or none; names: of the classes, if they have any.
     """
     from matplotlib.figure import Figure
 
@@ -208,17 +208,32 @@ def report(path, title, table, images, pairs, classes):
             weight="bold" if row == 0 or column == 1 else "normal",
             parse_math=False,  # `_save` does not find the texts of cells
         )
-    samples.imshow(sheet(images, 10), cmap="gray_r")
+    # ink on paper is stored as light on dark
+    colours = "gray_r" if np.median(images) < 64 else "gray"
+    samples.imshow(sheet(images, 10), cmap=colours, vmin=0, vmax=255)
     samples.set_title("samples")
     above, below = (sheet(np.concatenate(pair), len(pair[0])) for pair in pairs.values())
-    gap = np.zeros_like(above[:14])
-    neighbours.imshow(np.concatenate([above, gap, below]), cmap="gray_r")
+    gap = np.full_like(above[: images.shape[1] // 2], 0 if colours == "gray_r" else 255)
+    both = np.concatenate([above, gap, below])
+    neighbours.imshow(both, cmap=colours, vmin=0, vmax=255)
     neighbours.set_title("\n".join(pairs))
     for axes in (figures, samples, neighbours):
         axes.axis("off")
-    places = np.arange(10)
-    for shift, colour, whose in zip((-0.2, 0.2), ("C0", "0.7"), classes, strict=True):
-        bars.bar(places + shift, classes[whose], width=0.4, label=whose, color=colour)
-    bars.set(title="classes, as the judge sees them", xticks=range(10), ylabel="share")
-    bars.legend()
+    _bars(bars, classes, names)
     _save(figure, path)
+
+
+def _bars(axes, classes, names):
+    """Two bars a class, or nothing where there are no classes."""
+    if not classes:
+        axes.axis("off")
+        return
+    for shift, colour, whose in zip((-0.2, 0.2), ("C0", "0.7"), classes, strict=True):
+        shares = classes[whose]
+        axes.bar(np.arange(len(shares)) + shift, shares, width=0.4, label=whose, color=colour)
+    shown = range(0, len(shares), -(-len(shares) // 50))  # of very many classes not each is named
+    words = [names[i][:20] if names else str(i) for i in shown]
+    slanted = {"rotation": 45, "ha": "right"} if names else {}
+    axes.set(title="classes, as the judge sees them", ylabel="share")
+    axes.set_xticks(shown, words, fontsize=10 if len(shown) <= 20 else 6, **slanted)
+    axes.legend()

@@ -167,12 +167,14 @@ def copies(samples, held_out):
     `nearest` training points.
 
     The ratio of their medians (near 1: as far as what is unseen; near 0: copies), and the share of
-    samples nearer than all but 1 % of the held-out points: 0.01 where nothing was copied. To
+    samples nearer than all but 1 % of the held-out points: 0.01 where nothing was copied. If these
+    1 % are copies themselves, as in a set that holds pictures twice, it is the share of copies. To
     compare these three sets is Meehan 2020's idea.
     """
     check("copies", samples=samples[:, None], held_out=held_out[:, None])
     ratio = np.median(samples) / np.median(held_out)
-    near = samples < np.quantile(held_out, 0.01)
+    limit = np.quantile(held_out, 0.01)
+    near = samples < limit if limit > 0 else samples == 0
     return float(ratio), float(near.mean())
 
 

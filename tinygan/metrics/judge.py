@@ -20,7 +20,8 @@ from .teach import classifier_of
 LEAST = 20  # images that can be compared: the kernel distance has ten subsets of two
 PIECE = 500  # images that the network looks at together
 SLACK = 2e-3  # of the range [-1, 1]: what rounding may add to it
-STEP = 1 / 256  # above 0: an image from 0 to 1 has a pixel below that, one from -1 to 1 hardly ever
+STEP = 1 / 256  # pictures in [-1, 1] made of bytes have no value from 0 up to this one
+SHARE = 0.01  # of the values of samples that are there, if a sigmoid made them
 
 
 class Judge:
@@ -40,14 +41,14 @@ class Judge:
     def __init__(self, real, device="cpu", features=None):
         self.device = device
         self.net = frozen() if features is None else features
-        self.form, self.least = real.shape[1:], -1.0
+        self.form, self.dark, self.share = real.shape[1:], True, 0.0
         if isinstance(self.net, Classifier):
             self.net, self.form = self.net.to(device), self.net.form
         self.about = getattr(self.net, "about", f"features by {_named(features)}")
         self.features, probabilities = self.look(real)
         if len(real) < LEAST:
             raise DataError(f"Judge: needs {LEAST} real images or more, got {len(real)}")
-        self.least = float(real.min())
+        self.dark, self.share = float(real.min()) < 0, SHARE
         self.pixels = _rows(real)
         self.gaussian = distances.gaussian(self.features)
         self.classes = None if probabilities is None else histogram(probabilities)
@@ -75,9 +76,9 @@ class Judge:
     def _check(self, images):
         """DataError unless these are images of the judge's form and range.
 
-        Which range it is meant to be cannot be read off an image that is bright all over. Those
-        from 0 to 1 give themselves away by touching 0 and never going below; so do samples if real
-        images are darker.
+        Images in [0, 1] give themselves away by touching 0, or nearly so and often, and never going
+        below. Bright ones in [-1, 1] do not touch it, and those of a model that collapsed to a
+        bright mean hardly do. Where all real images are bright nothing is said of samples.
         """
         if images.ndim != 4 or images.shape[1:] != self.form or images.dtype.kind != "f":
             wanted = ", ".join(map(str, self.form)) if len(self.form) == 3 else "c, h, w"
@@ -91,7 +92,8 @@ class Judge:
         if least < -1 - SLACK or most > 1 + SLACK:
             remedy = "images / 127.5 - 1" if least >= 0 and most > 2 else "images.clip(-1, 1)"
             raise DataError(f"Judge: needs images in [-1, 1], got {found}; make them {remedy}")
-        if 0 <= least < STEP < most and self.least < 0:
+        near = float((images < STEP).mean())
+        if 0 <= least < STEP < most and self.dark and (least == 0 or near > self.share):
             raise DataError(
                 f"Judge: needs images in [-1, 1], where black is -1, but nothing is below 0 in "
                 f"{found}; of images in [0, 1] make images * 2 - 1"

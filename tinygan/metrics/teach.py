@@ -23,8 +23,9 @@ from .classifier import Classifier, frozen, undisturbed
 RECIPE = 1  # of `learn`: another number, and all classifiers in caches are made anew
 BATCH = 100
 RATE = 2e-3  # Adam's, which falls to 0 along a line
-EPOCHS = 60  # at most, for small sets
-SEEN = 200_000 * 28 * 28  # pixels that are learnt from, at most: a minute or two on two cores
+EPOCHS = 60
+SEEN = 50_000  # images in these epochs, or else more epochs, for small sets
+MOST = 400_000 * 28 * 28  # pixels in all, for large sets: a minute or two on two cores
 LIMIT = 1 << 26  # bytes of a classifier in a cache
 FEW = 10  # pictures of a class from which little can be learnt
 KNOWN = 0.95  # of the labels of a set, if it shows digits, by the classifier that ships
@@ -110,7 +111,7 @@ def _form(images):
 def _steps(images):
     """How many steps are enough for a small set, and not too long for a large one."""
     n, side = images.shape[:2]
-    return max(1, min(EPOCHS * n, SEEN // side**2) // min(BATCH, n))
+    return max(1, min(max(EPOCHS * n, SEEN), MOST // side**2) // min(BATCH, n))
 
 
 def learn(net, pictures, steps, source):
