@@ -135,7 +135,7 @@ def test_labels_that_teach_nothing_are_said_to(monkeypatch, tmp_path):
     pictures = shapes(200, 8)
     chance = pictures._replace(labels=np.random.default_rng(2).integers(0, 4, 200), names=())
     about = judge_of(chance, cache=tmp_path, say=str).about
-    assert about.endswith("; no better than guessing, so that its features are weak")
+    assert about.endswith("; not clearly better than guessing, so that its features are weak")
     rare = pictures._replace(labels=np.where(np.arange(200) < 3, 4, pictures.labels), names=())
     assert (
         "; 1 of 5 classes had fewer than 10 pictures"
@@ -204,7 +204,10 @@ def test_random_features_are_the_same_everywhere_and_said_to_be_weak():
 
 @pytest.mark.parametrize(
     ("labels", "why"),
-    [(np.zeros(60, int), "60 pictures of 1 classes"), (np.arange(60) % 7, "60 pictures of 7")],
+    [
+        (np.zeros(60, int), "classes: 1, pictures: 60"),
+        (np.arange(60) % 7, "classes: 7, pictures: 60"),
+    ],
 )
 def test_too_few_classes_or_pictures_teach_nothing(labels, why):
     assert why in judge_of(Pictures(shapes(60, 8).images, labels), say=None).about
@@ -286,6 +289,8 @@ def digits():
     ("change", "words"),
     [
         (lambda x: (x + 1) / 2, r"nothing is below 0 in .* from 0 to 1; .* images \* 2 - 1"),
+        (lambda x: (x + 1) * 0.499 + 1e-3, r"from 0.001 to 0.999; .* images \* 2 - 1"),
+        (lambda x: np.minimum(x, 0) * 1.5, r"from -1.5 to 0; make them images.clip\(-1, 1\)"),
         (lambda x: (x + 1) * 127.5, r"in \[-1, 1\], got .* from 0 to 255; .*images / 127.5 - 1"),
         (lambda x: x * 1.5, r"from -1.5 to 1.5; make them images.clip\(-1, 1\)"),
         (lambda x: np.uint8((x + 1) * 127.5), "of floats in .* uint8 .*data.scale"),
@@ -314,6 +319,20 @@ def test_what_is_bright_dark_or_rounded_is_judged(digits):
 
 
 # The command
+
+
+def test_a_set_that_holds_one_picture_many_times_is_judged_without_a_warning(
+    tmp_path, capsys, monkeypatch
+):
+    same = Pictures(np.full((60, 16, 16), 77, np.uint8))
+    for room in (data, data.sets):
+        monkeypatch.setattr(room, "load", lambda source, *args, **form: same)
+    np.savez(tmp_path / "samples.npz", images=same.images)
+    code, out, complaint = command(monkeypatch, capsys, tmp_path / "samples.npz", "--data", "same")
+    assert code is None and not complaint
+    table = figures(out[6:])
+    assert table["distance to nearest training picture (1)"][:2] == [1, 1]
+    assert table["Frechet distance (low)"][-1] > 1e6  # and no column runs into another
 
 
 @pytest.fixture
@@ -423,7 +442,7 @@ def test_samples_that_do_not_fit_the_set_are_one_line(
     assert code == 2 and not out and len(complaint) == 1 and words in complaint[0]
 
 
-@pytest.mark.parametrize(("k", "named"), [(2, True), (62, True), (62, False), (1000, True), (0, 0)])
+@pytest.mark.parametrize(("k", "named"), [(62, True), (0, False)])
 def test_a_page_shows_any_number_of_classes(k, named, tmp_path):
     images = shapes(20).images
     classes = {whose: np.full(k, 1 / k) for whose in ("samples", "real")} if k else {}

@@ -127,9 +127,7 @@ def judged(training, n, where, own):
 
 
 def function(named):
-    """The function "module:function", of a module that is installed or in the current folder; else
-    DataError.
-    """
+    """The function "module:function" of a module, in the current folder too; else DataError."""
     module, _, name = named.partition(":")
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
@@ -199,7 +197,9 @@ def tabulated(figures):
 
 
 def _words(figure):
-    return f"{figure:.3f}" if isinstance(figure, float) else str(figure)
+    if isinstance(figure, float):
+        return f"{figure:.2e}" if abs(figure) >= 1e6 else f"{figure:.3f}"
+    return str(figure)
 
 
 def neighbours(samples, theirs, distance):

@@ -172,7 +172,8 @@ def copies(samples, held_out):
     compare these three sets is Meehan 2020's idea.
     """
     check("copies", samples=samples[:, None], held_out=held_out[:, None])
-    ratio = np.median(samples) / np.median(held_out)
+    ours, theirs = np.median(samples), np.median(held_out)
+    ratio = ours / theirs if theirs > 0 else np.inf if ours > 0 else 1.0
     limit = np.quantile(held_out, 0.01)
     near = samples < limit if limit > 0 else samples == 0
     return float(ratio), float(near.mean())

@@ -49,7 +49,7 @@ def classifier_of(pictures, device="cpu", *, cache=None, say=print):
         if accuracy(net, images[:1000], labels[:1000]) >= KNOWN:
             return net
     if classes < 2 or len(images) < FEW * classes:
-        why = f"{len(images):,} pictures of {classes} classes" if classes else "there are no labels"
+        why = f"classes: {classes}, pictures: {len(images):,}" if classes else "there are no labels"
         return untaught(images, why).to(device)
     return taught(pictures, device, cache, say)
 
@@ -154,7 +154,7 @@ def _words(right, learnt, labels):
     if few:
         words += f"; {few} of {learnt.classes} classes had fewer than {FEW} pictures"
     if right <= chance + 2 * (chance * (1 - chance) / len(labels)) ** 0.5:  # two standard errors
-        words += "; no better than guessing, so that its features are weak"
+        words += "; not clearly better than guessing, so that its features are weak"
     return words
 
 
