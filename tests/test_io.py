@@ -1,0 +1,270 @@
+"""safetensors and PyTorch's files of weights: read and written as the libraries do, and hostile
+ones refused in one line; `python -m tinygan.export`.
+"""
+
+import json
+import os
+import struct
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinygan import Tensor, io, models, nn, no_grad
+from tinygan.data import DataError
+from tinygan.testing import strategies
+
+NUMBERS = "float64 float32 float16 int64 int32 int16 int8 uint64 uint32 uint16 uint8 bool".split()
+
+
+def same(a, b):
+    return a.dtype == b.dtype and a.shape == b.shape and np.array_equal(a, b)
+
+
+def images():
+    return np.random.default_rng(0).standard_normal((7, 1, 28, 28)).astype(np.float32)
+
+
+@given(st.lists(strategies.arrays(), max_size=3), st.sampled_from(NUMBERS))
+def test_arrays_come_back(tmp_path_factory, arrays, dtype):
+    """Of every layout in memory, and every dtype; the reference implementation agrees."""
+    safetensors = pytest.importorskip("safetensors.numpy")
+    path = tmp_path_factory.getbasetemp() / "a.safetensors"
+    state = {f"{i}.é": a.astype(dtype) for i, a in enumerate(arrays)}
+    state |= {f"{i}.view": a.astype(dtype).T[..., ::-1] for i, a in enumerate(arrays) if a.ndim}
+    state |= {f"{i}.big": a.astype(a.dtype.newbyteorder(">")) for i, a in enumerate(arrays)}
+    io.save_safetensors(path, state)
+    with warnings.catch_warnings(action="ignore"):
+        ours = io.load_safetensors(path)
+    theirs = safetensors.load_file(path)
+    assert ours.keys() == theirs.keys() == state.keys()
+    for name, a in state.items():
+        native = a.astype(a.dtype.newbyteorder("="))
+        wide = native.astype(np.float32) if a.dtype == np.float16 else native
+        assert same(theirs[name], native) and same(ours[name], wide)
+        assert ours[name].flags.writeable
+    safetensors.save_file({k: np.asarray(a, order="C") for k, a in state.items()}, path)
+    with warnings.catch_warnings(action="ignore"):
+        again = io.load(path)
+    assert all(same(again[name], a) for name, a in ours.items())
+
+
+def test_a_network_and_its_metadata(tmp_path):
+    path = tmp_path / "net.safetensors"
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4))
+    io.save_safetensors(path, net, {"step": "3", "who": "mé"})
+    assert io.read_metadata(path) == {"step": "3", "who": "mé"}
+    other = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4))
+    other.load_state_dict(io.load(path))
+    assert all(same(a, other.state_dict()[k]) for k, a in net.state_dict().items())
+    io.save_safetensors(path, {"a": Tensor([1.0, 2.0])})
+    assert io.read_metadata(path) == {} and same(io.load(path)["a"], np.float32([1, 2]))
+    assert os.listdir(tmp_path) == ["net.safetensors"]
+
+
+def test_bfloat16_and_half_become_float32_with_a_word(tmp_path):
+    a = np.float32([1, -2.5, 3e38, np.inf])
+    halves = (a.view(np.uint32) >> 16).astype("<u2").tobytes()
+    path = written(
+        tmp_path, {"a": ["BF16", [2, 2], 0, 8], "b": ["F16", [1], 8, 10]}, halves + b"\0<"
+    )
+    with pytest.warns(UserWarning, match="2 arrays of BF16 and F16 are read as float32$"):
+        found = io.load(path)
+    exact = (a.view(np.uint32) & 0xFFFF0000).view(np.float32).reshape(2, 2)
+    assert same(found["a"], exact) and same(found["b"], np.float32([1]))
+
+
+def test_what_the_format_cannot_hold_is_refused(tmp_path):
+    path = tmp_path / "a.safetensors"
+    io.save_safetensors(path, {"a": np.zeros(2)})
+    before = path.read_bytes()
+    ones = np.ones(2)
+    for wrong in ({"a": 1j * ones}, {"a": [1]}, {"a": None}, {3: ones}, {"__metadata__": ones}):
+        with pytest.raises(TypeError, match="save_safetensors: .*a|3"):
+            io.save_safetensors(path, wrong)
+    with pytest.raises(TypeError, match="metadata must be text"):
+        io.save_safetensors(path, {}, {"step": 3})
+    with pytest.raises(ValueError, match="too long"):
+        io.save_safetensors(path, {"n" * (1 << 22): ones})
+    assert path.read_bytes() == before and os.listdir(tmp_path) == ["a.safetensors"]
+
+
+def written(folder, entries, body=b"", length=None, metadata=None):
+    """A file of such a header: {name: [dtype, shape, start, end]}, or bytes."""
+    header = entries
+    if not isinstance(entries, bytes):
+        keys = lambda e: {"dtype": e[0], "shape": e[1], "data_offsets": e[2:]}
+        header = {name: keys(e) for name, e in entries.items()}
+        header |= {} if metadata is None else {"__metadata__": metadata}
+        header = json.dumps(header).encode()
+    path = folder / "a.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header) if length is None else length) + header + body)
+    return path
+
+
+EIGHT = b"\0" * 8
+HOSTILE = {
+    "its header would have 18446744073709551615": ({}, b"", 2**64 - 1),
+    "its header would have 5000000": ({}, b" " * 5_000_000, 5_000_000),
+    "Expecting value": (b"nonsense",),
+    "codec can't decode": (b"{\"\xff\": 1}",),
+    "RecursionError|recursion": (b'{"a":' * 100_000,),
+    "is there twice": (b'{"a": 1, "a": 1}',),
+    "its arrays have 8 bytes, and the file 9": ({"a": ["F32", [2], 0, 8]}, EIGHT + b"x"),
+    "its arrays have 8 bytes, and the file 7": ({"a": ["F32", [2], 0, 8]}, EIGHT[:7]),
+    "'b' does not begin where": (
+        {"a": ["F32", [2], 0, 8], "b": ["F32", [2], 0, 8]},
+        EIGHT,
+    ),
+    "'b' does not begin where the": (
+        {"a": ["U8", [2], 0, 2], "b": ["U8", [2], 6, 8]},
+        EIGHT,
+    ),
+    "has 8 bytes": ({"a": ["F32", [3], 0, 8]}, EIGHT),
+    "of shape .* has 0 bytes": ({"a": ["F32", [1 << 40, 1 << 40], 0, 0]},),
+    "no whole numbers": ({"a": ["F32", [-2], 0, -8]}, EIGHT),
+    "are no whole numbers": ({"a": ["F32", [True, 2], 0, 8]}, EIGHT),
+    "sizes that are no whole": ({"a": ["F32", [0, 10**30], 0, 0]},),
+    "of shape": ({"a": ["U8", [1] * 65, 0, 1]}, b"\0"),
+    "of 'F8_E4M3', which NumPy": ({"a": ["F8_E4M3", [8], 0, 8]}, EIGHT),
+    "of 'a' it says not its dtype": (b'{"a": {}}',),
+    "of 'a' it says not": (b'{"a": 3}',),
+    "its header is no dict": (b"[1]",),
+    "its metadata is no text": ({}, b"", None, {"a": 3}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", HOSTILE)
+def test_a_hostile_file_is_one_line(tmp_path, words):
+    path = written(tmp_path, *HOSTILE[words])
+    with pytest.raises(DataError, match=f"^{path}: not a whole .safetensors [^\\n]*({words})") as e:
+        io.load(path)
+    assert "\n" not in str(e.value) and len(str(e.value)) < 400
+    with pytest.raises(DataError):
+        io.read_metadata(path)
+
+
+def test_no_file_of_weights(tmp_path):
+    path = tmp_path / "a.safetensors"
+    for name in ("a.safetensors", "a.pt"):
+        with pytest.raises(DataError, match="No such file|is not there"):
+            io.load(tmp_path / name)
+    (tmp_path / "b.safetensors").mkdir()
+    os.mkfifo(tmp_path / "c.safetensors")
+    for name in "bc":
+        with pytest.raises(DataError, match="is not a regular file"):
+            io.load(tmp_path / f"{name}.safetensors")
+    path.write_bytes(b"")
+    with pytest.raises(DataError, match="its header would have 0 bytes"):
+        io.load(path)
+    with pytest.raises(DataError, match=r"none of the files .* \['.safetensors', '.pt', '.pth'\]"):
+        io.load(tmp_path / "a.npz")
+    io.save_safetensors(path, {"a": np.zeros(3)})
+    with pytest.raises(DataError, match="24 bytes of arrays, more than the 20 allowed"):
+        io.load_safetensors(path, limit=20)
+
+
+@given(st.data())
+def test_damage_is_one_line_or_the_arrays(tmp_path_factory, data):
+    """Whatever a flipped byte, or a cut, makes of a file."""
+    path = tmp_path_factory.getbasetemp() / "damaged.safetensors"
+    io.save_safetensors(path, {"a": np.arange(3.0), "b": np.ones((2, 1), np.int8)}, {"k": "v"})
+    whole = bytearray(path.read_bytes())
+    whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(whole[: data.draw(st.integers(0, len(whole)))] or whole)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            io.load(path)
+    except DataError as e:
+        assert "\n" not in str(e)
+
+
+# PyTorch
+
+
+def twin(torch, width=16, latent=64):
+    """models.dcgan's generator, as PyTorch has it."""
+    t = torch.nn
+    return t.Sequential(
+        t.Linear(latent, 4 * width * 49), t.BatchNorm1d(4 * width * 49), t.ReLU(),
+        t.Unflatten(1, (4 * width, 7, 7)),
+        t.ConvTranspose2d(4 * width, 2 * width, 4, stride=2, padding=1),
+        t.BatchNorm2d(2 * width), t.ReLU(),
+        t.ConvTranspose2d(2 * width, 1, 4, stride=2, padding=1), t.Tanh(),
+    )  # fmt: skip
+
+
+def test_pytorchs_twin_gives_the_same_both_ways(tmp_path):
+    torch = pytest.importorskip("torch")
+    safetensors = pytest.importorskip("safetensors.torch")
+    path = tmp_path / "a.safetensors"
+    ours, theirs = models.dcgan().generator, twin(torch)
+    for name, a in ours.state_dict().items():
+        if name.endswith("var"):
+            a[...] = np.random.default_rng(1).uniform(0.5, 2, a.shape)
+    z = np.random.default_rng(0).standard_normal((7, 64)).astype(np.float32)
+
+    def agree(tolerance=2e-6):
+        with no_grad(), torch.no_grad():
+            a, b = ours.eval()(Tensor(z)).data, theirs.eval()(torch.from_numpy(z)).numpy()
+        np.testing.assert_allclose(a, b, atol=tolerance)
+
+    io.save_safetensors(path, ours)
+    theirs.load_state_dict(safetensors.load_file(path))
+    agree()
+    theirs = twin(torch)
+    safetensors.save_model(theirs, str(path))
+    ours.load_state_dict(io.load(path))
+    agree()
+    for suffix in ("pt", "pth"):
+        theirs = twin(torch)
+        torch.save(theirs.state_dict(), tmp_path / f"a.{suffix}")
+        ours.load_state_dict(io.load(tmp_path / f"a.{suffix}"))
+        agree()
+    theirs.bfloat16()
+    torch.save({"G": theirs.state_dict(), "epoch": 3}, tmp_path / "a.pt")
+    with pytest.warns(UserWarning, match="14 arrays of torch.bfloat16 are read as float32"):
+        ours.load_state_dict(io.load_torch(tmp_path / "a.pt", "G"))
+    theirs.float()
+    agree()
+
+
+def test_pytorchs_files_are_looked_at(tmp_path):
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "a.pt"
+
+    def refused(words, key=None, **options):
+        with pytest.raises(DataError, match=f"^{path}: [^\\n]*{words}[^\\n]*$"):
+            io.load_torch(path, key, **options)
+
+    for words, saved in {
+        "holds no state dict, but str": "text",
+        r"but \['G', 'epoch'\]; load_torch\(path, key\)": {"G": {}, "epoch": 3},
+        "'epoch' is no array of real numbers": {"epoch": 3},
+        "'z' is no array": {"z": torch.zeros(2, dtype=torch.complex64)},
+        "'s' is no array": {"s": torch.eye(2).to_sparse()},
+        "'m' is no array": {"m": torch.empty(2, device="meta")},
+        "'f' is no array": {"f": torch.zeros(2).to(torch.float8_e4m3fn)},
+        "4000000000000 bytes": {"e": torch.zeros(1).expand(10**6, 10**6)},
+        "PyTorch reads no weights there": {"f": print},
+    }.items():
+        torch.save(saved, path)
+        refused(words)
+    torch.save({"G": {"w": torch.ones(2, requires_grad=True)}}, path)
+    assert same(io.load_torch(path, "G")["w"], np.ones(2, np.float32))
+    refused("no state dict by the name 'D'", "D")
+    refused("8 bytes of arrays", "G", limit=7)
+    whole = path.read_bytes()
+    for damaged in (b"", b"nonsense", whole[:100], whole[:-100]):
+        path.write_bytes(damaged)
+        refused("PyTorch reads no weights there")
+
+
+def test_without_pytorch(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    (tmp_path / "a.pt").touch()
+    with pytest.raises(ImportError, match="^load_torch: needs PyTorch .pip install torch."):
+        io.load(tmp_path / "a.pt")

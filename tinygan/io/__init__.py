@@ -1,0 +1,27 @@
+"""Interchange: weights and networks as files that other tools read, and theirs as ours read them.
+
+`load` gives the arrays of a file of weights by name, for `net.load_state_dict`: safetensors, which
+`save_safetensors` writes, and PyTorch's .pt. safetensors needs NumPy alone; PyTorch is
+imported where its files are read. What is read may come from anybody: whatever is wrong with it is a one-line
+DataError. This room knows layers and operations, and no model.
+"""
+
+from pathlib import Path
+
+from ..data import DataError
+from .pytorch import load_torch
+from .safetensors import load_safetensors, read_metadata, save_safetensors
+
+__all__ = [
+    "load", "load_safetensors", "load_torch", "read_metadata",
+    "save_safetensors",
+]  # fmt: skip
+READERS = {".safetensors": load_safetensors, ".pt": load_torch, ".pth": load_torch}
+
+
+def load(path):
+    """{name: array} of a file of weights, which its suffix tells how to read."""
+    suffix = Path(path).suffix
+    if suffix not in READERS:
+        raise DataError(f"{path}: is none of the files of weights that are read: {[*READERS]}")
+    return READERS[suffix](path)
