@@ -203,7 +203,7 @@ def test_public_things_have_docstrings():
 
 
 def test_import_is_light():
-    heavy = ("numba", "cupy", "matplotlib", "PIL", "tqdm", "torch")
+    heavy = ("numba", "cupy", "matplotlib", "PIL", "tqdm", "onnx", "torch")
     script = "import sys, tinygan, tinygan.io, tinygan.models; "
     script += f"print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

@@ -1,19 +1,22 @@
 """Interchange: weights and networks as files that other tools read, and theirs as ours read them.
 
 `load` gives the arrays of a file of weights by name, for `net.load_state_dict`: safetensors, which
-`save_safetensors` writes, and PyTorch's .pt. safetensors needs NumPy alone; PyTorch is
-imported where its files are read. What is read may come from anybody: whatever is wrong with it is a one-line
+`save_safetensors` writes, and PyTorch's .pt. `export_onnx` writes a network, whatever it computes,
+as an ONNX graph. safetensors needs NumPy alone; the packages that the others need are imported when
+they are used. What is read may come from anybody: whatever is wrong with it is a one-line
 DataError. This room knows layers and operations, and no model.
 """
 
 from pathlib import Path
 
 from ..data import DataError
+from .onnx import export_onnx
 from .pytorch import load_torch
 from .safetensors import load_safetensors, read_metadata, save_safetensors
+from .trace import ExportError
 
 __all__ = [
-    "load", "load_safetensors", "load_torch", "read_metadata",
+    "ExportError", "export_onnx", "load", "load_safetensors", "load_torch", "read_metadata",
     "save_safetensors",
 ]  # fmt: skip
 READERS = {".safetensors": load_safetensors, ".pt": load_torch, ".pth": load_torch}

@@ -1,0 +1,411 @@
+"""ONNX export: every layer and operation, run by onnxruntime, gives what it gives here, at another
+batch size than those traced; what a graph cannot hold is refused by name.
+"""
+
+import copy
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tinygan import Tensor, io, models, nn, no_grad, ops, primitive, random
+from tinygan.io import layers
+from tinygan.testing import strategies
+
+onnx = pytest.importorskip("onnx")
+ort = pytest.importorskip("onnxruntime")
+rng = np.random.default_rng(0)
+
+
+def real(*shape):
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+class Of(nn.Module):
+    """A function as a network."""
+
+    def __init__(self, f, *parameters):
+        self.f, self.own = f, [nn.Parameter(p) for p in parameters]
+
+    def forward(self, *xs):
+        return self.f(*xs, *self.own)
+
+
+def run(path, *arrays):
+    session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return session.run(None, {i.name: a for i, a in zip(session.get_inputs(), arrays)})
+
+
+def agree(path, net, *arrays, tolerance=1e-5, **options):
+    """Export with the first row as the example; run all rows, of which there are seven."""
+    with warnings.catch_warnings(action="error"):
+        io.export_onnx(net, tuple(a[:1] for a in arrays), path, **options)
+    training = [m.training for m in net.modules()]
+    with no_grad():
+        out = copy.deepcopy(net).eval()(*(Tensor(a) if a.dtype.kind == "f" else a for a in arrays))
+    outs = out if isinstance(out, tuple) else (out,)
+    found = run(path, *arrays)
+    assert len(found) == len(outs) and training == [m.training for m in net.modules()]
+    for ours, theirs in zip(outs, found):
+        np.testing.assert_allclose(theirs, ours.data, rtol=tolerance, atol=tolerance)
+    return onnx.load(path)
+
+
+def kinds(model):
+    return [node.op_type for node in model.graph.node]
+
+
+LAYERS = {
+    nn.Linear: [((4, 3), (7, 4)), ((4, 3), (7, 2, 4)), ((4, 3, False), (7, 4))],
+    nn.Conv1d: [((2, 4, 3, 2, 1), (7, 2, 9))],
+    nn.Conv2d: [((4, 6, 3, 2, 1, 2, 2), (7, 4, 9, 8)), ((1, 2, (2, 3), 1, "same"), (7, 1, 4, 4))],
+    nn.ConvTranspose1d: [((2, 4, 3, 2, 1), (7, 2, 9))],
+    nn.ConvTranspose2d: [((4, 6, 3, 2, 1, 1, 2, False, 2), (7, 4, 5, 4))],
+    nn.BatchNorm1d: [((3,), (7, 3)), ((3,), (7, 3, 5)), ((3, 1e-3, 0.1, False), (7, 3))],
+    nn.BatchNorm2d: [((3,), (7, 3, 4, 5)), ((3, 1e-5, 0.1, True, False), (7, 3, 4, 5))],
+    nn.LayerNorm: [((4,), (7, 4)), (((3, 4), 1e-3, False), (7, 2, 3, 4))],
+    nn.GroupNorm: [((2, 4), (7, 4, 3, 3)), ((2, 4, 1e-3, False), (7, 4))],
+    nn.InstanceNorm1d: [((3, 1e-3, 0.1, True), (7, 3, 5))],
+    nn.InstanceNorm2d: [((3,), (7, 3, 4, 5))],
+    nn.ReLU: [((), (7, 3))],
+    nn.LeakyReLU: [((0.2,), (7, 3))],
+    nn.ELU: [((0.7,), (7, 3))],
+    nn.PReLU: [((), (7, 3)), ((4,), (7, 4, 3, 3))],
+    nn.GELU: [((), (7, 9)), (("tanh",), (7, 9))],
+    nn.SiLU: [((), (7, 3))],
+    nn.Hardtanh: [((-0.5, 0.3), (7, 3))],
+    nn.Tanh: [((), (7, 3))],
+    nn.Sigmoid: [((), (7, 3))],
+    nn.Softplus: [((2.0,), (7, 3))],
+    nn.Softmax: [((1,), (7, 3, 4)), ((), (7, 3))],
+    nn.LogSoftmax: [((1,), (7, 3, 4))],
+    nn.MaxPool2d: [((2,), (7, 3, 5, 6)), (((3, 2), (2, 1), (1, 0)), (7, 3, 5, 6))],
+    nn.AvgPool2d: [((2,), (7, 3, 5, 6)), ((3, 2, 1), (7, 3, 5, 6))],
+    nn.AdaptiveAvgPool2d: [((1,), (7, 3, 5, 6)), (((2, 4),), (7, 3, 5, 6))],
+    nn.Upsample: [
+        ((None, 2), (7, 3, 4, 5)),
+        (((6, 10),), (7, 3, 9, 5)),
+        ((None, (2, 3), "bilinear"), (7, 3, 4, 5)),
+        (((7, 3), None, "bilinear", True), (7, 3, 4, 5)),
+    ],
+    nn.ZeroPad2d: [(((1, 2, 0, 1),), (7, 2, 3, 4))],
+    nn.ReflectionPad2d: [(((1, 2, 0, 1),), (7, 2, 3, 4))],
+    nn.ReplicationPad2d: [((1,), (7, 2, 3, 4))],
+    nn.PixelShuffle: [((2,), (7, 8, 3, 4))],
+    nn.Flatten: [((), (7, 2, 3)), ((0,), (7, 2)), ((2, -1), (7, 2, 3, 4))],
+    nn.Unflatten: [((1, (2, 3)), (7, 6)), ((-1, (2, 3)), (7, 4, 6))],
+    nn.Identity: [((), (7, 3))],
+    nn.Dropout: [((), (7, 3))],
+    nn.Dropout2d: [((), (7, 3, 2, 2))],
+}
+OTHERS = {nn.Embedding, nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.Module}  # below
+LOSSES = {nn.BCELoss, nn.BCEWithLogitsLoss, nn.CrossEntropyLoss, nn.L1Loss, nn.MSELoss}
+LOSSES |= {nn.NLLLoss, nn.SmoothL1Loss}  # no networks
+
+
+def filled(net):
+    """The net with weights, and running statistics, that are none it began with."""
+    for name, a in net.state_dict().items():
+        if a.dtype.kind == "f":
+            a[...] = rng.uniform(0.5, 1.5, a.shape) if "var" in name else real(*a.shape) / 2
+    return net
+
+
+def test_each_layer_there_is_is_tried():
+    there = {kind for kind in vars(nn).values() if isinstance(kind, type)}
+    assert {k for k in there if issubclass(k, nn.Module)} == {*LAYERS} | OTHERS | LOSSES
+
+
+CASES = [(kind, args, shape) for kind, cases in LAYERS.items() for args, shape in cases]
+
+
+@pytest.mark.parametrize("kind, args, shape", CASES, ids=lambda a: getattr(a, "__name__", str(a)))
+def test_a_layer(tmp_path, kind, args, shape):
+    agree(tmp_path / "a.onnx", filled(kind(*args)), real(*shape))
+
+
+@pytest.mark.parametrize("padding_idx", [None, 2])
+def test_an_embedding_takes_whole_numbers(tmp_path, padding_idx):
+    labels = np.array([0, 2, 4, 1, 3, 2, 0])
+    model = agree(tmp_path / "a.onnx", nn.Embedding(5, 3, padding_idx), labels)
+    assert kinds(model) == ["Gather"]
+    agree(tmp_path / "a.onnx", nn.Embedding(5, 3), np.stack([labels, labels], 1))
+
+
+def test_layers_that_onnx_has_are_one_node_each(tmp_path):
+    net = nn.Sequential(
+        nn.Conv2d(1, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ELU(), nn.MaxPool2d(2),
+        nn.InstanceNorm2d(4, affine=True), nn.PReLU(4), nn.Upsample(scale_factor=2),
+        nn.ReflectionPad2d(1), nn.PixelShuffle(2), nn.AvgPool2d(2), nn.Flatten(), nn.LayerNorm(64),
+        nn.Linear(64, 2), nn.ReLU(), nn.Dropout(),
+    )  # fmt: skip
+    model = agree(tmp_path / "a.onnx", filled(net), real(7, 1, 8, 8))
+    assert (
+        kinds(model)
+        == (
+            "Conv BatchNormalization Elu MaxPool InstanceNormalization Reshape PRelu Resize Pad"
+            " DepthToSpace AveragePool Reshape LayerNormalization Gemm Relu"
+        ).split()
+    )
+    names = {a.name for a in model.graph.initializer}
+    state = {n for n in net.state_dict() if "tracked" not in n}
+    assert state <= names and all(n.startswith("/constant") for n in names - state)
+    assert model.graph.node[0].name == "/0/Conv_1"
+    assert model.opset_import[0].version == 18 and model.producer_name == "tinygan"
+    ends = [*model.graph.input, *model.graph.output]
+    assert [end.name for end in ends] == ["input", "output"]
+    assert {end.type.tensor_type.shape.dim[0].dim_param for end in ends} == {"batch"}
+
+
+def twice(x):
+    return x + x
+
+
+X = (7, 4, 6)
+OPERATIONS = {
+    "arithmetic": (lambda x, y: (x - y * 2) / (3 + abs(y)) + 1 - -x, X, X),
+    "broadcast": (lambda x, y: x + y, X, (7, 1, 6)),
+    "power": (lambda x: x**2 + (abs(x) + 1) ** 0.5 + 2.0**x, X),
+    "exp, log": (lambda x: ops.log(ops.exp(x) + 1) + ops.sqrt(abs(x)), X),
+    "sin, cos": (lambda x: ops.sin(x) * ops.cos(x), X),
+    "maximum": (lambda x, y: ops.maximum(x, y) - ops.minimum(x, 0.5), X, X),
+    "clip": (lambda x: ops.clip(x, 0) + ops.clip(x, max=0.5) + x.clip(-0.1, 0.1), X),
+    "clip by arrays": (lambda x: ops.clip(x, np.zeros(6, np.float32), np.ones((4, 1), int)), X),
+    "where": (lambda x: ops.where(np.arange(6) % 2 == 0, x, -1.0), X),
+    "where, of numbers": (lambda x: ops.where(np.arange(6) % 2, x, 0.0), X),
+    "sum": (lambda x: x.sum(-1) + ops.sum(x, (1, 2), keepdims=True)[:, 0], X),
+    "sum of all": (lambda x: x * ops.sum(x), X),
+    "mean, of the batch": (lambda x: x - ops.mean(x, 0) + ops.mean(x), X),
+    "mean of all": (lambda x: ops.mean(x), X),
+    "var, std": (lambda x: ops.var(x, 1, 1) + ops.std(x, 1), X),
+    "var, of the batch": (lambda x: x * ops.var(x, 0, correction=1), X),
+    "max, min": (lambda x: ops.max(x, 1) - ops.min(x, axis=1), X),
+    "max of all": (lambda x: x - ops.max(x), X),
+    "prod": (lambda x: ops.prod(x, 1) + x.prod((1, 2), keepdims=True)[:, 0], X),
+    "logsumexp": (lambda x: ops.logsumexp(x * 100, 1), X),
+    "vector_norm": (lambda x: ops.vector_norm(x, (1, 2)), X),
+    "cumsum": (lambda x: ops.cumsum(x, 1) + ops.cumsum(x, -1), X),
+    "flip": (lambda x: ops.flip(x, 2) + ops.flip(x, 0), X),
+    "reshape": (lambda x: x.reshape(-1, 24) * 2, X),
+    "reshape, batch within": (lambda x: x.reshape(2, -1, 6)[1], (8, 4, 6)),
+    "reshape, batch twice": (lambda x: ops.sum(x.reshape(1, len(x), 4, 6), 0), X),
+    "reshape, a batch to the last": (lambda x: x.reshape(24, -1).T, X),
+    "transpose": (lambda x: x.T + ops.transpose(x, (2, -2, 0)), X),
+    "swapaxes": (lambda x: ops.swapaxes(x, 1, -1), X),
+    "squeeze": (lambda x: ops.squeeze(ops.unsqueeze(x, 2), 2), X),
+    "broadcast_to": (lambda x: ops.broadcast_to(x[:, :1], x.shape), X),
+    "broadcast_to new axes": (lambda x: ops.broadcast_to(x, (2, *x.shape)), X),
+    "stack": (lambda x, y: ops.stack([x, y], 1), X, X),
+    "concatenate": (lambda x, y: ops.concatenate([x, y, x], 0), X, X),
+    "a constant beside": (lambda x: ops.concatenate([x[:1], np.ones((2, 4, 6), np.float32)]), X),
+    "slices": (lambda x: x[:, 1:-1, ::2] + x[:, 2:, -6:5:2][:, :2, :3], X),
+    "backwards": (lambda x: x[:, ::-1, 4:0:-2], X),
+    "slices of the batch": (lambda x: x[1:] - x[:-1], X),
+    "twice the batch": (lambda x: ops.concatenate([x, x])[: len(x) * 2 - 1], X),
+    "numbers": (lambda x: x[:, 1, -1], X),
+    "the last": (lambda x: x[len(x) - 1] + x[0], X),
+    "new axes": (lambda x: x[:, None, 2, :, None], X),
+    "ellipsis": (lambda x: x[..., 1] + x[..., None, 2][..., 0], X),
+    "rows": (lambda x: x[:, [0, 2, 0]][:, :, np.array([[1], [3]])], X),
+    "pad": (lambda x: ops.pad(x, [(0, 0), (1, 0), (2, 3)]), X),
+    "matmul": (lambda x, y: x @ y.transpose(0, 2, 1) @ np.ones((4, 2), np.float32), X, X),
+    "a row and a column": (lambda x: ops.matmul(np.ones(4, np.float32), x) @ np.ones(6, "f"), X),
+    "einsum": (lambda x, y: ops.einsum("nij,nkj->nik", x, y), X, X),
+    "softmax": (lambda x: ops.softmax(x, 1) + ops.log_softmax(x, -1), X),
+    "relu": (lambda x: ops.relu(x) + ops.leaky_relu(x, 0.3) + ops.silu(x) + ops.gelu(x), X),
+    "a result twice": (lambda x: twice(twice(x)), X),
+    "two results": (lambda x: (x * 2, x[:, 0]), X),
+    "a result and itself": (lambda x: (x, x * 2, x), X),
+    "float32 again": (lambda x: x.float() * 2, X),
+    "a copy of the memory": (lambda x: x * Tensor(x.data), X),
+    "attention": (lambda x: ops.softmax(x @ x.transpose(1, 2) / 6**0.5) @ x, X),
+    "interpolate": (lambda x: ops.interpolate(x, (3, 5)), (7, 2, 4, 6)),
+    "circular": (lambda x: ops.pad2d(x, 1, "circular"), (7, 2, 4, 6)),
+    "batch norm": (lambda x: ops.batch_norm(x, np.ones(4, "f"), np.full(4, 2, "f")), X),
+    "minibatch deviation": (
+        lambda x: x * ops.broadcast_to(ops.mean(ops.sqrt(ops.var(x, 0))), (*x.shape[:2], 1)),
+        X,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", OPERATIONS)
+def test_an_operation(tmp_path, case):
+    f, *shapes = OPERATIONS[case]
+    agree(tmp_path / "a.onnx", Of(f), *(real(*shape) for shape in shapes))
+
+
+def test_each_operation_that_has_a_counterpart_is_tried(tmp_path, monkeypatch):
+    """By the cases above, and no others."""
+    met = set()
+    call = io.onnx.Graph.call
+    monkeypatch.setattr(io.onnx.Graph, "call", lambda g, c: (met.add(c.op), call(g, c)))
+    for f, *shapes in OPERATIONS.values():
+        io.export_onnx(Of(f), tuple(real(*s) for s in shapes), tmp_path / "a.onnx")
+    for kind, args, shape in CASES:
+        io.export_onnx(kind(*args), real(*shape), tmp_path / "a.onnx")
+    assert not {op.__name__ for op in io.onnx.WRITERS.keys() - met}
+    assert {type(op.layer) for op in met if hasattr(op, "layer")} == layers.TABLE.keys()
+
+
+@settings(max_examples=40)
+@given(strategies.convolutions(), st.booleans(), st.integers(1, 4))
+def test_convolutions(tmp_path_factory, case, bias, n):
+    x, w, y = case.shapes
+    net = Of(lambda *a: ops.conv2d(*a, **case.options), real(*w), *([real(w[0])] if bias else []))
+    agree(tmp_path_factory.getbasetemp() / "a.onnx", net, real(n, *x[1:]))
+
+
+@settings(max_examples=40)
+@given(strategies.convolutions(transposed=True), st.booleans(), st.integers(1, 4))
+def test_transposed_convolutions(tmp_path_factory, case, bias, n):
+    x, w, y = case.shapes
+    options = case.options | {"output_padding": case.extra}
+    bias = [real(x[1])] if bias else []
+    net = Of(lambda *a: ops.conv_transpose2d(*a, **options), real(*w), *bias)
+    agree(tmp_path_factory.getbasetemp() / "a.onnx", net, real(n, *y[1:]))
+
+
+MODELS = [("gan", name) for name in models.MODELS] + [("vae", name) for name in models.VAES]
+
+
+@pytest.mark.parametrize("classes", [0, 10])
+@pytest.mark.parametrize("family, name", MODELS, ids=lambda a: a if isinstance(a, str) else None)
+def test_the_networks_of_each_model(tmp_path, family, name, classes):
+    random.manual_seed(3)
+    model = models.build({"family": family, "model": name, "classes": classes})
+    points, images = real(7, model.latent + classes), real(7, 1, 28, 28)
+    nets = (
+        [model.encoder, model.decoder] if family == "vae" else [model.discriminator, model.average]
+    )
+    for net, x in zip(nets, [images, points]):
+        agree(tmp_path / "a.onnx", net, x)
+
+
+@pytest.mark.parametrize("opset", [18, 19, 20, 21, 22])
+def test_newer_opsets(tmp_path, opset):
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4), nn.GELU(), nn.Upsample(None, 2))
+    net.append(nn.AvgPool2d(2)).append(nn.ZeroPad2d(1)).append(nn.Softmax(1))
+    model = agree(tmp_path / "a.onnx", net, real(7, 1, 8, 8), opset=opset)
+    assert model.opset_import[0].version == opset
+
+
+class Conditional(nn.Module):
+    """Noise and labels to samples."""
+
+    def __init__(self):
+        self.classes, self.dense = nn.Embedding(3, 2), nn.Linear(6, 5)
+
+    def forward(self, noise, labels):
+        return self.dense(ops.concatenate([noise, self.classes(labels)], 1))
+
+
+def test_several_inputs_and_names(tmp_path):
+    labels = np.array([0, 2, 1, 1, 2, 0, 1])
+    model = agree(tmp_path / "a.onnx", Conditional(), real(7, 4), labels)
+    assert [i.name for i in model.graph.input] == ["input_0", "input_1"]
+    assert [i.type.tensor_type.elem_type for i in model.graph.input] == [1, 7]
+    options = {"input_names": ["noise", "labels"], "output_names": "samples", "batch": "n"}
+    model = agree(tmp_path / "a.onnx", Conditional(), real(7, 4), labels, **options)
+    assert [end.name for end in [*model.graph.input, *model.graph.output]] == [
+        "noise", "labels", "samples",
+    ]  # fmt: skip
+    assert model.graph.output[0].type.tensor_type.shape.dim[0].dim_param == "n"
+
+
+@primitive
+def logarithm_of_two(x):
+    return np.log2(x)
+
+
+def drawn(x):
+    return x + random.default.normal(x.shape)
+
+
+def of_parity(x):
+    return x if len(x) % 2 else x * 2
+
+
+class Deep(nn.Module):
+    def __init__(self):
+        self.body = nn.Sequential(nn.Linear(6, 6), Of(lambda x: ops.elu(x)))
+
+    def forward(self, x):
+        return self.body(x)
+
+
+REFUSED = {
+    "logarithm_of_two, in Of, has no counterpart": lambda x: logarithm_of_two(x),
+    "add, in Of, is given what follows": drawn,
+    "getitem, in Of, is given what follows": lambda x: x[np.argsort(x.data[:, 0, 0])],
+    "where, in Of, chooses by a comparison": lambda x: ops.where(x.data > 0, x, 0.0),
+    "multiply, in Of, is given what follows": lambda x: x * np.sign(x.data),
+    "calls other operations": of_parity,
+    "gives .* no Tensor": lambda x: x.data,
+    "divide, in Of, is given": lambda x: x / len(x) ** 0.5,
+    "by a mask": lambda x: x[:, np.arange(4) > 2],
+    "several arrays": lambda x: x[:, [0, 1], [1, 0]],
+    "over no axis": lambda x: ops.sum(x, ()),
+    "to float64": lambda x: x.double(),
+    "a pad of sizes that stay": lambda x: ops.pad(x, [(0, len(x)), (0, 0), (0, 0)]),
+}
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_what_a_graph_cannot_hold_is_refused_by_name(tmp_path, words):
+    with pytest.raises(io.ExportError, match=f"^[^\n]*{words}[^\n]*$"):
+        io.export_onnx(Of(REFUSED[words]), abs(real(1, 4, 6)) + 1, tmp_path / "a.onnx")
+    assert not [*tmp_path.iterdir()]
+
+
+def test_errors_name_the_layer(tmp_path):
+    with pytest.raises(io.ExportError, match=r"where, in layer body\.1 \(Of\), chooses .*nn.ELU"):
+        io.export_onnx(Deep(), real(1, 6), tmp_path / "a.onnx")
+
+
+def test_wrong_arguments(tmp_path, monkeypatch):
+    net, path = nn.Linear(4, 3), tmp_path / "a.onnx"
+
+    def refused(words, kind=io.ExportError, net=net, x=None, **options):
+        with pytest.raises(kind, match=words):
+            io.export_onnx(net, np.ones((1, 4)) if x is None else x, path, **options)
+
+    for x in (np.float32(1), np.ones((0, 4)), np.ones((1, 4), bool), "abcd"):
+        refused("first axis is the batch", x=x)
+    refused("opset must be from 18", opset=17)
+    refused("needs a Module", TypeError, net=lambda x: x)
+    refused("1 inputs need as many names", input_names=["a", "b"])
+    refused("'weight' would be the name of two", output_names="weight")
+    refused("'a' would be the name", input_names="a", output_names="a")
+    with pytest.raises(ValueError) as caught:
+        io.export_onnx(net, np.ones((1, 5)), path)
+    assert "in a trace of inputs (2, 5)" in caught.value.__notes__[-1]
+    monkeypatch.setattr(io.onnx, "MOST", 50)
+    refused("60 bytes of weights")
+    monkeypatch.setitem(__import__("sys").modules, "onnx", None)
+    refused(r'pip install "tinygan\[io\]"', ImportError)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_the_network_stays_as_it_is(tmp_path):
+    net = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Dropout()).double()
+    net[1].eval()
+    before = {k: a.copy() for k, a in net.state_dict().items()}
+    with pytest.warns(UserWarning, match="float64 are written as float32"):
+        io.export_onnx(net, np.ones((1, 4)), tmp_path / "a.onnx")
+    assert [m.training for m in net.modules()] == [True, True, False, True]
+    assert all("forward" not in vars(m) for m in net.modules())
+    assert all(np.array_equal(a, before[k]) for k, a in net.state_dict().items())
+    x = real(7, 4)
+    (y,) = run(tmp_path / "a.onnx", x)
+    assert y.dtype == np.float32
+    np.testing.assert_allclose(y, net.eval()(x.astype(float)).data, atol=1e-5)
+
+
+def test_a_parameter_that_is_shared_is_there_once(tmp_path):
+    net = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4))
+    net[2].weight = net[0].weight
+    model = agree(tmp_path / "a.onnx", net, real(7, 4))
+    assert sorted(a.name for a in model.graph.initializer) == ["0.bias", "0.weight", "2.bias"]

@@ -1,0 +1,93 @@
+"""What indexing becomes in ONNX: slices in one node, numbers and an array of them as rows that are
+gathered, new axes; and the padding that is its inverse.
+"""
+
+import numpy as np
+
+from ..ops import shape as shapes
+from .trace import UNKNOWN, Size, Value
+
+END = np.iinfo(np.int64).max  # beyond every axis
+
+
+def _put(graph, out, x, index, shape):
+    """What `pad` calls: x amid zeros. In derivatives it is the inverse of other indexing."""
+    before, after = [], []
+    for part, n in zip(index if type(index) is tuple else (index,), shape):
+        start, stop = (part.start, part.stop) if isinstance(part, slice) else (None, None)
+        known = all(isinstance(i, int) for i in (start, stop, n)) and part.step is None
+        if not known and (start, stop) != (0, n):
+            graph.refuse("has no counterpart in ONNX, but for a pad of sizes that stay")
+        before.append(start)
+        after.append(n - stop if known else 0)
+    return graph.node("Pad", x, graph.integers(before + after))
+
+
+def _getitem(graph, out, x, index):
+    index = _full(graph, index, len(x.shape))
+    parts = [part for part in index if part is not None]
+    name = _sliced(graph, graph.take(x), parts)
+    # from the last axis on: those before keep their numbers
+    for axis in reversed(range(len(parts))):
+        if not isinstance(parts[axis], slice):
+            name = graph.node("Gather", name, _rows(graph, parts[axis]), axis=axis)
+    new = []
+    axis = 0  # of the result
+    for part in index:
+        if part is None:
+            new.append(axis)
+        axis += 1 if part is None else _axes(part)
+    return graph.node("Unsqueeze", name, graph.integers(new)) if new else name
+
+
+def _full(graph, index, axes):
+    """An index as a list of slices, numbers, None and at most one array, one for each axis."""
+    index = [*index] if type(index) is tuple else [index]
+    if any(part is UNKNOWN for part in index):
+        graph.take(UNKNOWN)
+    index = [np.array(part) if isinstance(part, list | bool) else part for part in index]
+    arrays = [part for part in index if isinstance(part, Value | np.ndarray)]
+    masks = [a for a in arrays if isinstance(a, np.ndarray) and a.dtype.kind == "b"]
+    numbers = [part for part in index if isinstance(part, int | Size)]
+    if masks or len(arrays) > 1 or arrays and numbers:
+        graph.refuse("by a mask, or by several arrays at once, has no counterpart in ONNX")
+    given = sum(part is not None and part is not Ellipsis for part in index)
+    rest = [slice(None)] * (axes - given)
+    at = next((i for i, part in enumerate(index) if part is Ellipsis), len(index))
+    return index[:at] + rest + index[at + 1 :]
+
+
+def _axes(part):
+    """How many axes a part of an index leaves of one."""
+    if isinstance(part, slice):
+        return 1
+    return 0 if isinstance(part, int | Size) else len(part.shape)
+
+
+def _sliced(graph, name, parts):
+    """The slices of an index, all in one node."""
+    starts, stops, axes, steps = [], [], [], []
+    for axis, part in enumerate(parts):
+        if isinstance(part, slice) and part != slice(None):
+            step = 1 if part.step is None else part.step
+            first, last = (0, END) if step > 0 else (END, -END)
+            starts.append(first if part.start is None else part.start)
+            stops.append(last if part.stop is None else part.stop)
+            axes.append(axis)
+            steps.append(step)
+    if not axes:
+        return name
+    columns = map(graph.integers, (starts, stops, axes, steps))
+    return graph.node("Slice", name, *columns)
+
+
+def _rows(graph, part):
+    """The name of what a Gather takes: a number, which takes the axis away, or an array."""
+    if isinstance(part, Size):
+        return graph.node("Squeeze", graph.size(part))
+    if isinstance(part, int):
+        return graph.initializer(np.array(part, np.int64))
+    return graph.integers(part)
+
+
+TABLE = {shapes.getitem: _getitem, shapes._put: _put}

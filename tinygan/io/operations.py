@@ -1,0 +1,219 @@
+"""What each operation becomes in ONNX: a function of the graph, the call's result, and the
+arguments that the operation itself has.
+
+Those that are one node of the same arguments are a row of a dict; the others follow in groups, as
+in `ops`; `indexing` has x[index]. The operations are the primitives of `ops`, the private ones too,
+of which the public are made.
+"""
+
+import math
+
+import numpy as np
+
+from ..ops import activations, arith, conv, derived, norm, rectifiers, reduce, shape as shapes
+from ..ops.linear import _linear as linear, _matmul as matmul
+from .trace import UNKNOWN, Size, Value
+
+SAME = {
+    arith.abs: "Abs",
+    arith.add: "Add",
+    arith.cos: "Cos",
+    arith.divide: "Div",
+    arith.exp: "Exp",
+    arith.log: "Log",
+    arith.maximum: "Max",
+    arith.minimum: "Min",
+    arith.multiply: "Mul",
+    arith.negative: "Neg",
+    arith.power: "Pow",
+    arith.sin: "Sin",
+    arith.sqrt: "Sqrt",
+    arith.subtract: "Sub",
+    activations.sigmoid: "Sigmoid",
+    activations.softplus: "Softplus",
+    activations.tanh: "Tanh",
+    matmul: "MatMul",
+}
+REDUCED = {  # those that take axes
+    reduce.sum: "ReduceSum",
+    reduce.max: "ReduceMax",
+    reduce.min: "ReduceMin",
+    reduce.logsumexp: "ReduceLogSumExp",
+    derived.prod: "ReduceProd",
+    derived.vector_norm: "ReduceL2",
+}
+TABLE = {}
+
+
+def becomes(operation):
+    """Decorate what writes an operation: f(graph, out, *args, **kwargs) -> a node's name."""
+
+    def decorate(f):
+        TABLE[operation] = f
+        return f
+
+    return decorate
+
+
+def _same(kind):
+    return lambda graph, out, *args: graph.node(kind, *args)
+
+
+def _reduction(kind):
+    def reduced(graph, out, x, axis=None, keepdims=False):
+        axes = range(len(x.shape)) if axis is None else axis if isinstance(axis, tuple) else [axis]
+        if not axes:  # over nothing, which ONNX takes for everything
+            graph.refuse("over no axis has no counterpart in ONNX")
+        return graph.node(kind, x, graph.integers([*axes]), keepdims=int(keepdims))
+
+    return reduced
+
+
+TABLE |= {op: _same(kind) for op, kind in SAME.items()}
+TABLE |= {op: _reduction(kind) for op, kind in REDUCED.items()}
+
+# Element by element
+
+
+@becomes(arith.where)
+def _where(graph, out, condition, x, y):
+    if (
+        isinstance(x, Value) and isinstance(y, Value) and x == y
+    ):  # as in an embedding, whose rows are the same either way
+        return graph.take(x)
+    if condition is UNKNOWN:
+        graph.refuse(
+            "chooses by a comparison of values, which is on no tape; of layers, nn.ELU, nn.PReLU"
+            " and nn.MaxPool2d are known as a whole, of operations maximum, minimum and clip"
+        )
+    if isinstance(condition, Value):
+        condition = graph.node("Cast", condition, to=graph.onnx.TensorProto.BOOL)
+    else:
+        condition = np.asarray(condition, bool)
+    return graph.node("Where", condition, x, y)
+
+
+@becomes(arith._clip)
+def _clip(graph, out, x, low, high):
+    name = graph.take(x)
+    for kind, bound in (("Max", low), ("Min", high)):
+        name = name if bound is None else graph.node(kind, name, bound)
+    return name
+
+
+@becomes(arith._astype)
+def _astype(graph, out, x, dtype):
+    if dtype != np.float32:
+        graph.refuse(f"to {dtype} has no place in a graph of float32")
+    return graph.take(x)
+
+
+@becomes(activations._leaky)
+def _leaky(graph, out, x, at, slope):
+    if not isinstance(at, Value) or at != x:
+        graph.refuse("chooses its slopes by another array than it is given")
+    return graph.node("LeakyRelu", x, alpha=float(slope)) if slope else graph.node("Relu", x)
+
+
+@becomes(rectifiers._normal_cdf)
+def _normal_cdf(graph, out, x):
+    erf = graph.node("Erf", graph.node("Mul", x, math.sqrt(0.5)))
+    return graph.node("Mul", graph.node("Add", erf, 1.0), 0.5)
+
+
+# Over an axis
+
+
+@becomes(activations.softmax)
+def _softmax(graph, out, x, axis=-1):
+    return graph.node("Softmax", x, axis=axis)
+
+
+@becomes(activations.log_softmax)
+def _log_softmax(graph, out, x, axis=-1):
+    return graph.node("LogSoftmax", x, axis=axis)
+
+
+@becomes(derived._cumsum)
+def _cumsum(graph, out, x, axis):
+    return graph.node("CumSum", x, graph.initializer(np.array(axis, np.int64)))
+
+
+@becomes(norm._batch_norm)
+def _batch_norm(graph, out, x, weight, bias, *, center, inv, eps):
+    """By the batch's own statistics, which follow from x."""
+    axes = graph.integers([i for i in range(len(x.shape)) if i != 1])
+    d = graph.node("Sub", x, graph.node("ReduceMean", x, axes))
+    variance = graph.node("ReduceMean", graph.node("Mul", d, d), axes)
+    scale = graph.node("Sqrt", graph.node("Add", variance, float(eps)))
+    column = graph.integers([-1] + [1] * (len(x.shape) - 2))
+    weight, bias = (graph.node("Reshape", a, column) for a in (weight, bias))
+    return graph.node("Add", graph.node("Mul", graph.node("Div", d, scale), weight), bias)
+
+
+# Products
+
+
+@becomes(linear)
+def _linear(graph, out, x, w, b=None):
+    return graph.node("Gemm", x, w, *([] if b is None else [b]), transB=1)
+
+
+def _spatial(geometry):
+    """The attributes that both convolutions have."""
+    return {
+        "strides": geometry.stride,
+        "pads": geometry.padding * 2,
+        "dilations": geometry.dilation,
+        "group": geometry.groups,
+    }
+
+
+@becomes(conv._conv)
+def _conv(graph, out, x, w, b, geometry):
+    return graph.node("Conv", x, w, *([] if b is None else [b]), **_spatial(geometry))
+
+
+@becomes(conv._transposed)
+def _transposed(graph, out, y, w, b, geometry):
+    """With `extra` pixels at the end, which ONNX allows where they are fewer than the stride. With
+    dilation there may be more: then the whole is made, and its edges taken away or zeros added.
+    """
+    axes = zip(geometry.size, y.shape[2:], w.shape[2:], *geometry[1:4])
+    extra = [size - ((n - 1) * s - 2 * p + d * (k - 1) + 1) for size, n, k, s, p, d in axes]
+    options, bias = _spatial(geometry), [] if b is None else [b]
+    if all(e < s for e, s in zip(extra, geometry.stride)):
+        return graph.node("ConvTranspose", y, w, *bias, **options, output_padding=extra)
+    name = graph.node("ConvTranspose", y, w, **options | {"pads": [0] * 4})
+    before = [-p for p in geometry.padding]
+    after = [e - p for e, p in zip(extra, geometry.padding)]
+    name = graph.node("Pad", name, graph.integers([0, 0, *before, 0, 0, *after]))
+    if b is None:
+        return name
+    return graph.node("Add", name, graph.node("Reshape", b, graph.integers([-1, 1, 1])))
+
+
+# Shapes
+
+
+@becomes(shapes.reshape)
+def _reshape(graph, out, x, shape):
+    sizes = [-1 if isinstance(n, Size) else n for n in out.shape]  # -1: what is left over
+    sizes = out.shape if sizes.count(-1) > 1 else sizes
+    return graph.node("Reshape", x, graph.integers(sizes))
+
+
+@becomes(shapes.transpose)
+def _transpose(graph, out, x, axes=None):
+    axes = range(len(x.shape))[::-1] if axes is None else [a % len(x.shape) for a in axes]
+    return graph.node("Transpose", x, perm=[*axes])
+
+
+@becomes(arith.broadcast_to)
+def _broadcast_to(graph, out, x, shape):
+    return graph.node("Expand", x, graph.integers(out.shape))
+
+
+@becomes(shapes._concatenate)
+def _concatenate(graph, out, *xs, axis):
+    return graph.node("Concat", *xs, axis=axis)

@@ -1,0 +1,239 @@
+"""The tape of a network as data: which operations its forward pass calls, on what, and which sizes
+in them move with the batch.
+
+A Tensor remembers its call, and so a trace is a walk over those. It is made three times, of batches
+of three sizes with other numbers in them: what is the same in all three is a constant; a whole
+number that grows evenly with the batch is a `Size`; an array that is the very memory of a call's
+result, or an input, is that; anything else follows the values in a way that the tape does not hold,
+`UNKNOWN`, and whoever uses it refuses. This room knows layers, and no file format.
+"""
+
+import contextlib
+import copy
+from typing import NamedTuple
+
+import numpy as np
+
+from ..autograd import Tensor, describe, primitive
+from ..device import is_array, to_host
+from ..nn import Module
+from ..recording import enable_grad, no_grad
+
+BATCHES = 2, 3, 5
+UNKNOWN = type("Unknown", (), {"__repr__": lambda self: "what the tape does not hold"})()
+
+
+class ExportError(ValueError):
+    """A network cannot be written in another format; the message names the operation and layer."""
+
+
+class Size(NamedTuple):
+    """The whole number times * batch + plus."""
+
+    times: int
+    plus: int
+
+
+class Value(NamedTuple):
+    """What a call gives, or an input. key: the number of the call, or "input 0"."""
+
+    key: int | str
+    shape: tuple  # of whole numbers and Sizes
+
+
+class Call(NamedTuple):
+    """A call of an operation: `args` and `kwargs` as on the tape, but Values for Tensors (a
+    Parameter stays itself). layer: the dotted name of the module that made it. op.layer: the
+    module, where that is one call as a whole.
+    """
+
+    op: object
+    args: tuple
+    kwargs: dict
+    out: Value
+    layer: str
+
+
+class Trace(NamedTuple):
+    """The calls from inputs to outputs in their order. net: the copy, in eval mode, traced."""
+
+    net: Module
+    calls: list
+    inputs: list
+    outputs: list
+    dtypes: list  # of the inputs
+
+
+def trace(net, inputs, whole=lambda layer, x: False):
+    """The Trace of a copy of a module in eval mode, in float32 on the CPU.
+
+    inputs: example arrays, the first axis of each the batch; floats become float32 Tensors, whole
+    numbers are raw int64. whole(layer, x): whether that layer's call is to be one call, as if the
+    layer were a primitive. ExportError where the calls themselves depend on values.
+    """
+    inputs = [_example(a) for a in inputs]
+    net = copy.deepcopy(net).to("cpu", np.float32).eval()
+    rng, spans = np.random.default_rng(0), []
+    for name, layer in net.named_modules():
+        vars(layer)["forward"] = _followed(layer, name, whole, spans)
+    runs = []
+    for batch in BATCHES:
+        spans.clear()
+        runs.append(_Run(net, [_alike(a, batch, rng) for a in inputs]))
+    return _Merger(runs, spans).trace(net, [a.dtype for a in inputs])
+
+
+def _example(a):
+    a = a.data if isinstance(a, Tensor) else a
+    a = to_host(a) if is_array(a) else np.asarray(a)
+    if a.dtype.kind not in "fiu" or a.ndim < 1 or not a.size:
+        raise ExportError(
+            "export: an example input is an array of floats or whole numbers whose first axis is"
+            f" the batch, got {describe(a)}"
+        )
+    return a.astype(np.float32 if a.dtype.kind == "f" else np.int64)
+
+
+def _alike(a, batch, rng):
+    """Other numbers of the example's kind, as many as a batch of that size has."""
+    shape = (batch, *a.shape[1:])
+    if a.dtype.kind == "i":
+        return rng.choice(a.reshape(-1), shape)  # a label stays a label
+    return (a.mean() + (a.std() or 1) * rng.standard_normal(shape)).astype(np.float32)
+
+
+def _followed(layer, name, whole, spans):
+    """The layer's forward, which notes in `spans` its name and what was made while it ran."""
+    forward = layer.forward
+
+    def values(x):
+        with no_grad():
+            out = forward(x)
+        return out.data if isinstance(out, Tensor) else out
+
+    values.__name__ = type(layer).__name__
+    one_call = primitive(values)
+    one_call.layer = layer
+
+    def followed(*args, **kwargs):
+        start = Tensor(0.0).serial
+        single = len(args) == 1 and not kwargs and isinstance(args[0], Tensor)
+        out = (one_call if single and whole(layer, args[0]) else forward)(*args, **kwargs)
+        spans.append((start, Tensor(0.0).serial, name))
+        return out
+
+    return followed
+
+
+class _Run:
+    """One forward pass: its inputs, its calls in their order, and what array is whose."""
+
+    def __init__(self, net, arrays):
+        inputs = [Tensor(a) if a.dtype.kind == "f" else a for a in arrays]
+        try:
+            with enable_grad(), np.errstate(all="ignore"):
+                out = net(*inputs)
+        except Exception as e:
+            e.add_note(f"in a trace of inputs {describe(*arrays)}")
+            raise
+        self.inputs, self.outputs = inputs, [*out] if isinstance(out, tuple | list) else [out]
+        for t in self.outputs:
+            if not isinstance(t, Tensor):
+                raise ExportError(f"export: the network gives {describe(t)}, which is no Tensor")
+        self.calls = sorted(_calls(self.outputs), key=lambda t: t.serial)
+        self.keys = {id(_array(x)): f"input {i}" for i, x in enumerate(inputs)}
+        for i, t in enumerate(self.calls):
+            self.keys.setdefault(id(t.data), i)
+
+
+def _array(x):
+    return x.data if isinstance(x, Tensor) else x
+
+
+def _calls(outputs):
+    """The Tensors with a call that the outputs are made of."""
+    seen, stack = set(outputs), [*outputs]
+    while stack:
+        for a in stack.pop().args:
+            if isinstance(a, Tensor) and a not in seen:
+                seen.add(a)
+                stack.append(a)
+    return [t for t in seen if t.op is not None]
+
+
+class _Merger:
+    """What three runs have in common."""
+
+    def __init__(self, runs, spans):
+        self.runs, self.spans = runs, spans
+
+    def trace(self, net, dtypes):
+        tapes = [run.calls for run in self.runs]
+        if len({tuple(t.op for t in tape) for tape in tapes}) > 1:
+            raise ExportError(
+                "export: the network calls other operations for other values, or another batch;"
+                " a graph holds one way only"
+            )
+        inputs = [run.inputs for run in self.runs]
+        self.values = {
+            f"input {i}": self.value(f"input {i}", x) for i, x in enumerate(zip(*inputs))
+        }
+        self.values |= {i: self.value(i, ts) for i, ts in enumerate(zip(*tapes))}
+        calls = []
+        for i, ts in enumerate(zip(*tapes)):
+            args = self.merged([t.args for t in ts])
+            kwargs = {k: self.merged([t.kwargs[k] for t in ts]) for k in ts[0].kwargs}
+            layer = self.layer(ts[-1].serial)
+            calls.append(Call(ts[0].op, args, kwargs, self.values[i], layer))
+        outputs = [self.merged(ts) for ts in zip(*[run.outputs for run in self.runs])]
+        return Trace(
+            net, calls, [self.values[f"input {i}"] for i in range(len(dtypes))], outputs, dtypes
+        )
+
+    def value(self, key, things):
+        return Value(key, self.merged([tuple(_array(x).shape) for x in things]))
+
+    def layer(self, serial):
+        """The name of the innermost layer that ran when the Tensor of that number was made."""
+        around = [(start, name) for start, end, name in self.spans if start < serial < end]
+        return max(around)[1] if around else ""
+
+    def merged(self, things):
+        """The one thing that they are: itself, a Value, a Size, or UNKNOWN."""
+        first = things[0]
+        arrays = [_array(a) for a in things]
+        if is_array(arrays[0]):
+            keys = {run.keys.get(id(a)) for run, a in zip(self.runs, arrays)}
+            if len(keys) == 1 and None not in keys:
+                return self.values[keys.pop()]
+            return first if _same(arrays) else UNKNOWN
+        if len({type(a) for a in things}) > 1:
+            return UNKNOWN
+        if isinstance(first, slice):
+            parts = [(a.start, a.stop, a.step) for a in things]
+            return slice(*self.merged(parts))
+        if isinstance(first, tuple | list):
+            if len({len(a) for a in things}) > 1:
+                return UNKNOWN
+            parts = [self.merged(part) for part in zip(*things)]
+            return type(first)(*parts) if hasattr(first, "_fields") else type(first)(parts)
+        if isinstance(first, int | np.integer) and not isinstance(first, bool):
+            return _size(*map(int, things))
+        with contextlib.suppress(ValueError):
+            return first if all(a == first or a is first for a in things) else UNKNOWN
+        return UNKNOWN
+
+
+def _same(arrays):
+    """Whether all arrays hold the same numbers."""
+    first, kind = arrays[0], arrays[0].dtype.kind
+    return all(np.array_equal(a, first, equal_nan=kind in "fc") for a in arrays)
+
+
+def _size(*numbers):
+    """The whole number that is as these are for BATCHES."""
+    times = (numbers[1] - numbers[0]) // (BATCHES[1] - BATCHES[0])
+    plus = numbers[0] - times * BATCHES[0]
+    if any(times * batch + plus != n for batch, n in zip(BATCHES, numbers)):
+        return UNKNOWN
+    return Size(times, plus) if times else plus
