@@ -4,6 +4,7 @@ ones refused in one line; `python -m tinygan.export`.
 
 import json
 import os
+import re
 import struct
 import sys
 import warnings
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygan import Tensor, io, models, nn, no_grad
+from tinygan import Tensor, checkpoint, cli, export, io, models, nn, no_grad, ops, random
 from tinygan.data import DataError
 from tinygan.testing import strategies
 
@@ -22,10 +23,6 @@ NUMBERS = "float64 float32 float16 int64 int32 int16 int8 uint64 uint32 uint16 u
 
 def same(a, b):
     return a.dtype == b.dtype and a.shape == b.shape and np.array_equal(a, b)
-
-
-def images():
-    return np.random.default_rng(0).standard_normal((7, 1, 28, 28)).astype(np.float32)
 
 
 @given(st.lists(strategies.arrays(), max_size=3), st.sampled_from(NUMBERS))
@@ -268,3 +265,130 @@ def test_without_pytorch(tmp_path, monkeypatch):
     (tmp_path / "a.pt").touch()
     with pytest.raises(ImportError, match="^load_torch: needs PyTorch .pip install torch."):
         io.load(tmp_path / "a.pt")
+
+
+# python -m tinygan.export
+
+
+@pytest.fixture
+def exported(monkeypatch, capsys):
+    """exported(*arguments): the exit code and what was printed, one line."""
+
+    def call(*arguments):
+        monkeypatch.setattr("sys.argv", ["export", *map(str, arguments)])
+        with pytest.raises(SystemExit) as done:
+            cli.run(export.main)
+        out, err = capsys.readouterr()
+        assert (out + err).count("\n") == 1
+        return done.value.code or 0, (out + err).strip()
+
+    return call
+
+
+def trained(folder, family="gan", name="dcgan", **options):
+    """A run's folder, and its model after a step."""
+    random.manual_seed(1)
+    model = models.build({"family": family, "model": name, "latent": 5, **options})
+    images = np.tanh(random.default.normal((8, 1, 28, 28)))
+    labels = np.arange(8) % model.classes if model.classes else None
+    model.step((images, labels) if model.classes else images)
+    folder.mkdir(exist_ok=True)
+    checkpoint.save(folder / "checkpoint.npz", model.parts(), {"step": 1, "model": model.recipe})
+    return model
+
+
+@pytest.mark.parametrize("classes", [0, 10])
+@pytest.mark.parametrize("family, name", [("gan", "dcgan"), ("vae", "conv")])
+def test_what_others_run_is_what_the_model_does(tmp_path, exported, family, name, classes):
+    pytest.importorskip("onnx")
+    ort = pytest.importorskip("onnxruntime")
+    model = trained(tmp_path / "run", family, name, classes=classes)
+    images = np.tanh(random.default.normal((7, 1, 28, 28)))
+    noise, labels = model.noise(7), np.array([3, 1, 4, 1, 5, 9, 2]) if classes else None
+
+    def agree(file, *wanted, flags=()):
+        code, words = exported(tmp_path / "run", tmp_path / file, *flags)
+        assert code == 0, words
+        session = ort.InferenceSession(tmp_path / file)
+        given = {"noise": noise, "images": images, "labels": labels}
+        given = {i.name: given[i.name] for i in session.get_inputs()}
+        assert all(name in words for name in given) and ("labels" in given) == bool(classes)
+        for a, b in zip(session.run(None, given), wanted, strict=True):
+            np.testing.assert_allclose(a, ops.raw(b), atol=2e-5)
+        return [*given, *(o.name for o in session.get_outputs())]
+
+    sample = model.sample(7, noise, labels)
+    with no_grad():
+        if family == "gan":
+            assert agree("generator.onnx", sample)[-1] == "images"
+            agree("a.onnx", sample)
+            model.generator.eval(), model.discriminator.eval()
+            last = model.generate(noise, labels)
+            assert np.abs(last.data - sample).max() > 1e-3
+            agree("generator.onnx", last, flags=["--last"])
+            judged = model.discriminate(images, labels)
+            agree("b.onnx", judged, flags=["--part", "discriminator"])
+            assert agree("discriminator.onnx", judged)[-1] == "logits"
+        else:
+            agree("a.onnx", sample)
+            agree("decoder.onnx", sample)
+            encoded = model.encode(model.target(images), labels, model.average)
+            assert agree("encoder.onnx", *encoded)[-2:] == ["mean", "log_variance"]
+            encoded = model.encode(model.target(images), labels)
+            agree("encoder.onnx", *encoded, flags=["--last"])
+
+
+def test_weights_say_what_they_are(tmp_path, exported):
+    model, path = trained(tmp_path, classes=10), tmp_path / "generator.safetensors"
+    assert exported(tmp_path, path)[0] == 0
+    words = io.read_metadata(path)
+    assert json.loads(words["model"]) == model.recipe and words["weights"] == "moving average"
+    assert words["input"] == "noise (n, 5) beside (n, 10): sqrt(10) at the class, 0 elsewhere"
+    net = models.build(model.recipe).generator
+    net.load_state_dict(io.load(path))
+    noise = model.noise(3)
+    rows = np.eye(10, dtype=np.float32)[[4, 4, 9]] * 10**0.5
+    with no_grad():
+        samples = net.eval()(np.concatenate([noise, rows], 1)).data
+    np.testing.assert_array_equal(samples, model.sample(3, noise, np.array([4, 4, 9])))
+    for part, flags in (("generator", ["--last"]), ("discriminator", [])):
+        code, line = exported(tmp_path / "checkpoint.npz", path, "--part", part, *flags)
+        assert code == 0 and f"{part}, " in line
+        assert io.read_metadata(path)["weights"] == "last step"
+        found, own = io.load(path), getattr(model, part).state_dict()
+        assert found.keys() == own.keys() and all(same(a, own[k]) for k, a in found.items())
+
+
+def test_a_mistake_is_one_line(tmp_path, exported, monkeypatch):
+    run = tmp_path / "run"
+    trained(run, "vae", "mlp")
+    (tmp_path / "other.onnx").write_bytes(b"somebody else's")
+    (tmp_path / "folder.onnx").mkdir()
+    there = sorted(tmp_path.rglob("*"))
+    for words, arguments in {
+        "there is no checkpoint": (tmp_path / "none", "a.onnx"),
+        "must end in .onnx or .safetensors": (run, "a.npz"),
+        "has no discriminator; --part is one of decoder, encoder": (run, "discriminator.onnx"),
+        "has no head; --part is one of decoder, encoder": (run, "a.onnx", "--part", "head"),
+        "was not made here, and is not replaced": (run, "other.onnx"),
+        "is no file": (run, "folder.onnx"),
+        "No such file or directory: .*none/a.safetensors": (run, "none/a.safetensors"),
+        "unrecognized arguments: --better": (run, "a.onnx", "--better"),
+    }.items():
+        source, out, *flags = arguments
+        code, line = exported(source, tmp_path / out, *flags)
+        assert code == 2 and re.search(words, line), line
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    code, line = exported(run, tmp_path / "a.onnx")
+    assert code == 2 and line.endswith('pip install "tinygan[io]"')
+    assert sorted(tmp_path.rglob("*")) == there
+
+
+def test_a_network_that_onnx_has_not_is_one_line(tmp_path, exported, monkeypatch):
+    pytest.importorskip("onnx")
+    trained(tmp_path / "run")
+    halved = staticmethod(lambda x: ops.where(x.data > 0, x, 0.0))
+    monkeypatch.setattr(nn.Tanh, "function", halved)
+    code, line = exported(tmp_path / "run", tmp_path / "a.onnx")
+    assert code == 2 and "where, in layer generator.8 (Tanh), chooses" in line
+    assert not (tmp_path / "a.onnx").exists()

@@ -1,0 +1,172 @@
+"""python -m tinygan.export RUN generator.onnx: a trained network for other tools, as an ONNX graph
+or, as generator.safetensors, its weights alone, which PyTorch loads into the same layers.
+
+RUN is the folder of a training run, or one of its checkpoints (RUN/best.npz). Which network it is,
+the file's name tells, or --part: generator or discriminator, decoder or encoder; without either it
+is the one that samples are drawn from. Weights are the moving average that samples are drawn from,
+where there is one, or with --last those of the last step. In code: `train.load` and `tinygan.io`.
+Only what this command made before is replaced.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from . import __version__, io, nn
+from .cli import Parser, run
+from .data import DataError
+from .models.labels import chosen, joined
+from .train import load
+
+PARTS = {"generator": "images", "decoder": "images", "discriminator": "logits", "encoder": "mean"}
+SUFFIXES = ".onnx", ".safetensors"
+HEAD = 100  # bytes of a file, in which we say that it is ours
+
+
+class Drawing(nn.Module):
+    """What makes images in [-1, 1] of noise (n, latent), and labels (n,) if it was taught any."""
+
+    inputs, outputs = "noise", ["images"]
+
+    def __init__(self, name, network, model):
+        setattr(self, name, network)  # by which its weights are called
+        self.name, self.classes = name, _rows(model)
+        # functions, and not the model itself, of which an export makes a copy
+        self.image = lambda out: model.image(out) if hasattr(model, "image") else out
+        self.example = np.zeros((1, model.latent), np.float32)
+
+    def forward(self, noise, labels=None):
+        network = getattr(self, self.name)
+        points = noise if labels is None else joined(noise, self.classes(labels))
+        return self.image(network(points))
+
+
+class Looking(nn.Module):
+    """What looks at images (n, ...) in [-1, 1], and labels (n,): a discriminator, which gives
+    logits (n, 1), or an encoder: means and log variances, (n, latent) each.
+    """
+
+    inputs = "images"
+
+    def __init__(self, name, network, model):
+        setattr(self, name, network)
+        self.name, self.classes = name, _rows(model)
+        encodes = name == "encoder"
+        self.latent = model.latent if encodes else None
+        self.outputs = ["mean", "log_variance"] if encodes else ["logits"]
+        self.target = lambda x: model.target(x) if encodes else x
+        self.example = np.zeros_like(model.sample(1))
+
+    def forward(self, images, labels=None):
+        out = getattr(self, self.name)(self.target(images))
+        if labels is not None:
+            out = chosen(out, self.classes(labels))
+        return (out[:, : self.latent], out[:, self.latent :]) if self.latent else out
+
+
+def _rows(model):
+    """Labels as `labels.one_hot` has them, in terms that a graph knows; None without classes."""
+    if not model.classes:
+        return None
+    rows = nn.Embedding(model.classes, model.classes)
+    rows.weight.data[...] = np.eye(model.classes)
+    return rows
+
+
+def main():
+    """Load, choose, write."""
+    args = arguments()
+    check(args.out)
+    model = load(args.run)
+    name, network = part(args, model)
+    try:
+        if args.out.suffix == ".onnx":
+            whole = (Drawing if PARTS[name] == "images" else Looking)(name, network, model)
+            print(_written(args.out, whole))
+        else:
+            io.save_safetensors(args.out, network, described(args, model, name))
+            count = sum(a.size for a in network.state_dict().values())
+            print(f"{args.out}: {name}, {count} numbers by the names of its layers")
+    except (ImportError, io.ExportError) as e:
+        raise DataError(f"{args.out}: {e}") from None
+
+
+def _written(path, whole):
+    """Write the ONNX graph; what it takes and gives, in words."""
+    names, examples = [whole.inputs], [whole.example]
+    if whole.classes:
+        names.append("labels")
+        examples.append(np.zeros(1, np.int64))
+    io.export_onnx(whole, examples, path, input_names=names, output_names=whole.outputs)
+    shapes = [
+        f"({', '.join(['n', *map(str, a.shape[1:])])}{',' * (a.ndim == 1)})" for a in examples
+    ]
+    taken = " and ".join(f"{name} {shape}" for name, shape in zip(names, shapes))
+    return f"{path}: takes {taken}, gives {' and '.join(whole.outputs)}"
+
+
+def parts(model, last):
+    """{name: network}, first the one that samples are drawn from."""
+    if hasattr(model, "encode"):
+        both = model.network if last else model.average
+        return {"decoder": both.decoder, "encoder": both.encoder}
+    drawing = model.generator if last else model.average
+    return {"generator": drawing, "discriminator": model.discriminator}
+
+
+def part(args, model):
+    """The part that was asked for, by --part or by the file's name: its name and network."""
+    there = parts(model, args.last)
+    name = args.part or args.out.stem
+    if args.part is None and name not in PARTS:
+        name = next(iter(there))
+    if name not in there:
+        raise DataError(f"{args.run}: has no {name}; --part is one of {', '.join(there)}")
+    return name, there[name]
+
+
+def described(args, model, name):
+    """What a file of weights says of itself."""
+    words = {"made_by": f"tinygan {__version__}", "part": name}
+    averaged = not args.last and name != "discriminator"
+    words["weights"] = "moving average" if averaged else "last step"
+    words["model"] = json.dumps(model.recipe)
+    if model.classes and PARTS[name] == "images":
+        words["input"] = (
+            f"noise (n, {model.latent}) beside (n, {model.classes}):"
+            f" sqrt({model.classes}) at the class, 0 elsewhere"
+        )
+    return words
+
+
+def check(out):
+    """DataError if something is there that was not made here."""
+    if not out.exists():
+        return
+    if not out.is_file():
+        raise DataError(f"{out}: is no file; take another name")
+    with open(out, "rb") as file:
+        if b"tinygan" not in file.read(HEAD):
+            raise DataError(f"{out}: was not made here, and is not replaced; take another name")
+
+
+def arguments():
+    """The command line."""
+    parser = Parser("Write a trained network for other tools.")
+    add = parser.add_argument
+    add("run", type=Path, metavar="RUN", help="a run's folder, or one of its checkpoints")
+    kinds = "NAME.onnx, a graph that other tools run, or NAME.safetensors, weights by name"
+    add("out", type=Path, metavar="FILE", help=kinds)
+    which = f"{', '.join(PARTS)} (default: as FILE is called, or what samples are drawn from)"
+    add("--part", help=which)
+    weights = "the weights of the last step, to train on, not their moving average"
+    add("--last", action="store_true", help=weights)
+    args = parser.parse_args()
+    if args.out.suffix not in SUFFIXES:
+        parser.error(f"FILE: {args.out} must end in {' or '.join(SUFFIXES)}")
+    return args
+
+
+if __name__ == "__main__":
+    run(main)
