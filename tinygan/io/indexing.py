@@ -11,16 +11,27 @@ END = np.iinfo(np.int64).max  # beyond every axis
 
 
 def _put(graph, out, x, index, shape):
-    """What `pad` calls: x amid zeros. In derivatives it is the inverse of other indexing."""
-    before, after = [], []
-    for part, n in zip(index if type(index) is tuple else (index,), shape):
-        start, stop = (part.start, part.stop) if isinstance(part, slice) else (None, None)
-        known = all(isinstance(i, int) for i in (start, stop, n)) and part.step is None
-        if not known and (start, stop) != (0, n):
-            graph.refuse("has no counterpart in ONNX, but for a pad of sizes that stay")
-        before.append(start)
-        after.append(n - stop if known else 0)
+    """x amid zeros: what `pad` calls, and the derivative of a slice."""
+    index = index if type(index) is tuple else (index,)
+    index += (slice(None),) * (len(shape) - len(index))
+    widths = [_widths(part, n) for part, n in zip(index, shape)]
+    if None in widths or len(index) > len(shape):
+        graph.refuse("has no counterpart in ONNX, but for a pad of sizes that stay")
+    before, after = zip(*widths)
     return graph.node("Pad", x, graph.integers(before + after))
+
+
+def _widths(part, n):
+    """How much of n lies before a slice and after it; None where that is not known."""
+    if not isinstance(part, slice):
+        return None
+    if part in (slice(None), slice(0, n)):  # the batch, too
+        return 0, 0
+    numbers = [i for i in (n, part.start, part.stop) if i is not None]
+    if not all(isinstance(i, int) for i in numbers):
+        return None
+    start, stop, step = part.indices(n)
+    return (start, n - stop) if step == 1 else None
 
 
 def _getitem(graph, out, x, index):

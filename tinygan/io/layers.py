@@ -42,9 +42,12 @@ def _images(layer, x):
     return x.ndim == 4
 
 
-def _filled(graph, a, count, value):
-    """A Parameter, or what a layer without one counts with."""
-    return graph.take(np.full(count, value, np.float32) if a is None else a)
+def _affine(layer, shape):
+    """A normalisation's weight and bias, or the ones and zeros that it does without."""
+    weight, bias = layer.weight, layer.bias
+    weight = np.ones(shape, np.float32) if weight is None else weight
+    bias = np.zeros(shape, np.float32) if bias is None else bias
+    return weight, bias
 
 
 @becomes(nn.ELU)
@@ -58,27 +61,29 @@ def _prelu(graph, layer, x, out):
     return graph.node("PRelu", x, graph.node("Reshape", layer.weight, column))
 
 
-@becomes(nn.BatchNorm1d, nn.BatchNorm2d, fits=lambda layer, x: layer.running_mean is not None)
+def _tracked(layer, x):
+    return layer.running_mean is not None
+
+
+@becomes(nn.BatchNorm1d, nn.BatchNorm2d, fits=_tracked)
 def _batch_norm(graph, layer, x, out):
-    scale = _filled(graph, layer.weight, layer.num_features, 1)
-    bias = _filled(graph, layer.bias, layer.num_features, 0)
+    own = _affine(layer, layer.num_features)
     running = layer.running_mean, layer.running_var
-    return graph.node("BatchNormalization", x, scale, bias, *running, epsilon=float(layer.eps))
+    return graph.node("BatchNormalization", x, *own, *running, epsilon=float(layer.eps))
 
 
 @becomes(nn.InstanceNorm1d, nn.InstanceNorm2d)
 def _instance_norm(graph, layer, x, out):
-    scale = _filled(graph, layer.weight, layer.num_channels, 1)
-    bias = _filled(graph, layer.bias, layer.num_channels, 0)
-    return graph.node("InstanceNormalization", x, scale, bias, epsilon=float(layer.eps))
+    own = _affine(layer, layer.num_channels)
+    return graph.node("InstanceNormalization", x, *own, epsilon=float(layer.eps))
 
 
 @becomes(nn.LayerNorm)
 def _layer_norm(graph, layer, x, out):
     shape = layer.normalized_shape
-    scale, bias = _filled(graph, layer.weight, shape, 1), _filled(graph, layer.bias, shape, 0)
+    own = _affine(layer, shape)
     options = {"axis": -len(shape), "epsilon": float(layer.eps)}
-    return graph.node("LayerNormalization", x, scale, bias, **options)
+    return graph.node("LayerNormalization", x, *own, **options)
 
 
 def _windows(layer):
@@ -104,21 +109,24 @@ def _avg_pool(graph, layer, x, out):
 
 def _resizes(layer, x):
     """Nearest pixels by whole factors alone: others are found by rounding, which may differ."""
-    factors = np.broadcast_to(0.5 if layer.scale_factor is None else layer.scale_factor, 2)
-    return x.ndim == 4 and (layer.mode == "bilinear" or (factors == factors.round()).all())
+    if layer.mode == "nearest":
+        factors = 0.5 if layer.scale_factor is None else layer.scale_factor
+        if (np.round(factors) != factors).any():
+            return False
+    return x.ndim == 4
 
 
 @becomes(nn.Upsample, fits=_resizes)
 def _upsample(graph, layer, x, out):
-    sizes = graph.integers(out.shape[2:])
     if layer.mode == "nearest":
         rule = {"mode": "nearest", "nearest_mode": "floor"}
         places = "asymmetric"
     else:
         rule = {"mode": "linear"}
         places = "align_corners" if layer.align_corners else "half_pixel"
-    rule |= {"coordinate_transformation_mode": places, "axes": [2, 3]}
-    return graph.node("Resize", x, None, None, sizes, **rule)
+    rule["coordinate_transformation_mode"] = places
+    sizes = graph.integers(out.shape[2:])
+    return graph.node("Resize", x, None, None, sizes, axes=[2, 3], **rule)
 
 
 @becomes(nn.PixelShuffle, fits=_images)

@@ -117,6 +117,8 @@ class Graph:
         self.counts[where] += 1
         name = f"/{where}_{self.counts[where]}"
         taken = [a if isinstance(a, str) else self.take(a) for a in inputs]
+        while taken[-1] == "":
+            taken.pop()
         made = self.onnx.helper.make_node(kind, taken, [name], name=name, **attributes)
         self.nodes.append(made)
         return name

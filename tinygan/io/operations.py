@@ -61,10 +61,12 @@ def _same(kind):
 
 def _reduction(kind):
     def reduced(graph, out, x, axis=None, keepdims=False):
-        axes = range(len(x.shape)) if axis is None else axis if isinstance(axis, tuple) else [axis]
+        if axis is None:
+            axis = tuple(range(len(x.shape)))
+        axes = axis if isinstance(axis, tuple) else (axis,)
         if not axes:  # over nothing, which ONNX takes for everything
             graph.refuse("over no axis has no counterpart in ONNX")
-        return graph.node(kind, x, graph.integers([*axes]), keepdims=int(keepdims))
+        return graph.node(kind, x, graph.integers(axes), keepdims=int(keepdims))
 
     return reduced
 
@@ -77,10 +79,8 @@ TABLE |= {op: _reduction(kind) for op, kind in REDUCED.items()}
 
 @becomes(arith.where)
 def _where(graph, out, condition, x, y):
-    if (
-        isinstance(x, Value) and isinstance(y, Value) and x == y
-    ):  # as in an embedding, whose rows are the same either way
-        return graph.take(x)
+    if isinstance(x, Value) and isinstance(y, Value) and x == y:
+        return graph.take(x)  # as in an embedding, whose rows are the same either way
     if condition is UNKNOWN:
         graph.refuse(
             "chooses by a comparison of values, which is on no tape; of layers, nn.ELU, nn.PReLU"
@@ -110,9 +110,12 @@ def _astype(graph, out, x, dtype):
 
 @becomes(activations._leaky)
 def _leaky(graph, out, x, at, slope):
-    if not isinstance(at, Value) or at != x:
-        graph.refuse("chooses its slopes by another array than it is given")
-    return graph.node("LeakyRelu", x, alpha=float(slope)) if slope else graph.node("Relu", x)
+    if not isinstance(at, Value) or at != x:  # as in derivatives
+        above = graph.node("Greater", at, 0.0)
+        return graph.node("Where", above, x, graph.node("Mul", x, float(slope)))
+    if not slope:
+        return graph.node("Relu", x)
+    return graph.node("LeakyRelu", x, alpha=float(slope))
 
 
 @becomes(rectifiers._normal_cdf)
@@ -148,7 +151,8 @@ def _batch_norm(graph, out, x, weight, bias, *, center, inv, eps):
     scale = graph.node("Sqrt", graph.node("Add", variance, float(eps)))
     column = graph.integers([-1] + [1] * (len(x.shape) - 2))
     weight, bias = (graph.node("Reshape", a, column) for a in (weight, bias))
-    return graph.node("Add", graph.node("Mul", graph.node("Div", d, scale), weight), bias)
+    normal = graph.node("Div", d, scale)
+    return graph.node("Add", graph.node("Mul", normal, weight), bias)
 
 
 # Products
@@ -156,7 +160,7 @@ def _batch_norm(graph, out, x, weight, bias, *, center, inv, eps):
 
 @becomes(linear)
 def _linear(graph, out, x, w, b=None):
-    return graph.node("Gemm", x, w, *([] if b is None else [b]), transB=1)
+    return graph.node("Gemm", x, w, b, transB=1)
 
 
 def _spatial(geometry):
@@ -171,7 +175,7 @@ def _spatial(geometry):
 
 @becomes(conv._conv)
 def _conv(graph, out, x, w, b, geometry):
-    return graph.node("Conv", x, w, *([] if b is None else [b]), **_spatial(geometry))
+    return graph.node("Conv", x, w, b, **_spatial(geometry))
 
 
 @becomes(conv._transposed)
@@ -181,9 +185,9 @@ def _transposed(graph, out, y, w, b, geometry):
     """
     axes = zip(geometry.size, y.shape[2:], w.shape[2:], *geometry[1:4])
     extra = [size - ((n - 1) * s - 2 * p + d * (k - 1) + 1) for size, n, k, s, p, d in axes]
-    options, bias = _spatial(geometry), [] if b is None else [b]
+    options = _spatial(geometry)
     if all(e < s for e, s in zip(extra, geometry.stride)):
-        return graph.node("ConvTranspose", y, w, *bias, **options, output_padding=extra)
+        return graph.node("ConvTranspose", y, w, b, **options, output_padding=extra)
     name = graph.node("ConvTranspose", y, w, **options | {"pads": [0] * 4})
     before = [-p for p in geometry.padding]
     after = [e - p for e, p in zip(extra, geometry.padding)]
