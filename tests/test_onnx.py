@@ -280,7 +280,8 @@ MODELS = [("gan", name) for name in models.MODELS] + [("vae", name) for name in 
 def test_the_networks_of_each_model(tmp_path, family, name, classes):
     random.manual_seed(3)
     model = models.build({"family": family, "model": name, "classes": classes})
-    points, images = real(7, model.latent + classes), real(7, 1, 28, 28)
+    points = real(7, model.latent + classes)
+    images = real(7, *model.sample(1).shape[1:])
     nets = (
         [model.encoder, model.decoder] if family == "vae" else [model.discriminator, model.average]
     )
@@ -398,7 +399,7 @@ def test_wrong_arguments(tmp_path, monkeypatch):
             io.export_onnx(net, np.ones((1, 4)) if x is None else x, path, **options)
 
     for x in (np.float32(1), np.ones((0, 4)), np.ones((1, 4), bool), "abcd"):
-        refused("first axis is the batch", x=x)
+        refused("whose first axis is the batch", x=x)
     refused("opset must be from 18", opset=17)
     refused("needs a Module", TypeError, net=lambda x: x)
     refused("1 inputs need as many names", input_names=["a", "b"])

@@ -83,7 +83,9 @@ def trace(net, inputs, whole=lambda layer, x: False):
         runs.append(_Run(net, [_alike(a, batch, rng) for a in inputs]))
     changed = [name for name, a in net.state_dict().items() if not _same([a, before[name]])]
     if changed:
-        raise ExportError(f"export: the network changes its own {changed[0]}, in eval mode too")
+        raise ExportError(
+            f"export_onnx: the network changes its own {changed[0]}, in eval mode too"
+        )
     return _Merger(runs, spans).trace(net, [a.dtype for a in inputs])
 
 
@@ -92,8 +94,8 @@ def _example(a):
     a = to_host(a) if is_array(a) else np.asarray(a)
     if a.dtype.kind not in "fiu" or a.ndim < 1 or not a.size:
         raise ExportError(
-            "export: an example input is an array of floats or whole numbers whose first axis is"
-            f" the batch, got {describe(a)}"
+            "export_onnx: an example input is an array of floats or whole numbers whose first axis"
+            f" is the batch, got {describe(a)}"
         )
     return a.astype(np.float32 if a.dtype.kind == "f" else np.int64)
 
@@ -147,7 +149,9 @@ class _Run:
         self.inputs, self.outputs = inputs, [*out] if isinstance(out, tuple | list) else [out]
         for t in self.outputs:
             if not isinstance(t, Tensor):
-                raise ExportError(f"export: the network gives {describe(t)}, which is no Tensor")
+                raise ExportError(
+                    f"export_onnx: the network gives {describe(t)}, which is no Tensor"
+                )
         self.calls = sorted(_calls(self.outputs), key=lambda t: t.serial)
         self.keys = {id(_array(x)): f"input {i}" for i, x in enumerate(inputs)}
         for i, t in enumerate(self.calls):
@@ -179,13 +183,12 @@ class _Merger:
         tapes = [run.calls for run in self.runs]
         if len({tuple(t.op for t in tape) for tape in tapes}) > 1:
             raise ExportError(
-                "export: the network calls other operations for other values, or another batch;"
-                " a graph holds one way only"
+                "export_onnx: the network calls other operations for other values, or another"
+                " batch; a graph holds one way only"
             )
-        inputs = [run.inputs for run in self.runs]
-        self.values = {
-            f"input {i}": self.value(f"input {i}", x) for i, x in enumerate(zip(*inputs))
-        }
+        given = enumerate(zip(*[run.inputs for run in self.runs]))
+        inputs = [self.value(f"input {i}", things) for i, things in given]
+        self.values = {value.key: value for value in inputs}
         self.values |= {i: self.value(i, ts) for i, ts in enumerate(zip(*tapes))}
         calls = []
         for i, ts in enumerate(zip(*tapes)):
@@ -194,9 +197,7 @@ class _Merger:
             layer = self.layer(ts[-1].serial)
             calls.append(Call(ts[0].op, args, kwargs, self.values[i], layer))
         outputs = [self.merged(ts) for ts in zip(*[run.outputs for run in self.runs])]
-        return Trace(
-            net, calls, [self.values[f"input {i}"] for i in range(len(dtypes))], outputs, dtypes
-        )
+        return Trace(net, calls, inputs, outputs, dtypes)
 
     def value(self, key, things):
         return Value(key, self.merged([tuple(_array(x).shape) for x in things]))
