@@ -1,5 +1,6 @@
 """Pictures: a grid of samples, an animation of grids, curves of the losses, a page of figures.
-Pillow and matplotlib, imported when used. It knows arrays, and no model.
+Pillow and matplotlib, imported when used. It knows arrays, and no model; `graph`, which draws the
+tape behind a Tensor, has a file of its own.
 
 Every file is written beside its place and moved there whole.
 """
@@ -11,6 +12,7 @@ from statistics import NormalDist
 import numpy as np
 
 from . import files
+from .graph import Graph, graph  # noqa: F401
 
 FRAMES = 250  # of an animation: more are thinned
 LARGEST = 1e100  # loss that is drawn: of larger ones the axis might reach beyond float64
