@@ -88,6 +88,7 @@ class _Drawing:
     def __init__(self, names, outputs):
         self.names, self.outputs, self.lines = names, outputs, []
         self.ids = {}  # of the things that have a node: Tensors, and arrays by their id()
+        self.calls = set()  # of these the ids of calls
 
     def cut(self, words):
         """A node that stands for all calls which are left out."""
@@ -105,11 +106,17 @@ class _Drawing:
                 words += [f"{field}={value!r}" for field, value in a._asdict().items()]
             elif a is not None:
                 words.append(f"{name}={a!r}" if name else repr(a))
-        options = textwrap.shorten(", ".join(words), 120, placeholder=" ...")
+        # what is one value is not broken: its spaces are no spaces to textwrap
+        options = ", ".join(word.replace(" ", "\N{NO-BREAK SPACE}") for word in words)
+        options = textwrap.wrap(options, 36, max_lines=3, placeholder=" ...")
+        options = [row.replace("\N{NO-BREAK SPACE}", " ") for row in options]
         made = f"{t.name} = " if t.name else ""
-        rows = [made + t.op.__name__.strip("_"), *textwrap.wrap(options, 40)]
+        rows = [made + t.op.__name__.strip("_"), *options]
         own = self._new(t, "call", *rows, _kind_of_array(t))
-        self.lines += [f"  {source} -> {own}" for source in sources]
+        # a heavy arrow is a straight one: from call to call, so that layers stand below each other
+        weights = [" [weight=9]" if n in self.calls else "" for n in sources]
+        self.lines += [f"  {n} -> {own}{weight}" for n, weight in zip(sources, weights)]
+        self.calls.add(own)
 
     def node(self, a):
         """The id of the node of a Tensor or an array; a leaf gets it where it is met first."""
@@ -206,6 +213,8 @@ class Graph:
     def _repr_mimebundle_(self, include=None, exclude=None):
         """What a notebook shows: the picture; without `dot` the text, and why."""
         try:
-            return {"image/svg+xml": self.picture().decode(), "text/plain": repr(self)}
+            picture = self.picture().decode()
         except RuntimeError as error:
             return {"text/plain": f"// {error}\n{self.dot}"}
+        fitting = '<svg style="max-width: 100%; height: auto"'  # as wide as the page at most
+        return {"image/svg+xml": picture.replace("<svg", fitting, 1), "text/plain": repr(self)}

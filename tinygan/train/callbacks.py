@@ -9,7 +9,7 @@ one adds to a record (`Evaluate`) is written by a later one (`Log`). To write yo
 """
 
 import contextlib
-import importlib
+import importlib.util
 import json
 import math
 import os
@@ -110,6 +110,8 @@ class Bar(Callback):
     def begin(self):
         run = self.run
         options = {"unit": "step", "dynamic_ncols": True, "disable": not live()}
+        # what a notebook's cell writes to stderr is shown in red
+        options["file"] = sys.stdout if notebook() else sys.stderr
         # compiling is what the first step does, for seconds, once on a machine
         self.bar = tqdm()(desc="compiling kernels", total=run.total, initial=run.start, **options)
 
@@ -146,8 +148,12 @@ class Lines(Callback):
 
 def live():
     """Whether somebody watches: a terminal, or a notebook."""
-    watched = sys.stderr is not None and sys.stderr.isatty()
-    return watched or sys.stderr is not None and "ipykernel" in sys.modules
+    return sys.stderr is not None and (sys.stderr.isatty() or notebook())
+
+
+def notebook():
+    """Whether this is the kernel of a notebook."""
+    return "ipykernel" in sys.modules
 
 
 def say(words):
@@ -160,8 +166,11 @@ def say(words):
 
 
 def tqdm():
-    """The progress bar's class, loaded when there is one to be shown."""
-    return importlib.import_module("tqdm.auto" if "ipykernel" in sys.modules else "tqdm").tqdm
+    """The progress bar's class, loaded when there is one to be shown: a widget, or text, also in a
+    notebook without ipywidgets, of which `tqdm.auto` would warn.
+    """
+    widgets = notebook() and importlib.util.find_spec("ipywidgets")
+    return importlib.import_module("tqdm.notebook" if widgets else "tqdm").tqdm
 
 
 class Log(Callback):
