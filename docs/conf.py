@@ -20,10 +20,10 @@ release = version = tinygan.__version__
 copyright = "the authors of tinygan"
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.viewcode", "myst_parser"]
 exclude_patterns = ["_build"]
-myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_inherit_docstrings = False
+autodoc_preserve_defaults = True  # schedule=second_half, as the source says
 viewcode_line_numbers = True
 smartquotes = False
 add_module_names = False
@@ -96,5 +96,15 @@ def _known(names, parameters):
     return parameters.issuperset(names.split(", "))
 
 
+def without_blank_ends(app, doctree):
+    """An excerpt that ends before a definition ends with the blank lines above it: cut them."""
+    from docutils import nodes  # a test of `as_rst` has none
+
+    for node in doctree.findall(nodes.literal_block):
+        node.rawsource = node.astext().rstrip()
+        node.children = [nodes.Text(node.rawsource)]
+
+
 def setup(app):
     app.connect("autodoc-process-docstring", as_rst)
+    app.connect("doctree-read", without_blank_ends)
