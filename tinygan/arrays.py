@@ -7,9 +7,10 @@ to it a thing with `data`, `shape` and `dtype`.
 
 import numpy as np
 
-from .device import is_array, of, to_device_of
+from .device import KNOWN, is_array, module, of, to_device_of
 
-NumPyScalar = np.generic
+NumPyArray, NumPyScalar = np.ndarray, np.generic
+CUDA = 2  # DLPack's number for the memory of an NVIDIA GPU
 
 
 def describe(*things):
@@ -34,7 +35,24 @@ def _held(a):
     return data if is_array(data) else None
 
 
+def adopted(a):
+    """The array of another library (PyTorch, JAX, ...) as NumPy's or CuPy's, which shares its
+    memory, by DLPack; anything else as it is. TypeError for one that cannot be shared.
+    """
+    if type(a) in KNOWN or not hasattr(a, "__dlpack__") or _held(a) is not None:
+        return a
+    try:
+        return module("gpu" if a.__dlpack_device__()[0] == CUDA else "cpu").from_dlpack(a)
+    except Exception as e:
+        raise TypeError(
+            f"{describe(a)}: NumPy cannot share this array ({e}): it must be in no graph"
+            " (x.detach()), dense, of a dtype that NumPy has (bfloat16: cast it to float32), on the"
+            " CPU or, where CuPy is, a CUDA device"
+        ) from e
+
+
 def _as_array(a):
+    a = adopted(a)
     held = _held(a)
     return np.asarray(a) if held is None else held
 
@@ -46,13 +64,14 @@ def plain(a):
 
 def is_integer(a):
     """Whether a is an array of integers or booleans."""
-    return hasattr(a, "dtype") and a.dtype.kind in "iub"
+    return getattr(getattr(a, "dtype", None), "kind", "O") in "iub"
 
 
 def floats(data):
     """What a Tensor holds: an array of float32 or float64 itself, numbers and lists in float32."""
     if isinstance(data, np.ma.MaskedArray):
         raise TypeError("Tensor: a masked array would lose its mask: x.filled(value) has none")
+    data = adopted(data)
     if isinstance(data, (int, float, list, tuple, NumPyScalar, np.ndarray)):
         # asarray leaves no np.matrix, whose * is another
         data = np.asarray(data, getattr(data, "dtype", np.float32))

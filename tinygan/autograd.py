@@ -17,7 +17,8 @@ import operator
 import numpy as np
 
 from .arrays import (
-    NumPyScalar, describe, floats, home, plain, refuse_another, unified, unshared,
+    KNOWN, NumPyArray, NumPyScalar, adopted, describe, floats, home, plain, refuse_another, unified,
+    unshared,
 )  # fmt: skip
 from .recording import enable_grad, mode, no_grad
 
@@ -44,8 +45,7 @@ class Tensor:
         if isinstance(data, (list, tuple)) and any(isinstance(a, Tensor) for a in data):
             lost = "a list of Tensors would lose their graph"
             raise TypeError(f"Tensor: {lost}: ops.stack or ops.concatenate joins them")
-        data = data.data if isinstance(data, Tensor) else floats(data)
-        self.data = data
+        self.data = data.data if isinstance(data, Tensor) else floats(data)
         self.op = None
         self.args = ()
         self.serial = _next_serial()
@@ -81,10 +81,6 @@ class Tensor:
         for leaf, g in zip(leaves, grad(self, leaves, gradient, allow_unused=True)):
             if g is not None:
                 leaf.grad = g if leaf.grad is None else leaf.grad + g
-
-    def __array__(self, dtype=None, copy=None):
-        # CuPy refuses: a silent copy to the host is never wanted
-        return np.array(self.data, dtype, copy=copy)
 
     def __array_function__(self, func, types, args, kwargs):
         ways = "use tinygan.ops, or x.data for the value"
@@ -124,20 +120,23 @@ def primitive(f):
         if kwargs:
             kwargs = _configuration(op, kwargs)
         for a in args:
-            if isinstance(a, Tensor):
-                break
+            if type(a) not in KNOWN:
+                if isinstance(a, Tensor):
+                    break
+                if hasattr(a, "__dlpack__"):
+                    args = tuple(map(adopted, args))
         else:  # nothing to record
             return f(*args, **kwargs)
-        raw_args = []
-        dtype = None
-        mixed = False  # not all arrays are of one dtype
+        dtype = a.data.dtype
+        raw_args, mixed = [], False  # mixed: there are other dtypes, or other libraries' arrays
         for a in args:
             if isinstance(a, Tensor):
                 a = a.data
-                if a.dtype is not dtype:
-                    dtype, mixed = a.dtype, mixed or dtype is not None
-            elif getattr(a, "dtype", dtype) is not dtype:
-                mixed = True
+                mixed = mixed or a.dtype is not dtype
+            elif getattr(a, "dtype", dtype) is not dtype or (
+                type(a) not in KNOWN and hasattr(a, "__dlpack__")
+            ):
+                a, mixed = adopted(a), True
             raw_args.append(a)
         try:
             if mixed:
@@ -146,15 +145,17 @@ def primitive(f):
             else:
                 data = f(*raw_args, **kwargs)
         except Exception as e:
-            told = describe(*args)
-            if len({home(a) for a in args if hasattr(a, "dtype")}) > 1:
+            told = describe(*raw_args)
+            if len({home(a) for a in raw_args if hasattr(a, "dtype")}) > 1:
                 raise TypeError(f"{op.__name__}: arguments on two devices, {told}: move one") from e
             e.add_note(f"in {op.__name__}({told})")
             raise
-        if getattr(data, "dtype", None) is not dtype:
-            refuse_another(op, data, dtype, args)
+        if type(data) is not NumPyArray or data.dtype is not dtype:
+            if getattr(data, "dtype", None) is not dtype:
+                refuse_another(op, data, dtype, args)
+            data = np.asarray(data) if isinstance(data, NumPyScalar) else data
         t = _allocate(Tensor)
-        t.data = np.asarray(data) if isinstance(data, NumPyScalar) else data
+        t.data = data
         t.serial = _next_serial()
         if mode.recording:
             t.op, t.args, t.raw_args, t.kwargs = op, args, raw_args, kwargs
@@ -293,8 +294,7 @@ def _cotangents(outputs, given, create_graph):
 
 def _refuse_unused(inputs, gradients):
     """ValueError that names the inputs without a gradient."""
-    missing = [i for i, x in enumerate(inputs) if x not in gradients]
-    if missing:
+    if missing := [i for i, x in enumerate(inputs) if x not in gradients]:
         named = [f"{inputs[i].name or f'inputs[{i}]'} {describe(inputs[i])}" for i in missing]
         lost = f"grad: the outputs do not depend on {'; '.join(named)}, or only by arguments"
         raise ValueError(f"{lost} without a rule (allow_unused=True gives None for these)")

@@ -15,6 +15,11 @@ import numpy as np
 _EXTRA = 'pip install "tinygan[gpu]" (CUDA 13: cupy-cuda13x[ctk]) or "tinygan[cuda12x]" (CUDA 12)'
 
 
+# Types that are surely no array of another library; CuPy's own joins them when it is loaded.
+# Operations ask for them first, since that is quicker than asking what an argument can do.
+KNOWN = {np.ndarray, bool, float, int, list, slice, str, tuple, type(None)}
+
+
 class DeviceError(RuntimeError):
     """The GPU that was asked for cannot be used; the message says why and what to do."""
 
@@ -125,6 +130,7 @@ def _cupy():
         raise DeviceError(
             f"CuPy cannot be imported ({e}): uninstall every cupy package, then {_EXTRA}"
         ) from e
+    KNOWN.add(cupy.ndarray)
     return cupy
 
 

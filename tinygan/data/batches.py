@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from .. import random
+from ..arrays import adopted
 from ..device import is_array, to_device_of, to_host
 from .idx import DataError
 from .images import Pictures
@@ -131,7 +132,8 @@ def _array(x, place):
     """Array number `place` of a data set as one with rows of numbers; else DataError."""
     if not is_array(x) and (isinstance(x, (list, tuple)) or hasattr(x, "__array__")):
         try:
-            x = np.asarray(x)
+            x = adopted(x)
+            x = x if is_array(x) else np.asarray(x)
         except (ValueError, TypeError, RuntimeError) as error:
             raise DataError(
                 f"Batches: NumPy can make no array of array {place} ({error}); "

@@ -134,6 +134,7 @@ def nll_loss(input, target, weight=None, ignore_index=-100, reduction="mean", la
     """
     weight = _class_weights(input, weight)
     classes = len(weight)
+    target = raw(target)
     check_labels(target, classes, ignore_index)
     if target.shape != input.shape[:1] + input.shape[2:] or not 0 <= label_smoothing <= 1:
         raise ValueError(

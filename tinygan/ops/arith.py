@@ -12,12 +12,13 @@ Where a derivative does not exist: `abs` has 0 at 0, `sqrt` has inf at 0, ties o
 import numpy as np
 
 from .. import kernels
+from ..arrays import adopted
 from ..autograd import Tensor, describe, primitive
 
 
 def raw(x):
     """The array of a Tensor, or x itself: comparisons, which have no derivative, are made on it."""
-    return x.data if isinstance(x, Tensor) else x
+    return x.data if isinstance(x, Tensor) else adopted(x)
 
 
 @primitive

@@ -1,5 +1,6 @@
 """Normalisation of each sample over groups of its channels."""
 
+from ..arrays import adopted
 from ..autograd import describe
 from .norm import check, normalised
 from .reduce import by_channel
@@ -16,6 +17,7 @@ def group_norm(x, num_groups, weight=None, bias=None, eps=1e-5):
             f"group_norm: needs x (n, c, ...) whose channels {num_groups} groups divide,"
             f" got {describe(x)}"
         )
+    x = adopted(x)
     n, c, *rest = x.shape
     check("group_norm", (c,), weight, bias)
     groups = x if c == num_groups else reshape(x, (n, num_groups, c // num_groups, *rest))

@@ -9,6 +9,8 @@ import builtins
 import functools
 import math
 
+import numpy as np
+
 from ..autograd import Tensor
 from . import activations, arith, derived, reduce, shape
 from .arith import abs, add, divide, multiply, negative, power, raw, subtract
@@ -28,6 +30,7 @@ SPELLED = {  # PyTorch's name: what to write here
     "device": "device.of(x.data)",
     "dim": "x.ndim",
     "expand": "ops.broadcast_to",
+    "from_numpy": "Tensor(array)",
     "functional": "the functions are in ops, the losses in nn.losses",
     "gather": "x[rows, columns]",
     "half": "float32: this engine computes in float32 or float64",
@@ -176,6 +179,16 @@ class Methods:
     def __rmatmul__(self, other):
         """other @ self."""
         return matmul(other, self)
+
+    def __array__(self, dtype=None, copy=None):
+        # CuPy refuses: a silent copy to the host is never wanted
+        return np.array(self.data, dtype, copy=copy)
+
+    def __dlpack__(self, **options):
+        return self.data.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self.data.__dlpack_device__()
 
     def __pos__(self):
         """+self."""

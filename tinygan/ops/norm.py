@@ -9,6 +9,7 @@ import functools
 import numpy as np
 
 from .. import kernels
+from ..arrays import adopted
 from ..autograd import Tensor, describe, primitive
 from .arith import raw, sqrt
 from .reduce import by_channel, mean, rows, sum, sum_channels
@@ -95,6 +96,7 @@ def batch_norm(
         raise TypeError(
             "batch_norm: running_mean and running_var must be raw arrays, changed in place"
         )
+    x = adopted(x)
     data = raw(x)
     c = x.shape[1]
     check("batch_norm", (c,), weight, bias)
