@@ -291,9 +291,9 @@ def test_samples_by_name_from_the_command_line(tmp_path, monkeypatch, capsys):
     assert call(run, "--labels", *["cat"] * 17)[0] == 0
     assert heads == [["dog", "7"] * 4, [*NAMES] * 2, None]
     for label, words in (
-        ("cow", "cow is no class of this model, it knows cat, dog, 7"),
-        ("1", "1 is no class of this model, it knows cat, dog, 7"),  # a name, where there are names
-        ("x\n" * 999, f"{'x ' * 20} is no class"),
+        ("cow", "'cow' is no class of this model: there are cat, dog, 7"),
+        ("1", "'1' is no class of this model: there are cat, dog, 7"),  # names, where there are any
+        ("x\n" * 999, "'x\\nx\\nx"),
     ):
         code, said = call(run, "--labels", label)
         assert code == 2 and len(said) == 1 and words in said[0]

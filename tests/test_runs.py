@@ -408,7 +408,10 @@ def test_samples_from_the_command_line(tmp_path, capsys, monkeypatch):
     call(out / "checkpoint.npz", "--labels", 3, 1, "-n", 5, "--out", tmp_path / "some")
     assert np.load(tmp_path / "some.npz")["labels"].tolist() == [3, 1, 3, 1, 3]
     for args, words in (
-        ((out, "--labels", 10), "10 is no class of this model, it knows 0 to 9"),
+        (
+            (out, "--labels", 10),
+            "'10' is no class of this model: there are 0, 1, 2, 3, 4, 5, 6, 7, 8, 9",
+        ),
         ((tmp_path / "none",), "there is no checkpoint"),
         ((out, "-n", 0), "must be from 1"),
         ((out, "-n", 10**9), "must be from 1 to 1000000"),

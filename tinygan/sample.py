@@ -14,7 +14,7 @@ from . import device, files, plot, random
 from .checkpoint import CheckpointError
 from .cli import MOST_SAMPLES, Parser, number, run, save_samples
 from .data import DataError
-from .models.labels import listed
+from .models.labels import numbered
 from .models.latent import COLUMNS
 from .train import load
 
@@ -40,12 +40,10 @@ def asked(args, model):
     if not model.classes:
         raise CheckpointError(f"{args.run}: this model was taught no classes; leave out --labels")
     known = model.names or tuple(map(str, range(model.classes)))
-    for label in args.labels:
-        if label not in known:
-            there_are = f"it knows {listed(known) if model.names else f'0 to {known[-1]}'}"
-            words = f"{listed([label])} is no class of this model, {there_are}"
-            raise CheckpointError(f"{args.run}: {words}")
-    return np.resize([known.index(label) for label in args.labels], args.n)
+    try:
+        return np.resize(numbered(args.labels, known), args.n)
+    except ValueError as error:
+        raise CheckpointError(f"{args.run}: {error}") from None
 
 
 def headed(model, labels):
