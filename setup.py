@@ -16,6 +16,9 @@ def version():
     return re.search(r'^__version__ = "(.+)"$', source, re.MULTILINE)[1]
 
 
+IO = ["safetensors", "onnx", "onnxruntime"]  # weights and graphs for others
+TRACK = ["tensorboardX"]
+
 setup(
     name="tinygan",
     version=version(),
@@ -41,6 +44,9 @@ setup(
     extras_require={
         "gpu": ["cupy-cuda13x[ctk]>=14"],
         "cuda12x": ["cupy-cuda12x[ctk]>=14"],
-        "test": ["pytest", "hypothesis", "ruff~=0.17.6", "mypy"],
+        "io": IO,
+        "track": TRACK,
+        "docs": ["sphinx", "myst-parser", "furo", "jupytext", "nbclient", "ipykernel"],
+        "test": ["pytest", "hypothesis", "ruff~=0.17.6", "mypy", *IO, *TRACK],
     },
 )

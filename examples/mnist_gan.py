@@ -41,21 +41,23 @@ def adversarial_step(gan, batch):
 def main():
     args = arguments()
     where = device.resolve(args.device)
-    images, labels, _ = data.load(args.data)  # (n, 28, 28) of 0 to 255, and (n,)
+    pictures = cli.pictures(args)  # images of 0 to 255, (n, 28, 28) of digits, and labels (n,)
     place = device.describe() if where == "gpu" else "CPU"
-    print(f"{len(images)} digits, {args.model} on the {place}")
+    print(f"{cli.in_words(pictures)}; {args.model} on the {place}")
 
     random.manual_seed(args.seed)
-    chosen = cli.options(args, "lr", "width")
-    gan = MODELS[args.model](classes=10 if args.conditional else 0, device=where, **chosen)
-    arrays = device.to(images, where)
-    arrays = (arrays, labels) if args.conditional else arrays
+    chosen = cli.fitting(args, pictures) | cli.options(args, "lr", "width", "augment")
+    gan = MODELS[args.model](device=where, **chosen)
+    images = device.to(pictures.images, where)
     batch_size = args.batch_size or (32 if args.model == "dcgan" else 128)
-    batches = data.Batches(arrays, batch_size, args.seed)
+    batches = data.Batches(
+        (images, pictures.labels) if gan.classes else images, batch_size, args.seed
+    )
+    args.epochs = args.epochs or max(32, 10_000 // len(batches))
 
     step = lambda batch: adversarial_step(gan, batch)
     with kernels.precision(args.precision, where):
-        cli.run_training(args, gan, batches, step=step, real=images)
+        cli.run_training(args, gan, batches, step=step, real=pictures)
 
 
 def arguments():
@@ -64,13 +66,15 @@ def arguments():
     parser.training(
         MODELS,
         model="dcgan",
-        conditional=True,
-        epochs=32,
+        conditional=None,
+        epochs="32, of a small set so many that they have 10,000 steps",
         batch_size="32 for dcgan, else 128",
         out="runs/mnist_gan",
     )
     width = "channels of dcgan's narrowest layer (default: 16)"
     parser.add_argument("--width", type=cli.number(int, 1), help=width)
+    policy = "what a small set's pictures go through before D sees them: flip,colour,shift,cutout"
+    parser.add_argument("--augment", default="", metavar="POLICY", help=policy)
     args = parser.parse_args()
     if args.width and args.model != "dcgan":
         parser.error(f"--width is for --model dcgan, not {args.model}")

@@ -47,11 +47,11 @@ RIGHT = {"epochs": 7, "lr": 0.5, "data": "full", "conditional": True, "batch_siz
 )
 def test_what_was_never_said_to_a_run_is_not_said_again(wrong, tmp_path, monkeypatch):
     plain = vars(parsed(monkeypatch, "--out", tmp_path))
-    monkeypatch.setattr(cli, "check_folder", lambda *folder: None)
+    monkeypatch.setattr(cli.parser, "check_folder", lambda *folder: None)
     (tmp_path / "checkpoint.npz").touch()
     for arguments, changed in ((RIGHT, RIGHT), (RIGHT | wrong, {})):
         meta = {"notes": json.loads(json.dumps({"arguments": arguments}))}
-        monkeypatch.setattr(cli, "read_meta", lambda path, meta=meta: meta)
+        monkeypatch.setattr(cli.parser, "read_meta", lambda path, meta=meta: meta)
         found = parsed(monkeypatch, "--out", tmp_path, "--resume")
         assert vars(found) == plain | changed | {"resume": True}
 

@@ -1,0 +1,10 @@
+"""What every command line here shares: the flags of a training run and the run itself; one line and
+exit code 2 for a user's mistake.
+
+Only this room knows the flags; it adds them to what the others say.
+"""
+
+from ..train.callbacks import say
+from .errors import run
+from .parser import MOST_SAMPLES, Parser, number
+from .training import fitting, in_words, options, pictures, run_training, save_samples

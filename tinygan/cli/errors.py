@@ -1,0 +1,56 @@
+"""A user's mistake is one line and exit code 2."""
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+from .. import files
+from ..checkpoint import CheckpointError
+from ..data import DataError
+from ..device import DeviceError
+from ..train import Interrupted, RunExistsError, TrainingError
+
+# what was wrong -> the flags that help
+FLAGS = {
+    RunExistsError: "--resume, --overwrite or another --out",
+    files.LockedError: "another --out",
+    TrainingError: "--lr",
+    MemoryError: "a lower --batch-size, --width, --samples or --n",
+}
+
+
+def run(main):
+    """Call `main` and exit: 2 with one line for a mistake in what was asked, 1 for a failed
+    training, 128 and the signal's number where one stopped it: 130 for Ctrl-C.
+    """
+    for stream in (sys.stdout, sys.stderr):  # a path may have letters that a terminal has not
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        result = main()
+        _flush()
+        sys.exit(result)
+    except (CheckpointError, DataError, DeviceError, OSError) as e:
+        error, code, message = e, 2, str(e)
+    except TrainingError as e:
+        error, code, message = e, 1, str(e)
+    except MemoryError as e:  # CuPy's is one too
+        error, code, message = e, 2, f"out of memory: {str(e).rstrip('.')}"
+    except KeyboardInterrupt as e:
+        error, code, message = e, 128 + getattr(e, "signal", 2), str(e) or "interrupted"
+    flags = [f" ({words})" for kind, words in FLAGS.items() if isinstance(error, kind)]
+    if isinstance(error, Interrupted) and "resume" in message:
+        flags = [" (--resume)"]
+    with contextlib.suppress(OSError, AttributeError):  # the terminal was closed, or never open
+        sys.stderr.write(f"{Path(sys.argv[0]).name}: {message}{''.join(flags)}\n")
+    sys.exit(code)
+
+
+def _flush():
+    """Let go of what was printed: a pipe that nobody reads any more fails no run that is done."""
+    with contextlib.suppress(AttributeError, ValueError):  # no stdout, or a closed one
+        try:
+            sys.stdout.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

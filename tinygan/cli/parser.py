@@ -1,0 +1,132 @@
+"""The flags of a training run, their defaults, and what they were to a run that goes on."""
+
+import argparse
+import contextlib
+import sys
+from pathlib import Path
+
+from ..checkpoint import read_meta
+from ..train.run import LATEST, check_folder
+
+MOST_SAMPLES = 1_000_000  # 784 MB of digits
+# what concerns only this call, and not the run that it makes or goes on with
+PASSING = ("out", "device", "resume", "overwrite")
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are one line, and whose help shows the defaults."""
+
+    def __init__(self, description):
+        super().__init__(description=description, formatter_class=_Formatter)
+
+    def training(self, models, *, model, epochs, batch_size, out, conditional=False):
+        """Add the flags of a training run and their defaults; `epochs` and `batch_size` say theirs
+        in words. conditional: None for what has labels.
+        """
+        add = self.add_argument
+        add("--model", choices=[*models], default=model, help="the networks")
+        teach = {"action": argparse.BooleanOptionalAction, "default": conditional}
+        when = " (default: if the pictures have labels)" if conditional is None else ""
+        add("--conditional", **teach, help=f"teach it which class is which{when}")
+        places = {"choices": ["auto", "cpu", "gpu"], "default": "auto"}
+        add("--device", **places, help="auto: the GPU if one is usable")
+        rounding = {"choices": ["float32", "tf32"], "default": "float32"}
+        add("--precision", **rounding, help="of matrix products; tf32: faster, on a GPU only")
+        off = "on a GPU, launch a step's kernels one by one and not as a CUDA graph"
+        add("--no-capture", action="store_true", help=off)
+        self._data()
+        add("--epochs", type=number(int, 1), help=f"passes over the pictures (default: {epochs})")
+        add("--batch-size", type=number(int, 2), help=f"images a step (default: {batch_size})")
+        add("--lr", type=number(float, 0), help="Adam's learning rate (default: the model's own)")
+        add("--seed", type=number(int, 0, 2**32 - 1), default=0, help="of all randomness")
+        self._run(Path(out))
+
+    def _data(self):
+        """The flags about pictures to learn from."""
+        add = self.add_argument
+        sets = (
+            "bundled (10,000 digits); full, fashion, kmnist, emnist or cifar10, fetched once; a "
+            "folder of pictures, whose folders are the classes; or a file, .npz, .npy or IDX"
+        )
+        add("--data", default="bundled", metavar="SET", help=sets)
+        size = "make them N x N pixels (default: the set's size, 32 for a folder of pictures)"
+        add("--side", type=number(int, 8, 256), metavar="N", help=size)
+        add("--colour", choices=["grey", "rgb"], help="make them that (default: as they are)")
+        add("--fit", choices=["crop", "pad"], default="crop", help="how they become squares")
+        behind = "the colour behind what is transparent, or beside what is padded"
+        add("--background", default="white", metavar="COLOUR", help=behind)
+
+    def _run(self, out):
+        """The flags about a run's folder and what is made in it."""
+        add = self.add_argument
+        add("--out", type=Path, default=out, metavar="DIR", help="where everything is written")
+        again = "go on from the checkpoint in --out, with the flags of that run but for those given"
+        add("--resume", action="store_true", help=again)
+        add("--overwrite", action="store_true", help="begin anew in an --out that holds a run")
+        count = {"type": number(int, 0), "default": 0, "metavar": "N"}
+        add("--evaluate", **count, help="FID and coverage every N epochs; best.npz is kept")
+        count["type"] = number(int, 0, MOST_SAMPLES)
+        add("--samples", **count, help="digits to write to OUT/samples.npz at the end")
+
+    def parse_args(self, args=None, namespace=None):
+        """With --resume, what is not said is as it was said to the run that goes on."""
+        found = super().parse_args(args, namespace)
+        if getattr(found, "resume", False):
+            if not (found.out / LATEST).exists():
+                self.error(f"{found.out} holds no checkpoint: leave out --resume to begin")
+            with contextlib.suppress(
+                ValueError, KeyError, TypeError
+            ):  # not said, or by an older one
+                said = read_meta(found.out / LATEST)["notes"]["arguments"]
+                known = [a for a in self._actions if a.dest in said and a.dest not in PASSING]
+                self.set_defaults(**{a.dest: _default(a, said[a.dest]) for a in known})
+            found = super().parse_args(args, namespace)
+        if hasattr(found, "resume"):  # a training run: before anything is loaded for it
+            check_folder(found.out, found.resume, found.overwrite)
+        return found
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows the defaults, but for None, which the help explains, and False, which goes without."""
+
+    def _get_help_string(self, action):
+        told = action.default is None or action.default is False
+        return action.help if told else super()._get_help_string(action)
+
+
+def _default(action, value):
+    """A value from a file as a default: it must be what could have been typed; else ValueError."""
+    if value is None:
+        typed = action.default is None
+    elif isinstance(action, argparse.BooleanOptionalAction):
+        typed = isinstance(value, bool)
+    elif isinstance(value, bool) or isinstance(action.default, bool):
+        typed = type(value) is type(action.default)
+    elif action.choices:
+        typed = value in action.choices
+    else:
+        typed = isinstance(value, str if action.type is None else str | int | float)
+    if not typed:
+        raise ValueError(f"{value} is no {action.dest}")
+    return value if action.type is None or value is None else str(value)
+
+
+def number(kind, least, most=None):
+    """An argument type: a finite number of that kind, from `least` to `most` if there is one; a
+    whole one has at most 31 bits, since what reckons with it may need a float.
+    """
+    limit = most or (2**31 - 1 if kind is int else sys.float_info.max)
+
+    def parse(text):
+        value = kind(text)
+        if not least <= value <= limit:
+            wanted = f"from {least} to {most}" if most else f"at least {least}"
+            wanted = f"at most {limit}" if value > limit and not most else wanted
+            raise argparse.ArgumentTypeError(f"must be {wanted}, got {text:.40}")
+        return value
+
+    parse.__name__ = kind.__name__
+    return parse

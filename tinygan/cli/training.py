@@ -1,0 +1,133 @@
+"""A training run as flags ask for it: its pictures, what a model must know of them, its figures and
+its samples.
+"""
+
+import numpy as np
+
+from .. import data, device, files, plot, random
+from ..data import DataError
+from ..metrics import judge_of
+from ..train import AtEnd, Evaluate, second_half, train
+from ..train.callbacks import say
+from .parser import PASSING
+
+JUDGED = 5  # the random stream of the latent points of which the judge sees samples
+JUDGED_MOST = 10_000  # of those, and of real pictures
+PIECE = 1000  # samples that are floats at a time; a multiple of what `sample` draws at a time
+
+
+def pictures(args, read=data.load):
+    """What --data names, as the other flags about pictures want it, by `data.load` or `split`."""
+    return read(args.data, args.side, args.colour, background=args.background, fit=args.fit)
+
+
+def fitting(args, pictures):
+    """What a builder of models must know of the pictures, as keywords: side, channels, and classes
+    and their names, if it is to be taught them. DataError for what does not fit.
+    """
+    height, width, *channels = pictures.images.shape[1:]
+    if height != width:
+        raise DataError(
+            f"{args.data}: its pictures are {height} x {width} pixels: --side {min(height, width)} "
+            "makes them square"
+        )
+    if args.conditional and not pictures.classes:
+        raise DataError(f"{args.data}: has no labels to teach; leave out --conditional")
+    told = args.conditional or args.conditional is None and pictures.classes > 1
+    classes, names = (pictures.classes, pictures.names) if told else (0, ())
+    channels = channels[0] if channels else 1
+    return {"side": height, "channels": channels, "classes": classes, "names": names}
+
+
+def in_words(pictures):
+    """Such as "1906 pictures of 32 x 32 in colour, 9 classes"."""
+    count, height, width, *channels = pictures.images.shape
+    classes = f", {pictures.classes} classes" if pictures.classes else ""
+    return f"{count} pictures of {height} x {width} in {'colour' if channels else 'grey'}{classes}"
+
+
+def options(args, *names):
+    """Those flags of `names` that were given a value, as keywords for what builds a model."""
+    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+
+
+def run_training(
+    args, model, batches, *, real, step, config=None, schedule=second_half, callbacks=()
+):
+    """Train a model as the flags of `Parser.training` ask, and write the samples they ask for.
+
+    real: the `Pictures` that --evaluate compares samples with; the rest: see `train`.
+    """
+    arguments = {k: v for k, v in vars(args).items() if k not in PASSING}
+    if args.evaluate:
+        callbacks = [
+            Evaluate(judged(args, model, real), every=args.evaluate, best="fid"),
+            *callbacks,
+        ]
+    if args.samples:
+        labels = asked(model, real, args.samples)
+        save = lambda: save_samples(model, args.samples, args.out / "samples.npz", labels)
+        callbacks = [*callbacks, AtEnd(save)]
+    train(
+        model,
+        batches,
+        args.epochs,
+        args.out,
+        step=step,
+        schedule=schedule,
+        callbacks=callbacks,
+        resume=args.resume,
+        overwrite=args.overwrite,
+        config={"precision": args.precision, **(config or {})},
+        notes={"arguments": arguments},
+        graph=not args.no_capture,
+    )
+
+
+def judged(args, model, real):
+    """figures() -> {name: number}: how as many samples compare with the real pictures."""
+    n = min(JUDGED_MOST, len(real.images))
+    judge = judge_of(real.rows(spread(real, n)), model.device, say=say)
+    points = model.noise(n, random.Generator(args.seed, JUDGED))
+    labels = asked(model, real, n)
+
+    def figures():
+        found = judge(model.sample(n, points, labels))
+        return {name: found[name] for name in ("fid", "coverage")}
+
+    return figures
+
+
+def spread(real, n):
+    """The numbers of n of the pictures, evenly from first to last: classes may be sorted."""
+    return np.linspace(0, len(real.images) - 1, n).round().astype(int)
+
+
+def asked(model, real, n):
+    """The labels of n samples of a model: where classes have names, and so may be of any size, as
+    often as the real pictures have them; else None, the classes in turn.
+    """
+    return real.labels[spread(real, n)] if model.names else None
+
+
+def save_samples(model, n, path, labels=None):
+    """Write n samples as an .npz: images, uint8 (n, h, w) or (n, h, w, 3), and, if the model knows
+    classes, the labels they were made for, (n,), and the `names` of the classes, if they have any;
+    returns the images.
+    """
+    if model.classes and labels is None:
+        labels = np.arange(n) % model.classes
+    noise = model.noise(n)  # all at once: the samples are those of one call
+    pieces = []
+    for i in range(0, n, PIECE):
+        points = noise[i : i + PIECE]
+        told = None if labels is None else labels[i : i + PIECE]
+        made = model.sample(len(points), points, told)
+        pieces.append(plot.to_uint8(device.to_host(made)))
+    images = np.concatenate(pieces)
+    arrays = {"images": images} if labels is None else {"images": images, "labels": labels}
+    arrays |= {"names": np.array(model.names)} if model.names else {}
+    with files.replacing(path) as temporary:
+        np.savez_compressed(temporary, **arrays)
+    say(f"{n} samples: {path}")
+    return images
