@@ -103,6 +103,16 @@ def unified(op, f, args, kwargs):
     return f(*args, **kwargs), args
 
 
+def explain(op, args, error):
+    """What an operation had been given when an error came, as a note to it; a TypeError instead if
+    that was on two devices.
+    """
+    told = describe(*args)
+    if len({home(a) for a in args if hasattr(a, "dtype")}) > 1:
+        raise TypeError(f"{op.__name__}: arguments on two devices, {told}: move one") from error
+    error.add_note(f"in {op.__name__}({told})")
+
+
 def refuse_another(op, data, dtype, args):
     """TypeError for a result not of the Tensors' dtype, unless an argument is the dtype it has."""
     got = getattr(data, "dtype", None)

@@ -7,7 +7,7 @@ handed raw arrays they just compute, handed Tensors they are recorded too, and s
 a derivative needs no further code.
 
 This room knows no operation by name and no device: `ops` attaches Tensor's operators, and `arrays`
-knows which raw arrays may meet (`unified`), whose memory is whose (`unshared`), and their `home`.
+knows which raw arrays may meet (`adopted`, `unified`) and whose memory is whose (`unshared`).
 """
 
 import functools
@@ -17,8 +17,8 @@ import operator
 import numpy as np
 
 from .arrays import (
-    KNOWN, NumPyArray, NumPyScalar, adopted, describe, floats, home, plain, refuse_another, unified,
-    unshared,
+    KNOWN, NumPyArray, NumPyScalar, adopted, describe, explain, floats, plain, refuse_another,
+    unified, unshared,
 )  # fmt: skip
 from .recording import enable_grad, mode, no_grad
 
@@ -117,8 +117,7 @@ def primitive(f):
 
     @functools.wraps(f)
     def op(*args, **kwargs):
-        if kwargs:
-            kwargs = _configuration(op, kwargs)
+        kwargs = kwargs and _configuration(op, kwargs)
         for a in args:
             if type(a) not in KNOWN:
                 if isinstance(a, Tensor):
@@ -145,10 +144,7 @@ def primitive(f):
             else:
                 data = f(*raw_args, **kwargs)
         except Exception as e:
-            told = describe(*raw_args)
-            if len({home(a) for a in raw_args if hasattr(a, "dtype")}) > 1:
-                raise TypeError(f"{op.__name__}: arguments on two devices, {told}: move one") from e
-            e.add_note(f"in {op.__name__}({told})")
+            explain(op, raw_args, e)
             raise
         if type(data) is not NumPyArray or data.dtype is not dtype:
             if getattr(data, "dtype", None) is not dtype:
