@@ -2,8 +2,8 @@
 holds the run and from which it goes on.
 
 Read `loop.py` first: `loop` is the whole of training, `train` is that and the folder.
-`callbacks.py` and `pictures.py` have what happens beside the steps, one small class a purpose, and
-`run.py` the files of a run. This room knows no algorithm.
+`callbacks.py`, `pictures.py` and `trackers.py` have what happens beside the steps, one small class
+a purpose, and `run.py` the files of a run. This room knows no algorithm.
 
 Of a model it calls `step(batch) -> {name: raw scalar}` and, where they exist, `parts() -> {name:
 thing with state_dict}` (what a checkpoint holds), `optimizers` (whose learning rates follow a
@@ -18,9 +18,11 @@ from .callbacks import (
 from .loop import loop, train
 from .pictures import Preview, Summary
 from .run import Interrupted, RunExistsError, TrainingError, load
+from .trackers import CSV, TRACKERS, TensorBoard, Tracker, WandB
 
 __all__ = [
-    "AtEnd", "Bar", "Callback", "Checkpoint", "EarlyStop", "Evaluate", "Interrupted", "Lines",
-    "Log", "Preview", "RunExistsError", "Schedule", "Summary", "TrainingError", "constant", "load",
-    "loop", "second_half", "train",
+    "CSV", "TRACKERS", "AtEnd", "Bar", "Callback", "Checkpoint", "EarlyStop", "Evaluate",
+    "Interrupted", "Lines", "Log", "Preview", "RunExistsError", "Schedule", "Summary",
+    "TensorBoard", "Tracker", "TrainingError", "WandB", "constant", "load", "loop", "second_half",
+    "train",
 ]  # fmt: skip

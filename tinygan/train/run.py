@@ -19,7 +19,10 @@ from .. import __version__, checkpoint, files, models, random
 from ..checkpoint import CheckpointError
 
 LATEST, BEST, CONFIG, LOG = "checkpoint.npz", "best.npz", "config.json", "log.jsonl"
-MADE = (BEST, "samples.npz", "samples.gif", "losses.png", LOG, CONFIG, LATEST)  # last: the latest
+TABLE = "log.csv"
+# what a run makes, in the order in which it is removed
+MADE = (BEST, "samples.npz", "samples.gif", "losses.png", TABLE, LOG, CONFIG, LATEST)
+CURVES, SYNCED = "tensorboard/*.tinygan", "wandb/*run-*-tinygan*"  # files; folders of trackers
 PICTURES = "samples"
 DRAWING = {"prefix": ".drawing-", "suffix": ".part"}  # a folder in which a picture is being drawn
 
@@ -98,8 +101,10 @@ class Run:
             if resume:
                 self.resume(meta)
             else:
-                for path in [*self.drawn(), *(self.out / name for name in MADE)]:
+                for path in [*self.drawn(), *self.out.glob(CURVES), *map(self.out.joinpath, MADE)]:
                     path.unlink(missing_ok=True)
+                for path in self.out.glob(SYNCED):
+                    shutil.rmtree(path)
             self.describe(meta)
             yield
 
@@ -189,7 +194,7 @@ def check_folder(out, resume, overwrite):
     if resume:
         return checkpoint.read_meta(out / LATEST)
     # before the first checkpoint there is nothing to lose
-    if not overwrite and (drawn or {path.name for path in found} - {CONFIG, LOG}):
+    if not overwrite and (drawn or {path.name for path in found} - {CONFIG, LOG, TABLE}):
         raise RunExistsError(
             f"{out}: holds a run already: resume=True goes on with it, overwrite=True begins anew, "
             "another out leaves it alone"
