@@ -31,7 +31,7 @@ def run(main):
         result = main()
         _flush()
         sys.exit(result)
-    except (CheckpointError, DataError, DeviceError, OSError) as e:
+    except (CheckpointError, DataError, DeviceError, ImportError, OSError) as e:
         error, code, message = e, 2, str(e)
     except TrainingError as e:
         error, code, message = e, 1, str(e)

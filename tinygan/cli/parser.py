@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from ..checkpoint import read_meta
+from ..train import TRACKERS
 from ..train.run import LATEST, check_folder
 
 MOST_SAMPLES = 1_000_000  # 784 MB of digits
@@ -66,7 +67,9 @@ class Parser(argparse.ArgumentParser):
         count = {"type": number(int, 0), "default": 0, "metavar": "N"}
         add("--evaluate", **count, help="FID and coverage every N epochs; best.npz is kept")
         count["type"] = number(int, 0, MOST_SAMPLES)
-        add("--samples", **count, help="digits to write to OUT/samples.npz at the end")
+        add("--samples", **count, help="pictures to write to OUT/samples.npz at the end")
+        seen = "show the run there, too, or in a table: `tensorboard --logdir OUT` for the first"
+        add("--track", choices=[*TRACKERS], help=seen)
 
     def parse_args(self, args=None, namespace=None):
         """With --resume, what is not said is as it was said to the run that goes on."""

@@ -7,7 +7,7 @@ import numpy as np
 from .. import data, device, files, plot, random
 from ..data import DataError
 from ..metrics import judge_of
-from ..train import AtEnd, Evaluate, second_half, train
+from ..train import TRACKERS, AtEnd, Evaluate, second_half, train
 from ..train.callbacks import say
 from .parser import PASSING
 
@@ -68,6 +68,8 @@ def run_training(
         labels = asked(model, real, args.samples)
         save = lambda: save_samples(model, args.samples, args.out / "samples.npz", labels)
         callbacks = [*callbacks, AtEnd(save)]
+    if args.track:
+        callbacks = [*callbacks, TRACKERS[args.track]()]
     train(
         model,
         batches,
