@@ -75,6 +75,9 @@ def test_what_is_shared_is_drawn_once():
         "x",
     ]
     assert len(arrows) == 6 and len(set(arrows)) == 5  # y * y has two arrows from y
+    for _ in range(100):  # 2**100 ways lead through
+        y = y * y
+    assert len(parsed(plot.graph(y))[0]) == 103
 
 
 def test_outputs_are_marked_and_may_be_leaves():
@@ -95,7 +98,8 @@ def test_parameters_have_their_names():
         ["0.weight", "(2, 1, 3, 3) float32"],
         ["0.bias", "(2,) float32"],
     ]
-    assert "stride=(1, 1)" in " ".join(nodes[conv]) and nodes[conv][-1] == "(5, 2, 4, 4) float32"
+    assert "stride=(1, 1)" in " ".join(nodes[conv])
+    assert nodes[conv][-1] == "(5, 2, 4, 4) float32"
     named = words(plot.graph(out, {"D": net}))
     assert {a for a, _ in named} > {"D.0.weight", "D.3.bias"}
     # without the module: parameters that nobody has named yet
@@ -103,6 +107,18 @@ def test_parameters_have_their_names():
     assert words(plot.graph(net(np.ones((1, 2), np.float32)))) == [
         ("constant", "linear"), ("leaf", "linear"), ("leaf", "linear"),
     ]  # fmt: skip
+
+
+def test_options_are_wrapped_between_values():
+    @tg.primitive
+    def f(x, first, *, second):
+        return x * 1.0
+
+    call = plot.graph(f(leaf(1), (1,) * 5, second=(2,) * 4))
+    rows = parsed(call)[0]["n1"]
+    assert rows == ["f", "first=(1, 1, 1, 1, 1),", "second=(2, 2, 2, 2)", "(1,) float64"]
+    rows = parsed(plot.graph(f(leaf(1), list(range(99)), second=0)))[0]["n1"]
+    assert len(rows) == 5 and rows[-2].endswith("...") and max(map(len, rows)) <= 36
 
 
 def test_a_gradient_has_a_tape_too():

@@ -147,7 +147,7 @@ class _Drawing:
 def _by_name(t):
     """(name, value) of a call's arguments; the name is "" where its operation tells none."""
     try:
-        names = list(inspect.signature(t.op).bind(*t.args).arguments)
+        names = list(inspect.signature(t.op).bind_partial(*t.args).arguments)
     except (TypeError, ValueError):
         names = []
     names = names if len(names) == len(t.args) else [""] * len(t.args)
