@@ -20,7 +20,7 @@ DOCS = ROOT / "docs"
 CHAPTERS = sorted(DOCS.glob("evening/*.md"))
 PAGES = {path: path.read_text(encoding="utf-8") for path in sorted(DOCS.rglob("*.md"))}
 # rooms whose public names all stand in docs/api
-ROOMS = ["", "data", "device", "metrics", "metrics.distances", "models", "nn", "nn.init"]
+ROOMS = ["", "data", "device", "io", "metrics", "metrics.distances", "models", "nn", "nn.init"]
 ROOMS += ["nn.losses", "ops", "optim", "optim.schedules", "plot", "random", "testing", "train"]
 ELSEWHERE = {"plot": {"graph", "Graph"}}  # names of a room that has neither, from another file
 
@@ -106,6 +106,11 @@ def documented(room):
     for listed in re.findall(rf"automodule:: {re.escape(dotted)}\n +:members:(.*)\n", text):
         names |= set(listed.replace(",", " ").split()) or public(room)
     return names
+
+
+def test_every_room_has_an_api_page():
+    folders = {path.parent.name for path in (ROOT / "tinygan").glob("*/__init__.py")}
+    assert folders - {"kernels"} <= {*ROOMS}
 
 
 @pytest.mark.parametrize("room", ROOMS)

@@ -16,8 +16,7 @@ from . import files
 from .autograd import Tensor, describe
 from .device import is_array
 
-MOST = 200  # calls that are drawn unless asked for more: a tall page
-SECONDS = 60  # that `dot` may take; its limits below keep a tangle of that size within a few
+SECONDS = 60  # that `dot` may take; its limits below keep a tangle of 200 calls within some
 HEAD = """digraph tape {
   ordering=in; nslimit=2; nslimit1=2; mclimit=0.3
   node [fontname="Helvetica,Arial,sans-serif", fontsize=11]"""
@@ -31,7 +30,7 @@ KINDS = {  # what a node looks like
 }
 
 
-def graph(outputs, modules=None, most=MOST):
+def graph(outputs, modules=None, most=200):
     """The `Graph` of how a Tensor, or each of a list, was made.
 
     modules: a module whose parameters are shown by their names, or a dict of them, {"G":
