@@ -49,6 +49,8 @@ def as_rst(app, what, name, thing, options, lines):
     parameters = _parameters(thing)
     paragraphs = re.split(r"\n\s*\n", "\n".join(lines).strip("\n"))
     lines[:], code = [], False
+    if paragraphs[0].startswith("Alias for field number"):  # what NamedTuple says of its fields
+        return
     for paragraph in paragraphs:
         rows = paragraph.split("\n")
         hanging = [row.startswith("  ") for row in rows]

@@ -87,8 +87,8 @@ show(plot.to_uint8(gan.sample(80)), 10)
 # %% [markdown]
 # ## 4. A walk in latent space
 # Every digit is made of a point, 64 random numbers. On the way from one point to another the
-# digits change little by little, and every one on the way is a digit as well: the generator has
-# not learnt the pictures by heart. On an arc, since points near 0 are unlikely under N(0, 1).
+# digits change little by little, and most on the way are digits as well: the generator has not
+# learnt its pictures by heart. On an arc, since points near 0 are unlikely under N(0, 1).
 
 # %%
 start, end = gan.noise(10), gan.noise(10)

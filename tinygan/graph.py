@@ -17,6 +17,7 @@ from .autograd import Tensor, describe
 from .device import is_array
 
 SECONDS = 60  # that `dot` may take; its limits below keep a tangle of 200 calls within some
+PAGE = 9  # inches: how wide a notebook is
 HEAD = """digraph tape {
   ordering=in; nslimit=2; nslimit1=2; mclimit=0.3
   node [fontname="Helvetica,Arial,sans-serif", fontsize=11]"""
@@ -184,17 +185,19 @@ class Graph:
         with files.replacing(path) as part:
             part.write_bytes(written)
 
-    def picture(self, form="svg"):
-        """The bytes of a picture that `dot` made: RuntimeError, one line, where there is no `dot`,
-        or it takes longer than a minute.
+    def picture(self, form="svg", width=None):
+        """The bytes of a picture that `dot` made, made smaller if it is wider than `width` inches.
+
+        RuntimeError, one line, where there is no `dot`, or it takes longer than a minute.
         """
+        size = [f"-Gsize={width},1000"] if width else []
         program = shutil.which("dot")
         if program is None:
             ways = "apt install graphviz, brew install graphviz or conda install graphviz"
             raise RuntimeError(f"graph: a picture needs Graphviz's program dot: {ways}")
         try:
             done = subprocess.run(
-                [program, f"-T{form}"],
+                [program, f"-T{form}", *size],
                 input=self.dot.encode(),
                 capture_output=True,
                 timeout=SECONDS,
@@ -212,8 +215,7 @@ class Graph:
     def _repr_mimebundle_(self, include=None, exclude=None):
         """What a notebook shows: the picture; without `dot` the text, and why."""
         try:
-            picture = self.picture().decode()
+            picture = self.picture(width=PAGE).decode()
         except RuntimeError as error:
             return {"text/plain": f"// {error}\n{self.dot}"}
-        fitting = '<svg style="max-width: 100%; height: auto"'  # as wide as the page at most
-        return {"image/svg+xml": picture.replace("<svg", fitting, 1), "text/plain": repr(self)}
+        return {"image/svg+xml": picture, "text/plain": repr(self)}
