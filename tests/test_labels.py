@@ -241,7 +241,9 @@ def test_names_that_name_no_classes(names, words):
 
 
 @pytest.mark.parametrize(
-    "names", ["abc", {"a": 1}, [["a"], "b", "c"], ["a"] * 5000, 3, None], ids=str
+    "names",
+    ["abc", {"a": 1}, [["a"], "b", "c"], ["a"] * 5000, ["a", "b", "c" * 256], 3, None],
+    ids=str,
 )
 def test_a_recipe_with_names_that_are_none(names):
     with pytest.raises(ValueError, match="dcgan: names cannot be") as caught:

@@ -88,6 +88,18 @@ def test_classes_and_names_go_with_sides_and_colours(tmp_path):
         assert again.sample_shape == (3, 16, 16)
 
 
+def test_the_learning_rate_falls_for_large_pictures_unless_it_is_given():
+    for side, lr, rate in (
+        (28, None, 2e-3),
+        (64, None, 2e-3),
+        (128, None, 5e-4),
+        (128, 1e-4, 1e-4),
+    ):
+        model = SMALL["dcgan"](side=side, lr=lr)
+        for made in (model, models.build(model.recipe)):
+            assert [o.param_groups[0]["lr"] for o in made.optimizers] == [rate, rate]
+
+
 def test_halved():
     assert {side: halved("x", side, 1)[-1] for side in SIDES} == SIDES
     assert halved("x", 28, 1) == [28, 14, 7] and halved("x", 4, 3) == [4, 2, 1]
