@@ -310,6 +310,8 @@ def test_what_others_run_is_what_the_model_does(tmp_path, exported, family, name
         code, words = exported(tmp_path / "run", tmp_path / file, *flags)
         assert code == 0, words
         session = ort.InferenceSession(tmp_path / file)
+        said = session.get_modelmeta().custom_metadata_map
+        assert json.loads(said["model"]) == model.recipe and "made_by" in said
         given = {"noise": noise, "images": images, "labels": labels}
         given = {i.name: given[i.name] for i in session.get_inputs()}
         assert all(name in words for name in given) and ("labels" in given) == bool(classes)

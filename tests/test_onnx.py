@@ -312,12 +312,13 @@ def test_several_inputs_and_names(tmp_path):
     model = agree(tmp_path / "a.onnx", Conditional(), real(7, 4), labels)
     assert [i.name for i in model.graph.input] == ["input_0", "input_1"]
     assert [i.type.tensor_type.elem_type for i in model.graph.input] == [1, 7]
-    options = {"input_names": ["noise", "labels"], "output_names": "samples", "batch": "n"}
+    options = {"input_names": ["noise", "labels"], "output_names": "samples"}
+    options["metadata"] = {"who": "mé"}
     model = agree(tmp_path / "a.onnx", Conditional(), real(7, 4), labels, **options)
     assert [end.name for end in [*model.graph.input, *model.graph.output]] == [
         "noise", "labels", "samples",
     ]  # fmt: skip
-    assert model.graph.output[0].type.tensor_type.shape.dim[0].dim_param == "n"
+    assert [(p.key, p.value) for p in model.metadata_props] == [("who", "mé")]
 
 
 @primitive

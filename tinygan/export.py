@@ -80,30 +80,36 @@ def main():
     check(args.out)
     model = load(args.run)
     name, network = part(args, model)
+    write = _graph if args.out.suffix == ".onnx" else _weights
     try:
-        if args.out.suffix == ".onnx":
-            whole = (Drawing if PARTS[name] == "images" else Looking)(name, network, model)
-            print(_written(args.out, whole))
-        else:
-            io.save_safetensors(args.out, network, described(args, model, name))
-            count = sum(a.size for a in network.state_dict().values())
-            print(f"{args.out}: {name}, {count} numbers by the names of its layers")
+        print(write(args.out, name, network, model, described(args, model, name)))
     except (ImportError, io.ExportError) as e:
         raise DataError(f"{args.out}: {e}") from None
 
 
-def _written(path, whole):
-    """Write the ONNX graph; what it takes and gives, in words."""
+def _graph(path, name, network, model, words):
+    """Write an ONNX graph; what it takes and gives."""
+    whole = (Drawing if PARTS[name] == "images" else Looking)(name, network, model)
     names, examples = [whole.inputs], [whole.example]
-    if whole.classes:
+    if model.classes:
         names.append("labels")
         examples.append(np.zeros(1, np.int64))
-    io.export_onnx(whole, examples, path, input_names=names, output_names=whole.outputs)
-    shapes = [
-        f"({', '.join(['n', *map(str, a.shape[1:])])}{',' * (a.ndim == 1)})" for a in examples
-    ]
+    named = {"input_names": names, "output_names": whole.outputs}
+    io.export_onnx(whole, examples, path, **named, metadata=words)
+    shapes = [str(a.shape).replace("1", "n", 1) for a in examples]
     taken = " and ".join(f"{name} {shape}" for name, shape in zip(names, shapes))
     return f"{path}: takes {taken}, gives {' and '.join(whole.outputs)}"
+
+
+def _weights(path, name, network, model, words):
+    """Write weights alone; how many they are."""
+    if model.classes and PARTS[name] == "images":
+        k = model.classes
+        rows = f"(n, {k}): sqrt({k}) at the class, 0 elsewhere"
+        words["input"] = f"noise (n, {model.latent}) beside {rows}"
+    io.save_safetensors(path, network, words)
+    count = sum(a.size for a in network.state_dict().values())
+    return f"{path}: {name}, {count} numbers by the names of its layers"
 
 
 def parts(model, last):
@@ -127,16 +133,11 @@ def part(args, model):
 
 
 def described(args, model, name):
-    """What a file of weights says of itself."""
+    """What a file says of itself; `model` is the recipe of which models.build makes it."""
     words = {"made_by": f"tinygan {__version__}", "part": name}
     averaged = not args.last and name != "discriminator"
     words["weights"] = "moving average" if averaged else "last step"
     words["model"] = json.dumps(model.recipe)
-    if model.classes and PARTS[name] == "images":
-        words["input"] = (
-            f"noise (n, {model.latent}) beside (n, {model.classes}):"
-            f" sqrt({model.classes}) at the class, 0 elsewhere"
-        )
     return words
 
 

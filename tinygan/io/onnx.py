@@ -21,13 +21,14 @@ MOST = (1 << 31) - (1 << 20)  # bytes that a protobuf may have, less the graph's
 
 
 def export_onnx(
-    net, inputs, path, opset=OPSET, input_names=None, output_names=None, batch="batch"
+    net, inputs, path, opset=OPSET, input_names=None, output_names=None, metadata=None
 ):  # fmt: skip
     """Replace `path` by the ONNX graph of a module in eval mode; the module stays as it is.
 
     inputs: an example, or a tuple of one for each argument: arrays (n, ...) of floats, or of whole
     numbers, such as labels. The first axis is the batch, and the graph takes any; other sizes are
-    fixed. Weights are float32, by their state_dict names. opset: 18 or a newer one.
+    fixed. Weights are float32, by their state_dict names. opset: 18 or a newer one. metadata: {str:
+    str}, kept in the file.
 
     What depends on an input's values otherwise than by operations (a comparison, an index, noise)
     is on no tape: a ValueError, an ExportError, names the operation and the layer, as it does what
@@ -51,7 +52,8 @@ def export_onnx(
     graph = Graph(onnx, found, *names)
     for call in found.calls:
         graph.call(call)
-    model = graph.model(opset, batch)
+    model = graph.model(opset)
+    onnx.helper.set_model_props(model, metadata or {})
     onnx.checker.check_model(model, full_check=True)
     with files.replacing(path) as temporary:
         temporary.write_bytes(model.SerializeToString())
@@ -172,7 +174,7 @@ class Graph:
         self.initializers[name] = a
         return name
 
-    def model(self, opset, batch):
+    def model(self, opset):
         """The ModelProto of what was added."""
         helper = self.onnx.helper
         self._name_outputs()
@@ -182,7 +184,7 @@ class Graph:
 
         def end(name, value, dtype):
             kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-            shape = [_dimension(n, batch) for n in value.shape]
+            shape = [_dimension(n) for n in value.shape]
             return helper.make_tensor_value_info(name, kind, shape)
 
         inputs = [self.names[value.key] for value in self.found.inputs]
@@ -217,8 +219,8 @@ def _tensor(onnx, name, a):
     return onnx.numpy_helper.from_array(np.asarray(a, order="C"), name)
 
 
-def _dimension(n, batch):
-    """A size as ONNX has it: a number, the batch's name, or None for another that moves."""
+def _dimension(n):
+    """A size as ONNX has it: a number, a name for the batch, or None for another that moves."""
     if not isinstance(n, Size):
         return n
-    return batch if n == Size(1, 0) else None
+    return "batch" if n == Size(1, 0) else None
