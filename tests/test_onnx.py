@@ -63,7 +63,7 @@ LAYERS = {
     nn.ConvTranspose1d: [((2, 4, 3, 2, 1), (7, 2, 9))],
     nn.ConvTranspose2d: [((4, 6, 3, 2, 1, 1, 2, False, 2), (7, 4, 5, 4))],
     nn.BatchNorm1d: [((3,), (7, 3)), ((3,), (7, 3, 5)), ((3, 1e-3, 0.1, False), (7, 3))],
-    nn.BatchNorm2d: [((3,), (7, 3, 4, 5)), ((3, 1e-5, 0.1, True, False), (7, 3, 4, 5))],
+    nn.BatchNorm2d: [((3,), (7, 3, 4, 5)), ((3, 0.3, 0.1, True, False), (7, 3, 4, 5))],
     nn.LayerNorm: [((4,), (7, 4)), (((3, 4), 1e-3, False), (7, 2, 3, 4))],
     nn.GroupNorm: [((2, 4), (7, 4, 3, 3)), ((2, 4, 1e-3, False), (7, 4))],
     nn.InstanceNorm1d: [((3, 1e-3, 0.1, True), (7, 3, 5))],
