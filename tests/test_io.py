@@ -289,7 +289,7 @@ def trained(folder, family="gan", name="dcgan", **options):
     """A run's folder, and its model after a step."""
     random.manual_seed(1)
     model = models.build({"family": family, "model": name, "latent": 5, **options})
-    images = np.tanh(random.default.normal((8, 1, 28, 28)))
+    images = np.tanh(random.default.normal((8, *model.sample(1).shape[1:])))
     labels = np.arange(8) % model.classes if model.classes else None
     model.step((images, labels) if model.classes else images)
     folder.mkdir(exist_ok=True)
@@ -297,13 +297,13 @@ def trained(folder, family="gan", name="dcgan", **options):
     return model
 
 
-@pytest.mark.parametrize("classes", [0, 10])
+@pytest.mark.parametrize("classes, colour", [(0, {}), (10, {"side": 16, "channels": 3})])
 @pytest.mark.parametrize("family, name", [("gan", "dcgan"), ("vae", "conv")])
-def test_what_others_run_is_what_the_model_does(tmp_path, exported, family, name, classes):
+def test_what_others_run_is_what_the_model_does(tmp_path, exported, family, name, classes, colour):
     pytest.importorskip("onnx")
     ort = pytest.importorskip("onnxruntime")
-    model = trained(tmp_path / "run", family, name, classes=classes)
-    images = np.tanh(random.default.normal((7, 1, 28, 28)))
+    model = trained(tmp_path / "run", family, name, classes=classes, **colour)
+    images = np.tanh(random.default.normal((7, *model.sample(1).shape[1:])))
     noise, labels = model.noise(7), np.array([3, 1, 4, 1, 5, 9, 2]) if classes else None
 
     def agree(file, *wanted, flags=()):
@@ -334,9 +334,9 @@ def test_what_others_run_is_what_the_model_does(tmp_path, exported, family, name
         else:
             agree("a.onnx", sample)
             agree("decoder.onnx", sample)
-            encoded = model.encode(model.target(images), labels, model.average)
+            encoded = model.encode(model.likelihood.target(images), labels, model.average)
             assert agree("encoder.onnx", *encoded)[-2:] == ["mean", "log_variance"]
-            encoded = model.encode(model.target(images), labels)
+            encoded = model.encode(model.likelihood.target(images), labels)
             agree("encoder.onnx", *encoded, flags=["--last"])
 
 

@@ -224,6 +224,7 @@ OPERATIONS = {
     "a result twice": (lambda x: twice(twice(x)), X),
     "two results": (lambda x: (x * 2, x[:, 0]), X),
     "a result and itself": (lambda x: (x, x * 2, x), X),
+    "a result as two": (lambda x: (x * 2,) * 2, X),
     "float32 again": (lambda x: x.float() * 2, X),
     "a copy of the memory": (lambda x: x * Tensor(x.data), X),
     "attention": (lambda x: ops.softmax(x @ x.transpose(1, 2) / 6**0.5) @ x, X),

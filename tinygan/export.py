@@ -32,8 +32,7 @@ class Drawing(nn.Module):
     def __init__(self, name, network, model):
         setattr(self, name, network)  # by which its weights are called
         self.name, self.classes = name, _rows(model)
-        # functions, and not the model itself, of which an export makes a copy
-        self.image = lambda out: model.image(out) if hasattr(model, "image") else out
+        self.image = model.likelihood.image if name == "decoder" else lambda samples: samples
         self.example = np.zeros((1, model.latent), np.float32)
 
     def forward(self, noise, labels=None):
@@ -55,7 +54,7 @@ class Looking(nn.Module):
         encodes = name == "encoder"
         self.latent = model.latent if encodes else None
         self.outputs = ["mean", "log_variance"] if encodes else ["logits"]
-        self.target = lambda x: model.target(x) if encodes else x
+        self.target = model.likelihood.target if encodes else lambda images: images
         self.example = np.zeros_like(model.sample(1))
 
     def forward(self, images, labels=None):

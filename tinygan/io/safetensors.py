@@ -65,15 +65,15 @@ def save_safetensors(path, weights, metadata=None):
     with files.replacing(path) as temporary, open(temporary, "wb") as file:
         file.write(len(words).to_bytes(8, "little") + words)
         for a in arrays.values():
-            file.write(a.tobytes())
+            file.write(a.tobytes())  # in C order, whatever the layout in memory is
 
 
 def _little_endian(name, a):
-    """The array that a Tensor or array is, in C order, in the host's memory."""
+    """The array that a Tensor or array is, in the host's memory."""
     a = a if is_array(a) else getattr(a, "data", None)
     if not isinstance(name, str) or name == METADATA or not is_array(a):
         raise TypeError(f"save_safetensors: {name!r:.80} is no name of an array of numbers")
-    a = np.asarray(to_host(a), order="C")  # not ascontiguousarray, which gives () an axis
+    a = np.asarray(to_host(a))
     a = a.astype(a.dtype.newbyteorder("<"), copy=False)
     if a.dtype not in NAMES:
         raise TypeError(f"save_safetensors: {name} holds {a.dtype}, which the format has not")
