@@ -157,18 +157,6 @@ def test_digits_keep_the_classifier_that_ships_and_other_labels_do_not(monkeypat
         assert judge_of(other, say=None).about == "taught"
 
 
-def test_a_judge_learns_on_the_gpu_too(gpu, tmp_path, monkeypatch):
-    quick(monkeypatch)
-    pictures = shapes(60, 8)
-    images = data.scale(pictures.images)
-    for some in (pictures, pictures._replace(labels=None)):
-        found = [
-            judge_of(some, where, cache=tmp_path / where, say=str).look(images)[0]
-            for where in ("cpu", "gpu")
-        ]
-        np.testing.assert_allclose(*found, rtol=1e-2, atol=1e-3)
-
-
 @pytest.mark.parametrize("side", [8, 16, 28, 29, 32, 64, 128])
 def test_a_classifier_has_as_many_stages_as_its_images_need(side):
     net = Classifier(side, 3, 4).eval()
@@ -451,3 +439,18 @@ def test_a_page_shows_any_number_of_classes(k, named, tmp_path):
     table = [["", "model"], ["row", "1.0"]]
     plot.report(tmp_path / "p.png", "title", table, images, pairs, classes, names)
     assert (tmp_path / "p.png").stat().st_size > 10_000
+
+
+# The last: from here on the process sees a GPU
+
+
+def test_a_judge_learns_on_the_gpu_too(gpu, tmp_path, monkeypatch):
+    quick(monkeypatch)
+    pictures = shapes(60, 8)
+    images = data.scale(pictures.images)
+    for some in (pictures, pictures._replace(labels=None)):
+        found = [
+            judge_of(some, where, cache=tmp_path / where, say=str).look(images)[0]
+            for where in ("cpu", "gpu")
+        ]
+        np.testing.assert_allclose(*found, rtol=1e-2, atol=1e-3)
