@@ -137,6 +137,9 @@ def judge_of(pictures, device="cpu", n=None, *, cache=None, say=print):
     it knows them, else with one that learns from their labels (a minute or two, once), else with
     random features, which are weak; see `teach.classifier_of`. `judge.about` says which.
 
+    One that learnt from a small set knows its pictures by heart, and finds other real ones a little
+    strange: what samples reach at best are the figures of those, and not 0.
+
     n: with how many of them, the first, samples are compared (default: all).
     """
     net = classifier_of(pictures, device, cache=cache, say=say)
