@@ -79,7 +79,7 @@ def _npy(path, want: Wanted) -> Pictures:
 
 def _npz(path, want: Wanted) -> Pictures:
     where = shown(path)
-    with files.Npz(path, DataError) as npz:
+    with files.Npz(path, _no_npz) as npz:
         listed = {name.lower(): name for name in npz.headers}
         images, labels = (
             next((listed[name] for name in names if name in listed), None)
@@ -109,6 +109,12 @@ def _npz(path, want: Wanted) -> Pictures:
         elif labels is not None:
             found = Pictures(found.images, *_encoded(npz.read(labels)))
     return shaped(found, want, where)
+
+
+def _no_npz(message) -> DataError:
+    return DataError(
+        f"{message}; save it anew with np.savez, or of a zip of pictures pass the folder, unpacked"
+    )
 
 
 def _check(images: Promise, labels: Promise | None = None):

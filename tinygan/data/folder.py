@@ -174,7 +174,8 @@ def _decode(path, found: Found, want: Wanted) -> tuple[Pictures, str, bool]:
     with warnings.catch_warnings(action="ignore"):  # Pillow's, of all threads: told once, below
         if want.side is None:
             want = want._replace(side=_own_side(paths))
-        check_memory(shown(path), len(paths), want.side, 1 if want.colour == "grey" else 3)
+        channels = () if want.colour == "grey" else (3,)
+        check_memory(shown(path), len(paths), want.side, want.side, *channels)
         images, coloured, failed = _all(paths, want)
     kept = [i for i in range(len(paths)) if i not in failed]
     bad = found.bad + [("/".join(found.files[i].parts), failed[i][0]) for i in sorted(failed)]

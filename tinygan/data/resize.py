@@ -4,6 +4,7 @@ Pillow resizes, imported when used. Colours are 8 bits a channel, as they are st
 linearised, and colour profiles are ignored. This file knows no file and no folder.
 """
 
+import math
 import operator
 from typing import NamedTuple
 
@@ -104,26 +105,29 @@ def square(picture, want: Wanted):
     return whole
 
 
-def check_memory(where, n: int, side: int, channels: int):
-    """DataError where that many pictures are too much."""
-    size = n * side * side * channels
+def check_memory(where, n: int, *shape: int):
+    """DataError where so many pictures of that shape are too much."""
+    size = n * math.prod(shape)
     if size > MAX_SET:
         raise DataError(
-            f"{where}: {n} pictures of {side} x {side} x {channels} are {size} bytes, more than "
+            f"{where}: {n} pictures of {' x '.join(map(str, shape))} are {size} bytes, more than "
             f"the {MAX_SET} allowed; choose a smaller side, or fewer of them"
         )
 
 
 def shaped(found: Pictures, want: Wanted, where) -> Pictures:
     """A set with the side and colour that are wanted; as it is where it has them."""
-    images, side = found.images, want.side
+    images = found.images
+    n, *size = images.shape[:3]
+    wanted_size = [want.side, want.side] if want.side else size
+    channels = (3,) if images.ndim == 4 or want.colour == "rgb" else ()
+    check_memory(where, n, *wanted_size, *channels)
     if want.colour == "rgb" and images.ndim == 3:
         images = images[..., None].repeat(3, axis=3)  # first: it may be laid on a colour
-    if side is not None and images.shape[1:3] != (side, side):
+    if wanted_size != size:
         from PIL import Image
 
-        check_memory(where, len(images), side, 1 if images.ndim == 3 else 3)
-        resized = np.empty((len(images), side, side, *images.shape[3:]), np.uint8)
+        resized = np.empty((n, *wanted_size, *channels), np.uint8)
         for i, image in enumerate(images):
             resized[i] = square(Image.fromarray(image), want)
         images = resized
