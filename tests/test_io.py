@@ -392,5 +392,5 @@ def test_a_network_that_onnx_has_not_is_one_line(tmp_path, exported, monkeypatch
     halved = staticmethod(lambda x: ops.where(x.data > 0, x, 0.0))
     monkeypatch.setattr(nn.Tanh, "function", halved)
     code, line = exported(tmp_path / "run", tmp_path / "a.onnx")
-    assert code == 2 and "where, in layer generator.8 (Tanh), chooses" in line
+    assert code == 2 and "where, in layer generator.8 (Tanh), is given" in line
     assert not (tmp_path / "a.onnx").exists()

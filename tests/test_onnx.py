@@ -347,7 +347,7 @@ REFUSED = {
     "logarithm_of_two, in Of, has no counterpart": lambda x: logarithm_of_two(x),
     "add, in Of, is given what follows": drawn,
     "getitem, in Of, is given what follows": lambda x: x[np.argsort(x.data[:, 0, 0])],
-    "where, in Of, chooses by a comparison": lambda x: ops.where(x.data > 0, x, 0.0),
+    "where, in Of, is given .* nn.ELU": lambda x: ops.where(x.data > 0, x, 0.0),
     "multiply, in Of, is given what follows": lambda x: x * np.sign(x.data),
     "calls other operations": of_parity,
     "gives .* no Tensor": lambda x: x.data,
@@ -389,7 +389,7 @@ def test_a_layer_with_a_forward_of_its_own_is_what_that_does(tmp_path):
 
 
 def test_errors_name_the_layer(tmp_path):
-    with pytest.raises(io.ExportError, match=r"where, in layer body\.1 \(Of\), chooses .*nn.ELU"):
+    with pytest.raises(io.ExportError, match=r"where, in layer body\.1 \(Of\), is given .*nn.ELU"):
         io.export_onnx(Deep(), real(1, 6), tmp_path / "a.onnx")
 
 
@@ -402,6 +402,7 @@ def test_wrong_arguments(tmp_path, monkeypatch):
 
     for x in (np.float32(1), np.ones((0, 4)), np.ones((1, 4), bool), "abcd"):
         refused("whose first axis is the batch", x=x)
+    refused("needs an example of each input", x=())
     refused("opset must be from 18", opset=17)
     refused("needs a Module", TypeError, net=lambda x: x)
     refused("1 inputs need as many names", input_names=["a", "b"])

@@ -132,7 +132,8 @@ class Graph:
         if a is UNKNOWN:
             self.refuse(
                 "is given what follows from an input's values, or the batch, by a comparison, an"
-                " index, NumPy or chance, which is on no tape"
+                " index, NumPy or chance, which is on no tape; the layers nn.ELU, nn.PReLU and"
+                " nn.MaxPool2d, which compare, are known as a whole"
             )
         if isinstance(a, Value):
             return self.names[a.key]

@@ -82,10 +82,7 @@ def _where(graph, out, condition, x, y):
     if isinstance(x, Value) and isinstance(y, Value) and x == y:
         return graph.take(x)  # as in an embedding, whose rows are the same either way
     if condition is UNKNOWN:
-        graph.refuse(
-            "chooses by a comparison of values, which is on no tape; of layers, nn.ELU, nn.PReLU"
-            " and nn.MaxPool2d are known as a whole, of operations maximum, minimum and clip"
-        )
+        graph.take(UNKNOWN)
     if isinstance(condition, Value):
         condition = graph.node("Cast", condition, to=graph.onnx.TensorProto.BOOL)
     else:

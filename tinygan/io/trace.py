@@ -72,6 +72,8 @@ def trace(net, inputs, whole=lambda layer, x: False):
     layer were a primitive. ExportError where the calls themselves depend on values.
     """
     inputs = [_example(a) for a in inputs]
+    if not inputs:
+        raise ExportError("export_onnx: needs an example of each input, got none")
     net = copy.deepcopy(net).to("cpu", np.float32).eval()
     rng, spans = np.random.default_rng(0), []
     for name, layer in net.named_modules():
