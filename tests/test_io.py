@@ -74,6 +74,11 @@ def test_bfloat16_and_half_become_float32_with_a_word(tmp_path):
     assert same(found["a"], exact) and same(found["b"], np.float32([1]))
 
 
+def test_a_byte_that_is_no_bool_is_true(tmp_path):
+    found = io.load(written(tmp_path, {"a": ["BOOL", [3], 0, 3]}, b"\0\1\7"))["a"]
+    assert found.dtype == bool and found.view(np.uint8).tolist() == [0, 1, 1]
+
+
 def test_what_the_format_cannot_hold_is_refused(tmp_path):
     path = tmp_path / "a.safetensors"
     io.save_safetensors(path, {"a": np.zeros(2)})
