@@ -20,7 +20,7 @@ from PIL import Image
 from test_data import fill, header, idx, refused
 
 from tinygan import data, files
-from tinygan.data import Pictures, cache, decode, folder, load, pictures, split
+from tinygan.data import Pictures, cache, decode, folder, load, mnist, pictures, split
 from tinygan.data.resize import luma, wanted
 
 RNG = np.random.default_rng(0)
@@ -805,13 +805,20 @@ def test_an_mnist_folder_of_letters(tmp_path):
     fill(tmp_path, GREYS[:2, :5], np.array([26, 3], np.uint8), t10k)
     refused(lambda: split(tmp_path), "(6, 6) in train and (5, 6) in t10k", "side")
     assert split(tmp_path, 8)[1].images.shape == (2, 8, 8)
+    digits = np.array([0, 1, 2, 3, 3], np.uint8)
+    fill(tmp_path, GREYS, digits)
+    fill(tmp_path, GREYS[:2], np.array([3, 4], np.uint8), t10k)
+    refused(lambda: split(tmp_path), "t10k holds the label 4 that train does not")
 
 
-def test_a_side_and_a_colour_for_every_source(tmp_path):
+def test_a_side_and_a_colour_for_every_source(tmp_path, monkeypatch):
     digits = load("bundled", side=32).images
     assert digits.shape == (10_000, 32, 32) and digits.dtype == np.uint8
     once = Image.fromarray(load().images[0]).resize((32, 32), Image.Resampling.LANCZOS)
     assert np.array_equal(digits[0], once)
+    monkeypatch.setattr(mnist.Files, "read", lambda self: Pictures(GREYS, np.arange(5)))
+    monkeypatch.setattr(mnist, "bundled", lambda: Pictures(GREYS[:2], np.arange(2)))
+    assert [part.images.shape for part in split("full", 9, "rgb")] == [(5, 9, 9, 3), (2, 9, 9, 3)]
     np.save(tmp_path / "a.npy", COLOURS)
     assert np.array_equal(load(tmp_path / "a.npy", colour="grey").images, luma(COLOURS))
     wide = GREYS[:, :4]

@@ -187,7 +187,7 @@ def _decode(path, found: Found, want: Wanted) -> tuple[Pictures, str, bool]:
     for place, i in enumerate(kept):  # in place: there may be no memory for a second set
         images[place] = images[i]
     images = images[: len(kept)]
-    if want.colour is None and not coloured[kept].any():
+    if want.colour is None and not coloured.any():
         images = in_grey(images)
     folders = [found.files[i].parts[0] for i in kept if len(found.files[i].parts) > 1]
     empty = [shown(name) for name in found.folders if name not in folders]
