@@ -21,7 +21,8 @@ from .train import load
 
 PARTS = {"generator": "images", "decoder": "images", "discriminator": "logits", "encoder": "mean"}
 SUFFIXES = ".onnx", ".safetensors"
-HEAD = 100  # bytes of a file, in which we say that it is ours
+MARK = "tinygan"
+HEAD = 4096  # bytes of a file, in which we say that it is ours
 
 
 class Drawing(nn.Module):
@@ -133,7 +134,7 @@ def part(args, model):
 
 def described(args, model, name):
     """What a file says of itself; `model` is the recipe of which models.build makes it."""
-    words = {"made_by": f"tinygan {__version__}", "part": name}
+    words = {"made_by": f"{MARK} {__version__}", "part": name}
     averaged = not args.last and name != "discriminator"
     words["weights"] = "moving average" if averaged else "last step"
     words["model"] = json.dumps(model.recipe)
@@ -147,7 +148,7 @@ def check(out):
     if not out.is_file():
         raise DataError(f"{out}: is no file; take another name")
     with open(out, "rb") as file:
-        if b"tinygan" not in file.read(HEAD):
+        if MARK.encode() not in file.read(HEAD):
             raise DataError(f"{out}: was not made here, and is not replaced; take another name")
 
 
