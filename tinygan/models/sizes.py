@@ -23,7 +23,8 @@ def halved(builder, side, channels):
     """
     check_pictures(builder, side, channels)
     if side % 4:
-        raise ValueError(f"{builder}: side must be a multiple of 4, to be halved twice, got {side}")
+        why = "it is halved twice at least"
+        raise ValueError(f"{builder}: side must be a multiple of 4, got {side}: {why}")
     sides = [side, side // 2, side // 4]
     while sides[-1] % 2 == 0 and sides[-1] > 7:
         sides.append(sides[-1] // 2)
