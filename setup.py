@@ -40,7 +40,7 @@ setup(
     entry_points={"pytest11": ["tinygan.testing.plugin = tinygan.testing.plugin"]},
     # NumPy and Numba do the work; the others draw pictures and the progress
     # bar, and are imported only for that
-    install_requires=["numpy>=2.0", "numba>=0.61", "matplotlib", "pillow", "tqdm"],
+    install_requires=["numpy>=2.0", "numba>=0.61", "matplotlib", "pillow>=11", "tqdm"],
     extras_require={
         "gpu": ["cupy-cuda13x[ctk]>=14"],
         "cuda12x": ["cupy-cuda12x[ctk]>=14"],

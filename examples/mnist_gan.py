@@ -3,6 +3,7 @@
     python examples/mnist_gan.py      # the digits that ship with the package, any CPU, two minutes
     python examples/mnist_gan.py --no-conditional     # nobody says which digit is which
     python examples/mnist_gan.py --device gpu --data full
+    python examples/mnist_gan.py --data photos --side 32    # your own, a folder in it is a class
 
 A generator G turns random points z into images; a discriminator D scores images, high for real and
 low for G's. They take turns, one move each a step, until G's digits pass. Read `adversarial_step`
@@ -47,9 +48,10 @@ def main():
 
     random.manual_seed(args.seed)
     chosen = cli.fitting(args, pictures) | cli.options(args, "lr", "width", "augment")
-    gan = MODELS[args.model](device=where, **chosen)
+    gan = cli.built(MODELS[args.model], device=where, **chosen)
     images = device.to(pictures.images, where)
-    batch_size = args.batch_size or (32 if args.model == "dcgan" else 128)
+    usual = 32 if args.model == "dcgan" else 128
+    batch_size = args.batch_size or min(usual, len(images))
     batches = data.Batches(
         (images, pictures.labels) if gan.classes else images, batch_size, args.seed
     )
@@ -62,7 +64,7 @@ def main():
 
 def arguments():
     """The command line."""
-    parser = cli.Parser("Train a GAN on handwritten digits.")
+    parser = cli.Parser("Train a GAN on handwritten digits, or on pictures of your own.")
     parser.training(
         MODELS,
         model="dcgan",
@@ -73,8 +75,8 @@ def arguments():
     )
     width = "channels of dcgan's narrowest layer (default: 16)"
     parser.add_argument("--width", type=cli.number(int, 1), help=width)
-    policy = "what a small set's pictures go through before D sees them: flip,colour,shift,cutout"
-    parser.add_argument("--augment", default="", metavar="POLICY", help=policy)
+    change = "show D changed pictures only, for small sets: some of flip,colour,shift,cutout"
+    parser.add_argument("--augment", type=cli.policy, metavar="POLICY", help=change)
     args = parser.parse_args()
     if args.width and args.model != "dcgan":
         parser.error(f"--width is for --model dcgan, not {args.model}")

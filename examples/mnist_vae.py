@@ -61,11 +61,12 @@ def main():
     held_out = held_out if args.targets == "grey" else data.binarise(held_out, once)
     images = data.binarise(images, once) if args.targets == "static" else images
     chosen = cli.fitting(args, known) | cli.options(args, "latent", "beta", "lr", "likelihood")
-    vae = VAES[args.model](device=where, **chosen)
+    vae = cli.built(VAES[args.model], device=where, **chosen)
     images, unseen = device.to(images, where), device.to(data.scale(held_out), where)
     seen = data.binarised if args.targets == "dynamic" else data.scale
     arrays = (images, known.labels) if vae.classes else images
-    batches = data.Batches(arrays, args.batch_size or 128, args.seed, transform=seen)
+    batch_size = args.batch_size or min(128, len(images))
+    batches = data.Batches(arrays, batch_size, args.seed, transform=seen)
     args.epochs = args.epochs or max(60, 4_000 // len(batches))
     unseen = (unseen, unknown.labels) if vae.classes else unseen
     cost = "elbo" if args.beta else "reconstruction"
@@ -129,7 +130,7 @@ def pictures(vae, batch, out):
 
 def arguments():
     """The command line."""
-    parser = cli.Parser("Train a VAE on handwritten digits.")
+    parser = cli.Parser("Train a VAE on handwritten digits, or on pictures of your own.")
     epochs = "60, of a small set so many that they have 4,000 steps"
     parser.training(VAES, model="mlp", epochs=epochs, batch_size="128", out="runs/mnist_vae")
     add = parser.add_argument

@@ -52,7 +52,7 @@ def test_dcgan_makes_images_of_other_sides():
     gan = models.dcgan(width=1, latent=2, side=12)
     gan.step(np.zeros((2, 1, 12, 12), np.float32))
     assert gan.sample(2).shape == (2, 1, 12, 12)
-    with pytest.raises(ValueError, match="multiple of 4, to be halved twice, got 30"):
+    with pytest.raises(ValueError, match="multiple of 4, got 30"):
         models.dcgan(side=30)
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+import warnings
 from pathlib import Path
 
 from .. import files
@@ -24,6 +25,8 @@ def run(main):
     """Call `main` and exit: 2 with one line for a mistake in what was asked, 1 for a failed
     training, 128 and the signal's number where one stopped it: 130 for Ctrl-C.
     """
+    program = Path(sys.argv[0]).name
+    warnings.formatwarning = lambda message, *place, **more: f"{program}: {message}\n"
     for stream in (sys.stdout, sys.stderr):  # a path may have letters that a terminal has not
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -43,7 +46,7 @@ def run(main):
     if isinstance(error, Interrupted) and "resume" in message:
         flags = [" (--resume)"]
     with contextlib.suppress(OSError, AttributeError):  # the terminal was closed, or never open
-        sys.stderr.write(f"{Path(sys.argv[0]).name}: {message}{''.join(flags)}\n")
+        sys.stderr.write(f"{program}: {message}{''.join(flags)}\n")
     sys.exit(code)
 
 

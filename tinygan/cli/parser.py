@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from ..checkpoint import read_meta
+from ..ops.augment import changes
 from ..train import TRACKERS
 from ..train.run import LATEST, check_folder
 
@@ -68,7 +69,7 @@ class Parser(argparse.ArgumentParser):
         add("--evaluate", **count, help="FID and coverage every N epochs; best.npz is kept")
         count["type"] = number(int, 0, MOST_SAMPLES)
         add("--samples", **count, help="pictures to write to OUT/samples.npz at the end")
-        seen = "show the run there, too, or in a table: `tensorboard --logdir OUT` for the first"
+        seen = "show the run in TensorBoard (`tensorboard --logdir OUT`) or W&B, or write log.csv"
         add("--track", choices=[*TRACKERS], help=seen)
 
     def parse_args(self, args=None, namespace=None):
@@ -90,6 +91,15 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message):
         self.exit(2, f"{self.prog}: {message}\n")
+
+
+def policy(text):
+    """An argument type: a policy of `ops.augment`."""
+    try:
+        changes(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter):

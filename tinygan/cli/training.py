@@ -31,12 +31,22 @@ def fitting(args, pictures):
             f"{args.data}: its pictures are {height} x {width} pixels: --side {min(height, width)} "
             "makes them square"
         )
+    if len(pictures.images) < 2:
+        raise DataError(f"{args.data}: holds one picture; to learn from takes two")
     if args.conditional and not pictures.classes:
         raise DataError(f"{args.data}: has no labels to teach; leave out --conditional")
     told = args.conditional or args.conditional is None and pictures.classes > 1
     classes, names = (pictures.classes, pictures.names) if told else (0, ())
     channels = channels[0] if channels else 1
     return {"side": height, "channels": channels, "classes": classes, "names": names}
+
+
+def built(build, **options):
+    """The model that `build` makes; DataError for pictures and flags that it cannot be made for."""
+    try:
+        return build(**options)
+    except ValueError as error:
+        raise DataError(str(error)) from error
 
 
 def in_words(pictures):
