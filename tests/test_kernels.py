@@ -284,7 +284,7 @@ def test_each_convolution_takes_the_route_with_the_fewest_multiplications():
     (lambda x, y: x / y, [(1,), (90_001,)]),
     (lambda x, y: np.maximum(x, y), [(300, 1), (1, 300)]),
     (np.exp, [(40, 51, 43)]),
-], ids=str)  # fmt: skip
+])  # fmt: skip
 def test_large_elementwise_operations_equal_numpys(f, shapes):
     arrays = [real(*s).astype(np.float32) for s in shapes]
     for layout in (

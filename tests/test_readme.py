@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import tinygan as tg
-from tinygan import data, models, random, train
+from tinygan import data, export, models, random, train
 from tinygan.metrics import Judge
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
@@ -31,7 +31,7 @@ def the(words):
 
 
 def remaining():
-    special = ("x**3).sum()", 'load("runs', "VAE(", "class Mean", "tokens")
+    special = ("x**3).sum()", 'load("runs', "VAE(", "class Mean", "tokens", "onnx", "learn(")
     return [block for block in BLOCKS if not any(words in block for words in special)]
 
 
@@ -66,6 +66,29 @@ def test_a_trained_model_makes_sevens(tmp_path, monkeypatch):
     train.train(gan, batches, 1, tmp_path / "runs/mnist_gan")
     run(block, tmp_path, monkeypatch)
     assert Image.open(tmp_path / "sevens.png").size == (8 * 56, 8 * 56)
+
+
+def test_an_exported_model_makes_the_same_digits(tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    random.manual_seed(0)
+    gan = models.dcgan(width=2, classes=10)
+    digits = data.load().rows(slice(64))
+    train.train(gan, data.Batches(digits, 32), 1, tmp_path / "run")
+    monkeypatch.setattr(
+        "sys.argv", ["export", str(tmp_path / "run"), str(tmp_path / "generator.onnx")]
+    )
+    export.main()
+    names = run(the("onnxruntime"), tmp_path, monkeypatch)
+    expected = gan.sample(10, names["noise"], np.arange(10))
+    np.testing.assert_allclose(names["digits"], expected, atol=1e-5)
+
+
+def test_own_pictures_are_learnt_from(tmp_path, monkeypatch):
+    for i in range(40):
+        Image.new("RGB", (40, 50), (6 * i, 0, 0)).save(tmp_path / f"{i}.png")
+    names = run(the("learn(").replace("epochs=100", "epochs=1"), tmp_path, monkeypatch)
+    names["learn"](tmp_path)
+    assert train.load(tmp_path / "runs/photos").sample(2).shape == (2, 3, 32, 32)
 
 
 def test_the_models_recipe_makes_digits(tmp_path, monkeypatch):
