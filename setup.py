@@ -47,6 +47,6 @@ setup(
         "io": IO,
         "track": TRACK,
         "docs": ["sphinx", "myst-parser", "furo", "jupytext", "nbclient", "ipykernel"],
-        "test": ["pytest", "hypothesis", "ruff~=0.17.6", "mypy", *IO, *TRACK],
+        "test": ["pytest", "pytest-xdist", "hypothesis", "ruff~=0.17.6", "mypy", *IO, *TRACK],
     },
 )

@@ -42,7 +42,8 @@ def adversarial_step(gan, batch):
 def main():
     args = arguments()
     where = device.resolve(args.device)
-    pictures = cli.pictures(args)  # images of 0 to 255, (n, 28, 28) of digits, and labels (n,)
+    # images of 0 to 255, (n, 28, 28) if they are digits, and labels (n,)
+    pictures = cli.pictures(args, data.load)
     place = device.describe() if where == "gpu" else "CPU"
     print(f"{cli.in_words(pictures)}; {args.model} on the {place}")
 

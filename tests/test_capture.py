@@ -434,8 +434,8 @@ def test_an_example_resumes_in_its_own_precision_only(name, asked, tmp_path, mon
     monkeypatch.syspath_prepend(Path(__file__).parent.parent / "examples")
     main = importlib.import_module(name).main
     digits = data.load().rows(slice(40))
-    monkeypatch.setattr(data, "load", lambda source: digits)
-    monkeypatch.setattr(data, "split", lambda source: (digits, digits))
+    monkeypatch.setattr(data, "load", lambda *source, **form: digits)
+    monkeypatch.setattr(data, "split", lambda *source, **form: (digits, digits))
     flags = "--model mlp --device gpu --epochs 1 --batch-size 10 --out".split() + [str(tmp_path)]
     monkeypatch.setattr("sys.argv", [name, *flags, "--precision", "tf32"])
     main()

@@ -214,5 +214,5 @@ def test_import_is_light():
 def test_ci_runs_the_readmes_commands():
     for name in ("README.md", ".ci/run"):
         words = (ROOT / name).read_text(encoding="utf-8")
-        assert 'pip install -e ".[test]" && pytest' in words
+        assert 'pip install -e ".[test]" && pytest -n 2\n' in words
         assert "pip install . && python examples/mnist_gan.py" in words

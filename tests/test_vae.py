@@ -254,10 +254,10 @@ def test_the_example_makes_its_pictures_and_figures(tmp_path):
     ]
     elbo = float(lines[-4].split("elbo ")[1].split(",")[0])
     costs = lines[-4].replace(",", "").split()
-    assert lines[-4].startswith("1000 held-out digits") and -210 < elbo < -100
+    assert lines[-4].startswith("1000 held-out pictures") and -210 < elbo < -100
     assert abs(elbo + float(costs[-3]) + float(costs[-1])) < 0.02
     assert elbo < float(lines[-3].split("at least ")[1].split()[0]) < -100
-    assert lines[-3].endswith("(IWAE-3 of 1000 digits)")
+    assert lines[-3].endswith("(IWAE-3 of 1000 pictures)")
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     held_out = [r["held_out_loss"] for r in log if "held_out_loss" in r]
     assert len(held_out) == 2 and held_out[1] == pytest.approx(-elbo, abs=0.01)
@@ -300,7 +300,7 @@ def test_the_example_draws_with_one_held_out_digit(held_out, tmp_path):
     flags = ["--data", tmp_path, "--epochs", 1, "--latent", 2, "--batch-size", 3]
     done = example("mnist_vae", *flags, "--device", "cpu", "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
-    assert f"{held_out} held-out digits" in done.stdout
+    assert f"{held_out} held-out pictures" in done.stdout
     walk = np.asarray(Image.open(tmp_path / "run/interpolation.png"))
     assert walk.shape == (56, 16 * 56)
     assert (walk[:, :56] == walk[:, -56:]).all() == (held_out == 1)

@@ -4,7 +4,7 @@ its samples.
 
 import numpy as np
 
-from .. import data, device, files, plot, random
+from .. import device, files, plot, random
 from ..data import DataError
 from ..metrics import judge_of
 from ..train import TRACKERS, AtEnd, Evaluate, second_half, train
@@ -16,8 +16,8 @@ JUDGED_MOST = 10_000  # of those, and of real pictures
 PIECE = 1000  # samples that are floats at a time; a multiple of what `sample` draws at a time
 
 
-def pictures(args, read=data.load):
-    """What --data names, as the other flags about pictures want it, by `data.load` or `split`."""
+def pictures(args, read):
+    """What --data names, in the form that flags ask for. read: `data.load` or `data.split`."""
     return read(args.data, args.side, args.colour, background=args.background, fit=args.fit)
 
 
