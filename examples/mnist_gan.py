@@ -56,7 +56,7 @@ def main():
     batches = data.Batches(
         (images, pictures.labels) if gan.classes else images, batch_size, args.seed
     )
-    args.epochs = args.epochs or max(32, 10_000 // len(batches))
+    args.epochs = args.epochs or min(1000, max(32, 10_000 // len(batches)))
 
     step = lambda batch: adversarial_step(gan, batch)
     with kernels.precision(args.precision, where):
@@ -70,7 +70,7 @@ def arguments():
         MODELS,
         model="dcgan",
         conditional=None,
-        epochs="32, of a small set so many that they have 10,000 steps",
+        epochs="32, of a small set more, for 10,000 steps",
         batch_size="32 for dcgan, else 128",
         out="runs/mnist_gan",
     )

@@ -67,7 +67,7 @@ def main():
     arrays = (images, known.labels) if vae.classes else images
     batch_size = args.batch_size or min(128, len(images))
     batches = data.Batches(arrays, batch_size, args.seed, transform=seen)
-    args.epochs = args.epochs or max(60, 4_000 // len(batches))
+    args.epochs = args.epochs or min(1000, max(60, 4_000 // len(batches)))
     unseen = (unseen, unknown.labels) if vae.classes else unseen
     cost = "elbo" if args.beta else "reconstruction"
     loss = lambda: {"held_out_loss": abs(vae.elbo(unseen)[cost])}
@@ -131,7 +131,7 @@ def pictures(vae, batch, out):
 def arguments():
     """The command line."""
     parser = cli.Parser("Train a VAE on handwritten digits, or on pictures of your own.")
-    epochs = "60, of a small set so many that they have 4,000 steps"
+    epochs = "60, of a small set more, for 4,000 steps"
     parser.training(VAES, model="mlp", epochs=epochs, batch_size="128", out="runs/mnist_vae")
     add = parser.add_argument
     add("--latent", type=cli.number(int, 1), default=20, help="dimensions of z")

@@ -7,12 +7,13 @@ import numpy as np
 from .. import device, files, plot, random
 from ..data import DataError
 from ..metrics import judge_of
-from ..train import TRACKERS, AtEnd, Evaluate, second_half, train
+from ..train import TRACKERS, AtEnd, Evaluate, Preview, second_half, train
 from ..train.callbacks import say
 from .parser import PASSING
 
 JUDGED = 5  # the random stream of the latent points of which the judge sees samples
 JUDGED_MOST = 10_000  # of those, and of real pictures
+PREVIEWS = 200  # pictures that a run draws on its way, at most
 PIECE = 1000  # samples that are floats at a time; a multiple of what `sample` draws at a time
 
 
@@ -78,6 +79,8 @@ def run_training(
         labels = asked(model, real, args.samples)
         save = lambda: save_samples(model, args.samples, args.out / "samples.npz", labels)
         callbacks = [*callbacks, AtEnd(save)]
+    if args.epochs > PREVIEWS:  # of a small set there may be a thousand, of a second each
+        callbacks = [*callbacks, Preview(every=-(-args.epochs // PREVIEWS))]
     if args.track:
         callbacks = [*callbacks, TRACKERS[args.track]()]
     train(
