@@ -75,7 +75,7 @@ def arguments():
         out="runs/mnist_gan",
     )
     width = "channels of dcgan's narrowest layer (default: 16)"
-    parser.add_argument("--width", type=cli.number(int, 1), help=width)
+    parser.add_argument("--width", type=cli.number(int, 1, 1024), help=width)
     change = "show D changed pictures only, for small sets: some of flip,colour,shift,cutout"
     parser.add_argument("--augment", type=cli.policy, metavar="POLICY", help=change)
     args = parser.parse_args()

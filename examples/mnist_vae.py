@@ -134,7 +134,7 @@ def arguments():
     epochs = "60, of a small set more, for 4,000 steps"
     parser.training(VAES, model="mlp", epochs=epochs, batch_size="128", out="runs/mnist_vae")
     add = parser.add_argument
-    add("--latent", type=cli.number(int, 1), default=20, help="dimensions of z")
+    add("--latent", type=cli.number(int, 1, 4096), default=20, help="dimensions of z")
     no_noise = "weight of the KL term; 0: an autoencoder, without noise"
     add("--beta", type=cli.number(float, 0), default=1.0, help=no_noise)
     when = {"choices": ["grey", "static", "dynamic"], "default": "grey"}

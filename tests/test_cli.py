@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from PIL import Image
 from runs import ROOT, example
 
 from tinygan import cli, data
@@ -97,6 +99,59 @@ def test_without_a_terminal_a_mistake_still_ends_in_2(closed, args, tmp_path):
     done = subprocess.run(run, capture_output=True, text=True, cwd=tmp_path, env=env, timeout=60)
     assert done.returncode == 2 and not done.stdout
     assert len(done.stderr.splitlines()) == (closed == "1")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """A folder of two classes of pictures, 24 x 24."""
+    folder = tmp_path_factory.mktemp("photos")
+    for i in range(20):
+        name = folder / ("cat" if i % 2 else "dog")
+        name.mkdir(exist_ok=True)
+        Image.new("RGB", (24, 24), (10 * i, 0, 200)).save(name / f"{i}.png")
+    return folder
+
+
+def test_own_pictures_are_learnt_with_the_names_of_their_folders(photos, tmp_path):
+    flags = ["--data", photos, "--width", 2, "--epochs", 1, "--augment", "flip,shift"]
+    done = example("mnist_gan", *flags, "--samples", 30, "--out", tmp_path)
+    assert "20 pictures of 24 x 24 in colour, 2 classes" in done.stdout
+    with np.load(tmp_path / "samples.npz") as made:
+        assert made["images"].shape == (30, 24, 24, 3) and list(made["names"]) == ["cat", "dog"]
+        assert sorted(made["labels"]) == [0] * 15 + [1] * 15  # as often as there are real ones
+    done = example("mnist_gan", "--resume", "--out", tmp_path, "--augment", "flip", "--epochs", 2)
+    assert done.returncode == 2 and "model.augment was flip,shift, is flip" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--side", 30], "must be a multiple of 4, got 30"),
+        (["--augment", "flop"], "there is no 'flop'"),
+        (["--background", "blurple"], "choose an opaque colour"),
+        (["--batch-size", 64], "batch_size is 64 but there are 20 rows"),
+        (["--model", "dcgan5x5", "--width", 8], "--width is for --model dcgan"),
+    ],
+    ids=str,
+)
+def test_what_no_model_is_made_for_is_one_line(flags, words, photos, tmp_path):
+    done = example("mnist_gan", "--data", photos, *flags, "--out", tmp_path / "run")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and words in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_is_not_written_among_its_pictures(photos):
+    done = example("mnist_gan", "--data", photos, "--out", photos / "cat" / "run")
+    assert done.returncode == 2 and "lies in the data" in done.stderr
+    assert not (photos / "cat" / "run").exists()
+
+
+def test_colours_are_neither_ink_nor_paper(photos, tmp_path):
+    flags = ["--data", photos, "--targets", "static", "--out", tmp_path]
+    done = example("mnist_vae", *flags)
+    assert done.returncode == 2 and "--colour grey" in done.stderr
+    done = example("mnist_vae", *flags[:2], "--model", "conv", "--epochs", 1, "--out", tmp_path)
+    assert "bits per dimension" in done.stdout
 
 
 def test_a_number_of_epochs_that_no_float_holds_is_one_line(tmp_path):

@@ -2,9 +2,11 @@
 its samples.
 """
 
+from pathlib import Path
+
 import numpy as np
 
-from .. import device, files, plot, random
+from .. import data, device, files, plot, random
 from ..data import DataError
 from ..metrics import judge_of
 from ..train import TRACKERS, AtEnd, Evaluate, Preview, second_half, train
@@ -18,7 +20,13 @@ PIECE = 1000  # samples that are floats at a time; a multiple of what `sample` d
 
 
 def pictures(args, read):
-    """What --data names, in the form that flags ask for. read: `data.load` or `data.split`."""
+    """What --data names, in the form that flags ask for. read: `data.load` or `data.split`.
+
+    DataError for an --out in a folder of pictures, which its own would be among the next time.
+    """
+    folder = args.data not in data.SETS and Path(args.data).is_dir()
+    if folder and args.out.resolve().is_relative_to(Path(args.data).resolve()):
+        raise DataError(f"{args.out}: lies in the data, {args.data}; take another --out")
     return read(args.data, args.side, args.colour, background=args.background, fit=args.fit)
 
 
@@ -29,11 +37,10 @@ def fitting(args, pictures):
     height, width, *channels = pictures.images.shape[1:]
     if height != width:
         raise DataError(
-            f"{args.data}: its pictures are {height} x {width} pixels: --side {min(height, width)} "
-            "makes them square"
+            f"{args.data}: its pictures are {height} x {width} pixels: --side N makes them square"
         )
     if len(pictures.images) < 2:
-        raise DataError(f"{args.data}: holds one picture; to learn from takes two")
+        raise DataError(f"{args.data}: leaves one picture to learn from; give two or more")
     if args.conditional and not pictures.classes:
         raise DataError(f"{args.data}: has no labels to teach; leave out --conditional")
     told = args.conditional or args.conditional is None and pictures.classes > 1
@@ -47,7 +54,7 @@ def built(build, **options):
     try:
         return build(**options)
     except ValueError as error:
-        raise DataError(str(error)) from error
+        raise DataError(f"{error} (--model, --side, --no-conditional)") from error
 
 
 def in_words(pictures):
