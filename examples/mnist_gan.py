@@ -14,6 +14,9 @@ from tinygan import cli, data, device, grad, kernels, random
 from tinygan.models import MODELS
 from tinygan.nn.losses import binary_cross_entropy_with_logits as cross_entropy
 
+SMALL = 5000  # pictures that D would learn by heart, unless ...
+POLICY = "colour,shift,cutout"  # ... it sees nothing but changed ones, see ops/augment.py
+
 
 def adversarial_step(gan, batch):
     """One move of each player on a batch of real digits; this is `gan.step`, spelled out."""
@@ -47,6 +50,9 @@ def main():
     place = device.describe() if where == "gpu" else "CPU"
     print(f"{cli.in_words(pictures)}; {args.model} on the {place}")
 
+    if args.augment is None and len(pictures.images) < SMALL:
+        args.augment = POLICY
+        print(f"so few that D sees them changed at random: --augment {POLICY}")
     random.manual_seed(args.seed)
     chosen = cli.fitting(args, pictures) | cli.options(args, "lr", "width", "augment")
     gan = cli.built(MODELS[args.model], device=where, **chosen)
@@ -76,7 +82,8 @@ def arguments():
     )
     width = "channels of dcgan's narrowest layer (default: 16)"
     parser.add_argument("--width", type=cli.number(int, 1, 1024), help=width)
-    change = "show D changed pictures only, for small sets: some of flip,colour,shift,cutout"
+    change = "show D changed pictures only: some of flip,colour,shift,cutout, or none"
+    change += f" (default: {POLICY} for fewer than {SMALL} pictures)"
     parser.add_argument("--augment", type=cli.policy, metavar="POLICY", help=change)
     args = parser.parse_args()
     if args.width and args.model != "dcgan":

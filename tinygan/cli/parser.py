@@ -94,7 +94,8 @@ class Parser(argparse.ArgumentParser):
 
 
 def policy(text):
-    """An argument type: a policy of `ops.augment`."""
+    """An argument type: a policy of `ops.augment`; "none" is the empty one."""
+    text = "" if text == "none" else text
     try:
         changes(text)
     except ValueError as error:

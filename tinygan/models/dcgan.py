@@ -18,15 +18,16 @@ def dcgan(
 
     side, channels: of pictures (n, channels, side, side), see `sizes.halved`. Where the side
     halves, the channels double: for 28x28, G goes 7 -> 14 -> 28 with 4 * width, 2 * width and 1
-    channels, D 28 -> 14 -> 7 with 1, width and 2 * width. lr: 2e-3 unless given, and 5e-4 for sides
-    above 64, where 2e-3 diverged within two hundred steps.
+    channels, D 28 -> 14 -> 7 with 1, width and 2 * width. lr: unless given 2e-3, 1e-3 in colour,
+    and 5e-4 for sides above 64, where 2e-3 diverged within two hundred steps.
 
     Unlike the paper's, D has no batch normalisation: it sees real and fake pictures in batches of
     their own, and could tell those apart by their statistics alone; nor would D's answer for one
     picture be its own, as gradient penalties need. At these depths it learns well without.
     """
     sides = halved("dcgan", side, channels)
-    lr = (2e-3 if side <= 64 else 5e-4) if lr is None else lr
+    if lr is None:
+        lr = 5e-4 if side > 64 else 1e-3 if channels == 3 else 2e-3
     smallest = sides[-1]
     down = [channels] + [width * 2**i for i in range(len(sides) - 1)]  # D's channels, going down
     up = [2 * c for c in down[:0:-1]] + [channels]  # G's, going up: twice as many
