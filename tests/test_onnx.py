@@ -231,6 +231,7 @@ OPERATIONS = {
     "interpolate": (lambda x: ops.interpolate(x, (3, 5)), (7, 2, 4, 6)),
     "circular": (lambda x: ops.pad2d(x, 1, "circular"), (7, 2, 4, 6)),
     "batch norm": (lambda x: ops.batch_norm(x, np.ones(4, "f"), np.full(4, 2, "f")), X),
+    "a batch's first rows": (lambda x: (x[:5], x[:20] * 2, x[3:]), X),
     "minibatch deviation": (
         lambda x: x * ops.broadcast_to(ops.mean(ops.sqrt(ops.var(x, 0))), (*x.shape[:2], 1)),
         X,
@@ -368,6 +369,35 @@ def test_what_a_graph_cannot_hold_is_refused_by_name(tmp_path, words):
     assert not [*tmp_path.iterdir()]
 
 
+def in_chunks(x):
+    return ops.concatenate([x[i : i + 64] for i in range(0, len(x), 64)])
+
+
+FOLLOWED = "is given what follows"
+BENT = [  # sizes that grow evenly for some batches only
+    (FOLLOWED, lambda x: x - ops.mean(x[:64], 0)),
+    (FOLLOWED, lambda x: ops.var(x[:20], 0)),
+    (FOLLOWED, lambda x: x[:20] / len(x[:20])),
+    (FOLLOWED, lambda x: x * min(len(x), 32)),
+    (FOLLOWED, lambda x: x / max(len(x) - 1, 1)),
+    (FOLLOWED, lambda x: x[:20].reshape(-1, 4, 6)),
+    (FOLLOWED, lambda x: ops.broadcast_to(x[:1], x[:20].shape)),
+    ("calls other operations", in_chunks),
+    ("calls other operations", lambda x: x * 2 if len(x) > 1 else x),
+    ("gives .* number of axes", lambda x: ops.squeeze(x) * 2),
+    ("at row 300 of the batch", lambda x: x - ops.mean(x[:300], 0)),
+    ("at row -300 of", lambda x: x[len(x) - 300 :]),
+    ("at row 300 of", lambda x: x[:20][300:]),
+    (FOLLOWED, lambda x: grad(ops.sum(x[:20]), x, create_graph=True)),
+]
+
+
+@pytest.mark.parametrize("words, f", BENT)
+def test_a_size_that_bends_is_refused(tmp_path, words, f):
+    with pytest.raises(io.ExportError, match=f"^[^\n]*{words}[^\n]*$"):
+        io.export_onnx(Of(f), real(1, 4, 6), tmp_path / "a.onnx")
+
+
 class Counting(nn.Module):
     def __init__(self):
         self.seen = np.zeros(6, np.float32)
@@ -410,7 +440,7 @@ def test_wrong_arguments(tmp_path, monkeypatch):
     refused("'a' would be the name", input_names="a", output_names="a")
     with pytest.raises(ValueError) as caught:
         io.export_onnx(net, np.ones((1, 5)), path)
-    assert "in a trace of inputs (2, 5)" in caught.value.__notes__[-1]
+    assert "in a trace of inputs (1, 5)" in caught.value.__notes__[-1]
     monkeypatch.setattr(io.onnx, "MOST", 50)
     refused("60 bytes of weights")
     monkeypatch.setitem(__import__("sys").modules, "onnx", None)

@@ -5,6 +5,7 @@ gathered, new axes; and the padding that is its inverse.
 import numpy as np
 
 from ..ops import shape as shapes
+from .runs import LARGE
 from .trace import UNKNOWN, Size, Value
 
 END = np.iinfo(np.int64).max  # beyond every axis
@@ -25,7 +26,7 @@ def _widths(part, n):
     """How much of n lies before a slice and after it; None where that is not known."""
     if not isinstance(part, slice):
         return None
-    if part in (slice(None), slice(0, n)):  # the batch, too
+    if part == slice(None) or n is not UNKNOWN and part == slice(0, n):  # the batch, too
         return 0, 0
     numbers = [i for i in (n, part.start, part.stop) if i is not None]
     if not all(isinstance(i, int) for i in numbers):
@@ -37,6 +38,8 @@ def _widths(part, n):
 def _getitem(graph, out, x, index):
     index = _full(graph, index, len(x.shape))
     parts = [part for part in index if part is not None]
+    for part, n in zip(parts, x.shape):
+        _refuse_a_bend(graph, part, n)
     name = _sliced(graph, graph.take(x), parts)
     # from the last axis on: those before keep their numbers
     for axis in reversed(range(len(parts))):
@@ -49,6 +52,19 @@ def _getitem(graph, out, x, index):
             new.append(axis)
         axis += 1 if part is None else _axes(part)
     return graph.node("Unsqueeze", name, graph.integers(new)) if new else name
+
+
+def _refuse_a_bend(graph, part, n):
+    """x[:300] is x for every batch that was tried, and not for one of 301; x[:20] was seen to be
+    what is no Size, and so whatever counts its rows is refused where it does.
+    """
+    if isinstance(n, int) or not isinstance(part, slice):
+        return
+    most = 0 if n is UNKNOWN else min(LARGE)
+    for end in (part.start, part.stop):
+        rows = end.plus if isinstance(end, Size) else end
+        if isinstance(rows, int) and abs(rows) > most:
+            graph.refuse(f"at row {rows} of the batch, which is beyond those that are tried")
 
 
 def _full(graph, index, axes):

@@ -30,6 +30,10 @@ def export_onnx(
     fixed. Weights are float32, by their state_dict names. opset: 18 or a newer one. metadata: {str:
     str}, kept in the file.
 
+    Batches of 1, 2, 3, 17 and 257 (67 where those take more than a gigabyte) are tried: a size that
+    bends between those, such as min(n, 32), is refused where it matters; one that bends beyond is
+    taken for what it is up to there.
+
     What depends on an input's values otherwise than by operations (a comparison, an index, noise)
     is on no tape: a ValueError, an ExportError, names the operation and the layer, as it does what
     ONNX has not. Layers that compare (ELU, PReLU, MaxPool2d) are known as a whole. ImportError
@@ -222,6 +226,6 @@ def _tensor(onnx, name, a):
 
 def _dimension(n):
     """A size as ONNX has it: a number, a name for the batch, or None for another that moves."""
-    if not isinstance(n, Size):
+    if isinstance(n, int):
         return n
     return "batch" if n == Size(1, 0) else None

@@ -1,11 +1,11 @@
 """The tape of a network as data: which operations its forward pass calls, on what, and which sizes
 in them move with the batch.
 
-A Tensor remembers its call, and so a trace is a walk over those. It is made three times, of batches
-of three sizes with other numbers in them: what is the same in all three is a constant; a whole
-number that grows evenly with the batch is a `Size`; an array that is the very memory of a call's
-result, or an input, is that; anything else follows the values in a way that the tape does not hold,
-`UNKNOWN`, and whoever uses it refuses. This room knows layers, and no file format.
+A Tensor remembers its call, and so a trace is a walk over those. It is made several times (`runs`),
+of batches of several sizes with other numbers in them: what is the same in all is a constant; a
+whole number that grows evenly with the batch is a `Size`; an array that is the very memory of a
+call's result, or an input, is that; anything else follows the values in a way that the tape does
+not hold, `UNKNOWN`, and whoever uses it refuses. This room knows layers, and no file format.
 """
 
 import contextlib
@@ -14,17 +14,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..autograd import Tensor, describe, primitive
-from ..device import is_array, to_host
+from ..autograd import Tensor, primitive
+from ..device import is_array
 from ..nn import Module
-from ..recording import enable_grad, no_grad
+from ..recording import no_grad
+from .runs import ExportError, array_of, example, runs
 
-BATCHES = 2, 3, 17  # a size that stops growing somewhere, min(batch, 8), is no Size
 UNKNOWN = type("Unknown", (), {"__repr__": lambda self: "what the tape does not hold"})()
-
-
-class ExportError(ValueError):
-    """A network cannot be written in another format; the message names the operation and layer."""
 
 
 class Size(NamedTuple):
@@ -71,7 +67,7 @@ def trace(net, inputs, whole=lambda layer, x: False):
     numbers are raw int64. whole(layer, x): whether that layer's call is to be one call, as if the
     layer were a primitive. ExportError where the calls themselves depend on values.
     """
-    inputs = [_example(a) for a in inputs]
+    inputs = [example(a) for a in inputs]
     if not inputs:
         raise ExportError("export_onnx: needs an example of each input, got none")
     net = copy.deepcopy(net).to("cpu", np.float32).eval()
@@ -79,35 +75,13 @@ def trace(net, inputs, whole=lambda layer, x: False):
     for name, layer in net.named_modules():
         vars(layer)["forward"] = _followed(layer, name, whole, spans)
     before = {name: a.copy() for name, a in net.state_dict().items()}
-    runs = []
-    for batch in BATCHES:
-        spans.clear()
-        runs.append(_Run(net, [_alike(a, batch, rng) for a in inputs]))
+    found = list(runs(net, inputs, rng))
     changed = [name for name, a in net.state_dict().items() if not _same([a, before[name]])]
     if changed:
         raise ExportError(
             f"export_onnx: the network changes its own {changed[0]}, in eval mode too"
         )
-    return _Merger(runs, spans).trace(net, [a.dtype for a in inputs])
-
-
-def _example(a):
-    a = a.data if isinstance(a, Tensor) else a
-    a = to_host(a) if is_array(a) else np.asarray(a)
-    if a.dtype.kind not in "fiu" or a.ndim < 1 or not a.size:
-        raise ExportError(
-            "export_onnx: an example input is an array of floats or whole numbers whose first axis"
-            f" is the batch, got {describe(a)}"
-        )
-    return a.astype(np.float32 if a.dtype.kind == "f" else np.int64)
-
-
-def _alike(a, batch, rng):
-    """Other numbers of the example's kind, as many as a batch of that size has."""
-    shape = (batch, *a.shape[1:])
-    if a.dtype.kind == "i":
-        return rng.choice(a.reshape(-1), shape)  # a label stays a label
-    return (a.mean() + (a.std() or 1) * rng.standard_normal(shape)).astype(np.float32)
+    return _Merger(found, spans).trace(net, [a.dtype for a in inputs])
 
 
 def _followed(layer, name, whole, spans):
@@ -137,46 +111,8 @@ def _followed(layer, name, whole, spans):
     return followed
 
 
-class _Run:
-    """One forward pass: its inputs, its calls in their order, and what array is whose."""
-
-    def __init__(self, net, arrays):
-        inputs = [Tensor(a) if a.dtype.kind == "f" else a for a in arrays]
-        try:
-            with enable_grad(), np.errstate(all="ignore"):
-                out = net(*inputs)
-        except Exception as e:
-            e.add_note(f"in a trace of inputs {describe(*arrays)}")
-            raise
-        self.inputs, self.outputs = inputs, [*out] if isinstance(out, tuple | list) else [out]
-        for t in self.outputs:
-            if not isinstance(t, Tensor):
-                raise ExportError(
-                    f"export_onnx: the network gives {describe(t)}, which is no Tensor"
-                )
-        self.calls = sorted(_calls(self.outputs), key=lambda t: t.serial)
-        self.keys = {id(_array(x)): f"input {i}" for i, x in enumerate(inputs)}
-        for i, t in enumerate(self.calls):
-            self.keys.setdefault(id(t.data), i)
-
-
-def _array(x):
-    return x.data if isinstance(x, Tensor) else x
-
-
-def _calls(outputs):
-    """The Tensors with a call that the outputs are made of."""
-    seen, stack = set(outputs), [*outputs]
-    while stack:
-        for a in stack.pop().args:
-            if isinstance(a, Tensor) and a not in seen:
-                seen.add(a)
-                stack.append(a)
-    return [t for t in seen if t.op is not None]
-
-
 class _Merger:
-    """What three runs have in common."""
+    """What runs have in common."""
 
     def __init__(self, runs, spans):
         self.runs, self.spans = runs, spans
@@ -202,7 +138,14 @@ class _Merger:
         return Trace(net, calls, inputs, outputs, dtypes)
 
     def value(self, key, things):
-        return Value(key, self.merged([tuple(_array(x).shape) for x in things]))
+        shapes = [tuple(array_of(x).shape) for x in things]
+        if len({len(shape) for shape in shapes}) > 1:
+            name = things[0].op.__name__.strip("_")
+            raise ExportError(
+                f"export_onnx: {name} gives {shapes[0]} of one batch, {shapes[-1]} of another; a"
+                " graph holds one number of axes only"
+            )
+        return Value(key, self.merged(shapes))
 
     def layer(self, serial):
         """The name of the innermost layer that ran when the Tensor of that number was made."""
@@ -212,7 +155,7 @@ class _Merger:
     def merged(self, things):
         """The one thing that they are: itself, a Value, a Size, or UNKNOWN."""
         first = things[0]
-        arrays = [_array(a) for a in things]
+        arrays = [array_of(a) for a in things]
         if is_array(arrays[0]):
             keys = {run.keys.get(id(a)) for run, a in zip(self.runs, arrays)}
             if len(keys) == 1 and None not in keys:
@@ -229,7 +172,7 @@ class _Merger:
             parts = [self.merged(part) for part in zip(*things)]
             return type(first)(*parts) if hasattr(first, "_fields") else type(first)(parts)
         if isinstance(first, int | np.integer) and not isinstance(first, bool):
-            return _size(*map(int, things))
+            return _size([run.batch for run in self.runs], things)
         with contextlib.suppress(ValueError):
             return first if all(a == first or a is first for a in things) else UNKNOWN
         return UNKNOWN
@@ -241,10 +184,11 @@ def _same(arrays):
     return all(np.array_equal(a, first, equal_nan=kind in "fc") for a in arrays)
 
 
-def _size(*numbers):
-    """The whole number that is as these are for BATCHES."""
-    times = (numbers[1] - numbers[0]) // (BATCHES[1] - BATCHES[0])
-    plus = numbers[0] - times * BATCHES[0]
-    if any(times * batch + plus != n for batch, n in zip(BATCHES, numbers)):
+def _size(batches, numbers):
+    """The whole number that is as these are for those batches, the first of which are 1 and 2."""
+    numbers = [int(n) for n in numbers]
+    times = numbers[1] - numbers[0]
+    plus = numbers[0] - times
+    if any(times * batch + plus != n for batch, n in zip(batches, numbers)):
         return UNKNOWN
     return Size(times, plus) if times else plus

@@ -1,0 +1,90 @@
+"""The forward passes that a trace is made of: of several batches, each with numbers of its own.
+
+This room knows layers, and nothing of what the passes are compared for.
+"""
+
+import numpy as np
+
+from ..autograd import Tensor, describe
+from ..device import is_array, to_host
+from ..recording import enable_grad
+
+SMALL = 1, 2, 3, 17
+LARGE = 257, 67  # the second, where the calls of the first would take more than MEMORY
+MEMORY = 1 << 30
+
+
+class ExportError(ValueError):
+    """A network cannot be written in another format; the message names the operation and layer."""
+
+
+def runs(net, inputs, rng):
+    """The Runs of a network: of the small batches and a large one."""
+    for batch in SMALL:
+        run = Run(net, [_alike(a, batch, rng) for a in inputs])
+        yield run
+    fits = run.nbytes() / batch * LARGE[0] < MEMORY
+    yield Run(net, [_alike(a, LARGE[0 if fits else 1], rng) for a in inputs])
+
+
+def example(a):
+    a = a.data if isinstance(a, Tensor) else a
+    a = to_host(a) if is_array(a) else np.asarray(a)
+    if a.dtype.kind not in "fiu" or a.ndim < 1 or not a.size:
+        raise ExportError(
+            "export_onnx: an example input is an array of floats or whole numbers whose first axis"
+            f" is the batch, got {describe(a)}"
+        )
+    return a.astype(np.float32 if a.dtype.kind == "f" else np.int64)
+
+
+def _alike(a, batch, rng):
+    """Other numbers of the example's kind, as many as a batch of that size has."""
+    shape = (batch, *a.shape[1:])
+    if a.dtype.kind == "i":
+        return rng.choice(a.reshape(-1), shape)  # a label stays a label
+    return (a.mean() + (a.std() or 1) * rng.standard_normal(shape)).astype(np.float32)
+
+
+class Run:
+    """One forward pass: its inputs, its calls in their order, and what array is whose."""
+
+    def __init__(self, net, arrays):
+        inputs = [Tensor(a) if a.dtype.kind == "f" else a for a in arrays]
+        try:
+            with enable_grad(), np.errstate(all="ignore"):
+                out = net(*inputs)
+        except Exception as e:
+            e.add_note(f"in a trace of inputs {describe(*arrays)}")
+            raise
+        self.batch = len(arrays[0])
+        self.inputs, self.outputs = inputs, [*out] if isinstance(out, tuple | list) else [out]
+        for t in self.outputs:
+            if not isinstance(t, Tensor):
+                raise ExportError(
+                    f"export_onnx: the network gives {describe(t)}, which is no Tensor"
+                )
+        self.calls = sorted(_calls(self.outputs), key=lambda t: t.serial)
+        self.keys = {id(array_of(x)): f"input {i}" for i, x in enumerate(inputs)}
+        for i, t in enumerate(self.calls):
+            self.keys.setdefault(id(t.data), i)
+
+    def nbytes(self):
+        """What its results take."""
+        return sum(t.data.nbytes for t in self.calls)
+
+
+def array_of(x):
+    """The array that a Tensor has, or that x is."""
+    return x.data if isinstance(x, Tensor) else x
+
+
+def _calls(outputs):
+    """The Tensors with a call that the outputs are made of."""
+    seen, stack = set(outputs), [*outputs]
+    while stack:
+        for a in stack.pop().args:
+            if isinstance(a, Tensor) and a not in seen:
+                seen.add(a)
+                stack.append(a)
+    return [t for t in seen if t.op is not None]
