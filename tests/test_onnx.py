@@ -398,6 +398,61 @@ def test_a_size_that_bends_is_refused(tmp_path, words, f):
         io.export_onnx(Of(f), real(1, 4, 6), tmp_path / "a.onnx")
 
 
+def half_of(x):
+    y = x * 2
+    y.data[y.data < 0] = 0
+    return y + 1
+
+
+def bound_anew(x):
+    y = x * 2
+    y.data = np.maximum(y.data, 0)
+    return y + 1
+
+
+def doubled_within(x):
+    x.data *= 2
+    return x + 1
+
+
+def through_a_view(x):
+    y = x * 2
+    y.reshape(-1).data[0] = 7
+    return y + 1
+
+
+class Slopes(nn.Module):
+    """A weight, or an attribute, that is another between two calls, and at the end what it was."""
+
+    def __init__(self, layer, change):
+        self.layer, self.change = layer, change
+
+    def forward(self, x):
+        y = self.layer(x)
+        self.change(self.layer, 2)
+        z = self.layer(y)
+        self.change(self.layer, 0.5)
+        return z
+
+
+def weigh(layer, factor):
+    layer.weight.data *= factor
+
+
+def bend(layer, factor):
+    layer.alpha *= factor
+
+
+CHANGED = [half_of, bound_anew, doubled_within, through_a_view]
+CHANGED = [Of(f) for f in CHANGED] + [Slopes(nn.PReLU(), weigh), Slopes(nn.ELU(), bend)]
+
+
+@pytest.mark.parametrize("net", CHANGED)
+def test_a_change_in_place_is_refused(tmp_path, net):
+    with pytest.raises(io.ExportError, match="^[^\n]*in place[^\n]*$"):
+        io.export_onnx(net, real(1, 4), tmp_path / "a.onnx")
+
+
 class Counting(nn.Module):
     def __init__(self):
         self.seen = np.zeros(6, np.float32)

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..autograd import Tensor, describe
 from ..device import is_array, to_host
-from ..recording import enable_grad
+from ..recording import enable_grad, no_grad
 
 SMALL = 1, 2, 3, 17
 LARGE = 257, 67  # the second, where the calls of the first would take more than MEMORY
@@ -50,6 +50,7 @@ class Run:
     """One forward pass: its inputs, its calls in their order, and what array is whose."""
 
     def __init__(self, net, arrays):
+        given = [a.copy() for a in arrays]
         inputs = [Tensor(a) if a.dtype.kind == "f" else a for a in arrays]
         try:
             with enable_grad(), np.errstate(all="ignore"):
@@ -69,9 +70,33 @@ class Run:
         for i, t in enumerate(self.calls):
             self.keys.setdefault(id(t.data), i)
 
+        self._refuse_what_changed(given)
+
+    def _refuse_what_changed(self, given):
+        """ExportError if a call, made again, gives something else than is there."""
+        for i, (x, a) in enumerate(zip(self.inputs, given)):
+            if not _close(array_of(x), a):
+                raise ExportError(f"export_onnx: the network changes its input {i} in place")
+        for t in self.calls:
+            with no_grad(), np.errstate(all="ignore"):
+                again = t.op(*t.args, **t.kwargs)
+            if not _close(t.data, array_of(again)):
+                name = t.op.__name__.strip("_")
+                raise ExportError(
+                    f"export_onnx: what {name} gave, or what it was given, is changed in place"
+                    " afterwards, as by y.data[...] = a or p.weight.data *= 2; no graph says that"
+                )
+
     def nbytes(self):
         """What its results take."""
         return sum(t.data.nbytes for t in self.calls)
+
+
+def _close(a, b):
+    """Whether the numbers of two arrays are the same but for the rounding of a product."""
+    a, b = np.asarray(a), np.asarray(b)
+    largest = np.max(np.abs(b), where=np.isfinite(b), initial=0)
+    return a.shape == b.shape and np.allclose(a, b, 1e-5, 1e-5 * largest, equal_nan=True)
 
 
 def array_of(x):
