@@ -453,6 +453,45 @@ def test_a_change_in_place_is_refused(tmp_path, net):
         io.export_onnx(net, real(1, 4), tmp_path / "a.onnx")
 
 
+def one_way(x):
+    return x * 2 if x.data.max() < 50 else x
+
+
+def another_way(x):
+    return x * 2 if x.data.min() > -3 else -x
+
+
+BRANCHES = [
+    ("calls other operations|what follows", one_way, [real(1, 4)]),
+    ("calls other operations", another_way, [real(1, 4) * 0 + 0.5]),
+    (FOLLOWED, lambda x: ops.where((x.data > -50).all(0), x, 0.0), [real(1, 4)]),
+    (FOLLOWED, lambda x: x[:, np.argmax(x.data.sum(0))], [np.float32([[0, 1, 2, 100]])]),
+    (FOLLOWED, lambda x, k: x * float(k[0]), [real(1, 4), np.array([3])]),
+    (FOLLOWED, lambda x, k: x * float(k[0]), [real(1, 4), np.array([0])]),
+    (FOLLOWED, lambda x, k: x[:, : int(k.max())], [real(1, 4), np.array([3])]),
+]
+
+
+@pytest.mark.parametrize("words, f, arrays", BRANCHES)
+def test_what_follows_values_far_from_the_example_is_refused(tmp_path, words, f, arrays):
+    with pytest.raises(io.ExportError, match=words):
+        io.export_onnx(Of(f), arrays, tmp_path / "a.onnx")
+
+
+def test_a_network_that_refuses_other_numbers_is_asked_for_the_examples(tmp_path):
+    def of_pixels(x, k):
+        if x.data.min() < 0 or x.data.max() > 1 or {*k.flat} - {3, 4}:
+            raise ValueError("pixels from 0 to 1, labels 3 and 4")
+        return x * 2
+
+    arrays = rng.random((7, 3), np.float32), np.array([3, 4, 4, 3, 4, 3, 3])
+    io.export_onnx(Of(of_pixels), arrays, tmp_path / "a.onnx")
+    (y,) = run(tmp_path / "a.onnx", *arrays)
+    np.testing.assert_array_equal(y, arrays[0] * 2)
+    with pytest.raises(io.ExportError, match="holds nan or inf"):
+        io.export_onnx(nn.Tanh(), np.float32([[1, np.nan]]), tmp_path / "a.onnx")
+
+
 class Counting(nn.Module):
     def __init__(self):
         self.seen = np.zeros(6, np.float32)

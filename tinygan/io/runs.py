@@ -1,5 +1,8 @@
 """The forward passes that a trace is made of: of several batches, each with numbers of its own.
 
+Those look like the example's. In some passes an input is far from it, above or below; a network
+that refuses such numbers, as an embedding does, is not asked again.
+
 This room knows layers, and nothing of what the passes are compared for.
 """
 
@@ -12,6 +15,7 @@ from ..recording import enable_grad, no_grad
 SMALL = 1, 2, 3, 17
 LARGE = 257, 67  # the second, where the calls of the first would take more than MEMORY
 MEMORY = 1 << 30
+FAR = 1e3  # times what is largest in the example
 
 
 class ExportError(ValueError):
@@ -19,15 +23,26 @@ class ExportError(ValueError):
 
 
 def runs(net, inputs, rng):
-    """The Runs of a network: of the small batches and a large one."""
+    """The Runs of a network: of the small batches and a large one, and of inputs that are far."""
     for batch in SMALL:
         run = Run(net, [_alike(a, batch, rng) for a in inputs])
         yield run
     fits = run.nbytes() / batch * LARGE[0] < MEMORY
     yield Run(net, [_alike(a, LARGE[0 if fits else 1], rng) for a in inputs])
+    for i, a in enumerate(inputs):
+        for far in _far(a, batch, rng):
+            given = [far if j == i else _alike(b, batch, rng) for j, b in enumerate(inputs)]
+            try:
+                run = Run(net, given)
+            except ExportError:
+                raise
+            except Exception:  # the network's own, for numbers that it does not take
+                continue
+            yield run
 
 
 def example(a):
+    """An example as an array of float32 or int64 on the host."""
     a = a.data if isinstance(a, Tensor) else a
     a = to_host(a) if is_array(a) else np.asarray(a)
     if a.dtype.kind not in "fiu" or a.ndim < 1 or not a.size:
@@ -35,6 +50,8 @@ def example(a):
             "export_onnx: an example input is an array of floats or whole numbers whose first axis"
             f" is the batch, got {describe(a)}"
         )
+    if not np.isfinite(a).all():
+        raise ExportError(f"export_onnx: an example input holds nan or inf: {describe(a)}")
     return a.astype(np.float32 if a.dtype.kind == "f" else np.int64)
 
 
@@ -43,7 +60,22 @@ def _alike(a, batch, rng):
     shape = (batch, *a.shape[1:])
     if a.dtype.kind == "i":
         return rng.choice(a.reshape(-1), shape)  # a label stays a label
-    return (a.mean() + (a.std() or 1) * rng.standard_normal(shape)).astype(np.float32)
+    least, most = (a.min(), a.max()) if a.min() < a.max() else (-np.inf, np.inf)
+    rows = a[rng.integers(len(a), size=batch)]
+    numbers = rows + (a.std() or 1) * rng.standard_normal(shape)
+    return np.clip(numbers, least, most).astype(np.float32)
+
+
+def _far(a, batch, rng):
+    """Numbers that the example has not: whole ones up to its largest, and up to twice as many;
+    floats far above all others, and below.
+    """
+    shape = (batch, *a.shape[1:])
+    if a.dtype.kind == "i":
+        count = max(int(a.max()), 0) + 1
+        return [rng.integers(0, n, shape) for n in (count, 2 * count)]
+    far = FAR * (1 + float(np.abs(a).max())) * (1 + rng.random(shape, np.float32))
+    return [far, -far]
 
 
 class Run:
