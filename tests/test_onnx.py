@@ -557,6 +557,39 @@ def test_the_network_stays_as_it_is(tmp_path):
     np.testing.assert_allclose(y, net.eval()(x.astype(float)).data, atol=1e-5)
 
 
+class Held(nn.Module):
+    """A layer by way of a function, which a copy shares."""
+
+    def __init__(self):
+        self.norm, self.drop = nn.BatchNorm1d(3), nn.Dropout()
+        self.f = lambda x: self.drop(self.norm(x))
+
+    def forward(self, x):
+        return self.f(x)
+
+
+@pytest.mark.parametrize("where", ["within", "outside"])
+def test_a_layer_that_a_function_holds_is_in_eval_mode_too(tmp_path, where):
+    held = Held()
+    net = held if where == "within" else Of(lambda x: nn.Dropout()(held(x)))
+    filled(held).drop.eval()
+    before = {k: a.copy() for k, a in held.state_dict().items()}
+    io.export_onnx(net, real(1, 3), tmp_path / "a.onnx")
+    assert all(np.array_equal(a, before[k]) for k, a in held.state_dict().items())
+    assert [m.training for m in held.modules()] == [True, True, False]
+    x = real(7, 3)
+    (y,) = run(tmp_path / "a.onnx", x)
+    np.testing.assert_allclose(y, held.eval()(Tensor(x)).data, atol=1e-5)
+
+
+def test_no_draw_is_counted(tmp_path):
+    random.default.seek(5)
+    random.default.normal((2,))
+    with pytest.raises(io.ExportError, match="what follows"):
+        io.export_onnx(Of(drawn), real(1, 3), tmp_path / "a.onnx")
+    assert (random.default.step, random.default.draw) == (5, 1)
+
+
 def test_a_parameter_that_is_shared_is_there_once(tmp_path):
     net = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4))
     net[2].weight = net[0].weight

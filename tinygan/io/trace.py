@@ -10,10 +10,12 @@ not hold, `UNKNOWN`, and whoever uses it refuses. This room knows layers, and no
 
 import contextlib
 import copy
+import threading
 from typing import NamedTuple
 
 import numpy as np
 
+from .. import random
 from ..autograd import Tensor, primitive
 from ..device import is_array
 from ..nn import Module
@@ -75,13 +77,50 @@ def trace(net, inputs, whole=lambda layer, x: False):
     for name, layer in net.named_modules():
         vars(layer)["forward"] = _followed(layer, name, whole, spans)
     before = {name: a.copy() for name, a in net.state_dict().items()}
-    found = list(runs(net, inputs, rng))
+    with _others_in_eval_mode(net), _draws_uncounted():
+        found = list(runs(net, inputs, rng))
     changed = [name for name, a in net.state_dict().items() if not _same([a, before[name]])]
     if changed:
         raise ExportError(
             f"export_onnx: the network changes its own {changed[0]}, in eval mode too"
         )
     return _Merger(found, spans).trace(net, [a.dtype for a in inputs])
+
+
+@contextlib.contextmanager
+def _others_in_eval_mode(net):
+    """Inside it, a module that is called and is none of the net's is in eval mode for the call: one
+    made in a forward, or that a function holds, whose copy holds the same one.
+    """
+    own, call, thread = {id(m) for m in net.modules()}, Module.__call__, threading.get_ident()
+
+    def called(module, *args, **kwargs):
+        if id(module) in own or threading.get_ident() != thread:
+            return call(module, *args, **kwargs)
+        modes = [(m, m.training) for m in module.modules()]
+        module.eval()
+        try:
+            return call(module, *args, **kwargs)
+        finally:
+            for m, training in modes:
+                m.training = training
+
+    Module.__call__ = called
+    try:
+        yield
+    finally:
+        Module.__call__ = call
+
+
+@contextlib.contextmanager
+def _draws_uncounted():
+    """Inside it, random numbers are drawn as ever; afterwards none has been."""
+    step, draw = random.default.step, random.default.draw
+    try:
+        yield
+    finally:
+        random.default.seek(step)
+        random.default.draw = draw
 
 
 def _followed(layer, name, whole, spans):
