@@ -365,6 +365,35 @@ def test_weights_say_what_they_are(tmp_path, exported):
         assert found.keys() == own.keys() and all(same(a, own[k]) for k, a in found.items())
 
 
+@pytest.mark.parametrize("suffix", ["safetensors", "onnx"])
+def test_what_was_made_here_and_not_changed_is_replaced(tmp_path, exported, suffix):
+    pytest.importorskip("onnx" if suffix == "onnx" else "safetensors")
+    path = tmp_path / f"generator.{suffix}"
+    trained(tmp_path)
+    for _ in range(2):
+        assert exported(tmp_path, path)[0] == 0
+    made = path.read_bytes()
+
+    def kept():
+        before = path.read_bytes()
+        code, line = exported(tmp_path, path)
+        assert code == 2 and "was not made here, or was changed" in line
+        assert path.read_bytes() == before
+
+    weight = 8 + int.from_bytes(made[:8], "little") if suffix == "safetensors" else len(made) // 2
+    path.write_bytes(made[:weight] + bytes([made[weight] ^ 1]) + made[weight + 1 :])
+    kept()
+    path.write_bytes(b"my notes on tinygan")
+    kept()
+    own = nn.Sequential(nn.Linear(4, 3))
+    if suffix == "onnx":
+        io.export_onnx(own, np.ones((1, 4)), path, metadata={"made_by": "tinygan 1"})
+    else:
+        weights = {name: a + 1 for name, a in own.state_dict().items()}
+        io.save_safetensors(path, weights, {"made_by": "tinygan 1", "part": "generator"})
+    kept()
+
+
 def test_a_mistake_is_one_line(tmp_path, exported, monkeypatch):
     run = tmp_path / "run"
     trained(run, "vae", "mlp")
@@ -376,7 +405,7 @@ def test_a_mistake_is_one_line(tmp_path, exported, monkeypatch):
         "must end in .onnx or .safetensors": (run, "a.npz"),
         "has no discriminator; --part is one of decoder, encoder": (run, "discriminator.onnx"),
         "has no head; --part is one of decoder, encoder": (run, "a.onnx", "--part", "head"),
-        "was not made here, and is not replaced": (run, "other.onnx"),
+        "was not made here, .* and is not replaced": (run, "other.onnx"),
         "is no file": (run, "folder.onnx"),
         "No such file or directory: .*none/a.safetensors": (run, "none/a.safetensors"),
         "unrecognized arguments: --better": (run, "a.onnx", "--better"),

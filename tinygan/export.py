@@ -5,15 +5,17 @@ RUN is the folder of a training run, or one of its checkpoints (RUN/best.npz). W
 the file's name tells, or --part: generator or discriminator, decoder or encoder; without either it
 is the one that samples are drawn from. Weights are the moving average that samples are drawn from,
 where there is one, or with --last those of the last step. In code: `train.load` and `tinygan.io`.
-Only what this command made before is replaced.
+Only what this command made before, and nobody changed, is replaced: a file holds its own SHA-256.
 """
 
+import hashlib
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 
-from . import __version__, io, nn
+from . import __version__, files, io, nn
 from .cli import Parser, run
 from .data import DataError
 from .models.labels import chosen, joined
@@ -21,8 +23,8 @@ from .train import load
 
 PARTS = {"generator": "images", "decoder": "images", "discriminator": "logits", "encoder": "mean"}
 SUFFIXES = ".onnx", ".safetensors"
-MARK = "tinygan"
-HEAD = 4096  # bytes of a file, in which we say that it is ours
+SEAL = re.compile(rb"sha256:([0-9a-f]{64})")  # of the file with zeros in its place
+UNSEALED = "0" * 64
 
 
 class Drawing(nn.Module):
@@ -82,7 +84,10 @@ def main():
     name, network = part(args, model)
     write = _graph if args.out.suffix == ".onnx" else _weights
     try:
-        print(write(args.out, name, network, model, described(args, model, name)))
+        with files.replacing(args.out) as temporary:
+            words = write(temporary, name, network, model, described(args, model, name))
+            temporary.write_bytes(sealed(temporary.read_bytes()))
+        print(f"{args.out}: {words}")
     except (ImportError, io.ExportError) as e:
         raise DataError(f"{args.out}: {e}") from None
 
@@ -98,7 +103,7 @@ def _graph(path, name, network, model, words):
     io.export_onnx(whole, examples, path, **named, metadata=words)
     shapes = [str(a.shape).replace("1", "n", 1) for a in examples]
     taken = " and ".join(f"{name} {shape}" for name, shape in zip(names, shapes))
-    return f"{path}: takes {taken}, gives {' and '.join(whole.outputs)}"
+    return f"takes {taken}, gives {' and '.join(whole.outputs)}"
 
 
 def _weights(path, name, network, model, words):
@@ -109,7 +114,7 @@ def _weights(path, name, network, model, words):
         words["input"] = f"noise (n, {model.latent}) beside {rows}"
     io.save_safetensors(path, network, words)
     count = sum(a.size for a in network.state_dict().values())
-    return f"{path}: {name}, {count} numbers by the names of its layers"
+    return f"{name}, {count} numbers by the names of its layers"
 
 
 def parts(model, last):
@@ -134,7 +139,7 @@ def part(args, model):
 
 def described(args, model, name):
     """What a file says of itself; `model` is the recipe of which models.build makes it."""
-    words = {"made_by": f"{MARK} {__version__}", "part": name}
+    words = {"made_by": f"tinygan {__version__}", "part": name, "seal": f"sha256:{UNSEALED}"}
     averaged = not args.last and name != "discriminator"
     words["weights"] = "moving average" if averaged else "last step"
     words["model"] = json.dumps(model.recipe)
@@ -147,9 +152,18 @@ def check(out):
         return
     if not out.is_file():
         raise DataError(f"{out}: is no file; take another name")
-    with open(out, "rb") as file:
-        if MARK.encode() not in file.read(HEAD):
-            raise DataError(f"{out}: was not made here, and is not replaced; take another name")
+    content = out.read_bytes()
+    if not SEAL.search(content) or sealed(content) != content:
+        raise DataError(
+            f"{out}: was not made here, or was changed, and is not replaced; take another name"
+        )
+
+
+def sealed(content):
+    """A file's bytes with the SHA-256 of the rest of them where its metadata has a place for it."""
+    empty = SEAL.sub(f"sha256:{UNSEALED}".encode(), content)
+    seal = hashlib.sha256(empty).hexdigest().encode()
+    return SEAL.sub(b"sha256:" + seal, content)
 
 
 def arguments():
