@@ -88,9 +88,27 @@ def test_what_the_format_cannot_hold_is_refused(tmp_path):
     for wrong in ({"a": 1j * ones}, {"a": [1]}, {"a": None}, {3: ones}, {"__metadata__": ones}):
         with pytest.raises(TypeError, match="save_safetensors: .*a|3"):
             io.save_safetensors(path, wrong)
-    with pytest.raises(TypeError, match="metadata must be text"):
-        io.save_safetensors(path, {}, {"step": 3})
+    for wrong in ({"\ud800": ones}, {b"a": ones}):
+        with pytest.raises(TypeError, match="is no name of an array"):
+            io.save_safetensors(path, wrong)
+    for wrong in ({"step": 3}, {3: "step"}, {"a": "\ud800"}, [("a", "b")], "text"):
+        with pytest.raises(TypeError, match="metadata must be text"):
+            io.save_safetensors(path, {}, wrong)
     assert path.read_bytes() == before and os.listdir(tmp_path) == ["a.safetensors"]
+
+
+def test_what_is_saved_is_loaded_however_long_its_header(tmp_path, monkeypatch):
+    path = tmp_path / "a.safetensors"
+    weights, metadata = {"x" * 5_000_000: np.ones(1)}, {"config": "y" * 5_000_000}
+    io.save_safetensors(path, weights, metadata)
+    assert io.load(path).keys() == weights.keys() and io.read_metadata(path) == metadata
+    before = path.read_bytes()
+    monkeypatch.setattr(io.safetensors, "HEADER", 9_000_000)
+    with pytest.raises(ValueError, match="names and metadata of 100.* may have 9000000"):
+        io.save_safetensors(path, weights, metadata)
+    assert path.read_bytes() == before
+    with pytest.raises(DataError, match="a header of 100.* bytes: it may have 9000000"):
+        io.load(path)
 
 
 def written(folder, entries, body=b"", length=None, metadata=None):
@@ -110,6 +128,7 @@ EIGHT = b"\0" * 8
 HOSTILE = {
     "a header of 2**64": ({}, b"", 2**64 - 1),
     "a header of 5 MB": ({}, b" " * 5_000_000, 5_000_000),
+    "a header of 101 MB": ({}, b"", 101_000_000),
     "no JSON": (b"nonsense",),
     "no UTF-8": (b"{\"\xff\": 1}",),
     "nested": (b'{"a":' * 100_000,),

@@ -15,11 +15,12 @@ import numpy as np
 from .. import files
 from ..data import DataError
 from ..device import is_array, to_host
+from .text import is_text, is_text_by_name
 
 DTYPES = {"F64": "f8", "F32": "f4", "F16": "f2", "I64": "i8", "I32": "i4", "I16": "i2", "I8": "i1"}
 DTYPES |= {"U64": "u8", "U32": "u4", "U16": "u2", "U8": "u1", "BOOL": "?"}
 KNOWN = {np.dtype(dtype) for dtype in DTYPES.values()}
-HEADER = 1 << 22  # bytes that the names and shapes in a file may have: some 40,000 arrays
+HEADER = 100_000_000  # bytes that names, shapes and metadata may have, as the package has it
 
 
 def save_safetensors(path, weights, metadata=None):
@@ -27,14 +28,17 @@ def save_safetensors(path, weights, metadata=None):
 
     Names, shapes and dtypes stay as they are, and so a PyTorch module of the same layers loads it.
     metadata: {str: str}, which `read_metadata` gives back. TypeError for what the format cannot
-    hold.
+    hold, ValueError for names and metadata of more than 100 MB, which no reader takes.
     """
     package = _package("numpy")
     state = weights.state_dict() if hasattr(weights, "state_dict") else weights
     arrays = {name: _plain(name, a) for name, a in state.items()}
-    if metadata and not all(isinstance(word, str) for pair in metadata.items() for word in pair):
+    if metadata is not None and not is_text_by_name(metadata):
         raise TypeError(f"save_safetensors: metadata must be text by name, got {metadata!r:.80}")
     content = package.save(arrays, metadata)
+    if (length := int.from_bytes(content[:8], "little")) > HEADER:
+        words = f"names and metadata of {length} bytes: a file may have {HEADER}"
+        raise ValueError(f"save_safetensors: {words}")
     with files.replacing(path) as temporary:
         temporary.write_bytes(content)
 
@@ -42,7 +46,7 @@ def save_safetensors(path, weights, metadata=None):
 def _plain(name, a):
     """The array that a Tensor or array is: on the host, in C order, in the machine's byte order."""
     a = a if is_array(a) else getattr(a, "data", None)
-    if not isinstance(name, str) or name == "__metadata__" or not is_array(a):
+    if not is_text(name) or name == "__metadata__" or not is_array(a):
         raise TypeError(f"save_safetensors: {name!r:.80} is no name of an array of numbers")
     a = np.array(to_host(a), order="C")  # and not a view: that may lie anywhere in another
     a = a.astype(a.dtype.newbyteorder("="), copy=False)
@@ -61,8 +65,9 @@ def load_safetensors(path, limit=1 << 32):
     if size > limit:
         raise DataError(f"{path}: has {size} bytes, more than the {limit} allowed")
     with open(path, "rb") as file:
-        if int.from_bytes(file.read(8), "little") > HEADER:
-            raise DataError(f"{path}: not a whole .safetensors (its header is too long)")
+        if (length := int.from_bytes(file.read(8), "little")) > HEADER:
+            words = f"a header of {length} bytes: it may have {HEADER}"
+            raise DataError(f"{path}: not a whole .safetensors ({words})")
         file.seek(0)
         try:
             found = dict(package.deserialize(file.read()))
