@@ -121,12 +121,12 @@ def test_a_tracker_of_a_run_that_goes_on_has_the_steps_before_it_too(tmp_path):
     assert [int(row["step"]) for row in table(tmp_path)] == [*range(1, 11)]
 
 
-def events(out):
-    """The events of all files: TFRecord frames of a length, its checksum, a message and its own."""
+def events(folder):
+    """The events of its files: TFRecord frames of a length, its checksum, a message and its own."""
     from tensorboardX.proto.event_pb2 import Event
 
     found = []
-    for path in sorted((out / "tensorboard").iterdir()):
+    for path in sorted(folder.iterdir()):
         raw = path.read_bytes()
         while raw:
             (length,) = struct.unpack("<Q", raw[:8])
@@ -136,10 +136,10 @@ def events(out):
     return found
 
 
-def curves(out):
+def curves(folder):
     """{tag: [(step, value)]} of the scalars, and the same of the pictures."""
     scalars, pictures = {}, {}
-    for event in events(out):
+    for event in events(folder):
         for value in event.summary.value:
             if value.WhichOneof("value") == "simple_value":
                 scalars.setdefault(value.tag, []).append((event.step, value.simple_value))
@@ -158,7 +158,7 @@ def test_tensorboard_has_each_step_once_and_the_pictures(after, tmp_path):
             records = run(make(), out, epochs=3, after=after)
         else:
             records = killed(make, out, 8, after=after)
-        scalars, pictures = curves(out)
+        scalars, pictures = curves(out / "tensorboard")
         assert scalars.keys() == {"loss", "slope"}
         assert scalars["loss"] == [(r["step"], np.float32(r["loss"])) for r in records]
         ends = [r for r in records if "slope" in r]
@@ -166,7 +166,9 @@ def test_tensorboard_has_each_step_once_and_the_pictures(after, tmp_path):
         assert [step for step, _ in pictures["samples"]] == [5, 10, 15]
         for _, (width, height, encoded) in pictures["samples"]:
             assert (width, height) == (6, 4) and encoded.startswith(b"\x89PNG")
-        text = [v for e in events(out) for v in e.summary.value if "config" in v.tag]
+        text = [
+            v for e in events(out / "tensorboard") for v in e.summary.value if "config" in v.tag
+        ]
         assert len(text) == 1 and b'"versions"' in text[0].tensor.string_val[0]
 
 
@@ -180,13 +182,43 @@ def test_tensorboards_own_reader_agrees(tmp_path):
     assert [event.step for event in found.Images("samples")] == [5, 10, 15]
 
 
-def test_two_runs_in_one_folder_of_curves_are_refused(tmp_path):
+def test_runs_share_a_folder_of_curves_and_none_touches_another(tmp_path):
     pytest.importorskip("tensorboardX")
-    run(train.TensorBoard(tmp_path / "curves"), tmp_path / "a")
-    before = [path.read_bytes() for path in (tmp_path / "curves").iterdir()]
-    with pytest.raises(ValueError, match="is of another run; give each a folder"):
-        run(train.TensorBoard(tmp_path / "curves"), tmp_path / "b")
-    assert before == [path.read_bytes() for path in (tmp_path / "curves").iterdir()]
+    make, shared = lambda: train.TensorBoard(tmp_path / "curves", every=1), tmp_path / "curves"
+
+    def read():
+        return {path: path.read_bytes() for path in shared.rglob("*.tinygan")}
+
+    first = run(make(), tmp_path / "b")
+    before = read()
+    run(Undrawn(), tmp_path / "c")  # not tracked: only its resumption is
+    run(make(), tmp_path / "c", epochs=3, resume=True)
+    run(make(), tmp_path / "other/b")  # of the same name
+    assert len(before) == 1 and len(read()) == 3 and before.items() <= read().items()
+    assert {path.parent.name.rpartition("-")[0] for path in read()} == {"b", "c"}
+    with pytest.raises(KeyboardInterrupt):
+        run(make(), tmp_path / "e", cut=3)
+    for options in ({}, {"overwrite": True}, {"resume": True, "epochs": 3}):  # begun anew, twice
+        records = run(make(), tmp_path / "e", **options)
+        (own,) = shared.glob("e-*")
+        scalars, _ = curves(own)
+        assert [step for step, _ in scalars["loss"]] == [r["step"] for r in records]
+    (own,) = {path.parent for path in before}
+    assert [step for step, _ in curves(own)[0]["loss"]] == [r["step"] for r in first]
+
+
+def test_who_shows_the_curves_is_told_to_forget_what_was_read(tmp_path):
+    pytest.importorskip("tensorboardX")
+    from tensorboardX.proto.event_pb2 import SessionLog
+
+    run(train.TensorBoard(), tmp_path)
+    for options in ({"resume": True, "epochs": 3}, {"overwrite": True}):
+        run(train.TensorBoard(), tmp_path, **options)
+        found = events(tmp_path / "tensorboard")
+        told = [i for i, event in enumerate(found) if event.HasField("session_log")]
+        (first,) = [i for i, event in enumerate(found[:3]) if event.HasField("session_log")]
+        assert told == [first] and found[first].step == 0
+        assert found[first].session_log.status == SessionLog.START
 
 
 @pytest.fixture

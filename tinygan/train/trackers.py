@@ -12,6 +12,7 @@ import os
 import shutil
 import uuid
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -76,23 +77,27 @@ def _attempt(tracker, do, *args):
 
 
 class TensorBoard(Tracker):
-    """Event files for TensorBoard, in out/tensorboard unless a folder is given: losses
-    and figures, the pictures of the epochs, and config.json as text.
+    """Event files for TensorBoard: losses and figures, the pictures of the epochs, and config.json
+    as text. folder: one that many runs may share, since each has its own in it, "NAME-1a2b3c4d"
+    after its `out`; out/tensorboard unless it is given.
     """
 
     def __init__(self, folder=None, *, every=10):
         self.folder, self.every = folder, positive("TensorBoard: every", every)
         self.library = package("tensorboardX", "tinygan[track]")
 
+    def place(self):
+        if not self.folder:
+            return self.run.out / "tensorboard"
+        out = self.run.out.resolve()  # runs of one name are apart by where they are
+        return Path(self.folder, f"{out.name}-{zlib.crc32(os.fsencode(out)):08x}")
+
     def open(self):
-        folder = Path(self.folder or self.run.out / "tensorboard")
-        if (old := [*folder.glob(Path(CURVES).name)]) and not self.run.start:
-            raise ValueError(f"TensorBoard: {old[0]} is of another run; give each a folder")
-        for path in old:
+        for path in self.place().glob(Path(CURVES).name):  # of an earlier part of this run
             path.unlink()
-        # a program that shows them already is told to forget what it has read
-        options = {"purge_step": 0 if old else None, "filename_suffix": Path(CURVES).suffix}
-        self.writer = self.library.SummaryWriter(str(folder), flush_secs=10, **options)
+        # a program that shows the run already is told to forget what it has read
+        options = {"purge_step": 0, "filename_suffix": Path(CURVES).suffix}
+        self.writer = self.library.SummaryWriter(str(self.place()), flush_secs=10, **options)
         self.writer.add_text("config", f"```\n{(self.run.out / CONFIG).read_text()}\n```", 0)
 
     def put(self, step, record):
