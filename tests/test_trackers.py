@@ -316,6 +316,41 @@ def test_what_fails_on_the_way_is_a_warning_and_no_end(where, tmp_path):
         run(Fails(None), tmp_path, overwrite=True)
 
 
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_anything_is_removed(tmp_path):
+    pytest.importorskip("tensorboardX")
+    (tmp_path / "file").touch()
+    run(train.CSV(), tmp_path / "a")
+    (tmp_path / "a/tensorboard").touch()
+    before = contents(tmp_path)
+    for tracker in (train.TensorBoard(tmp_path / "file"), train.TensorBoard()):
+        for options in ({"overwrite": True}, {"resume": True, "epochs": 3}):
+            with pytest.raises(OSError, match="file|tensorboard"):
+                run(tracker, tmp_path / "a", **options)
+    assert contents(tmp_path) == before
+
+
+def test_two_trackers_that_write_one_file_are_refused(wandb, tmp_path):
+    pytest.importorskip("tensorboardX")
+    records = run(train.CSV(), tmp_path)
+    before = contents(tmp_path)
+    model, batches = line()
+    for make in (train.CSV, train.WandB, train.TensorBoard, lambda: train.TensorBoard(tmp_path)):
+        for pair in ([make(), make()], [make()] * 2):
+            name = type(pair[0]).__name__
+            with pytest.raises(ValueError, match=f"{name}: another tracker of this run writes"):
+                train.train(model, batches, 2, tmp_path, callbacks=pair, overwrite=True)
+    assert contents(tmp_path) == before and not wandb
+    both = [train.TensorBoard(tmp_path / name, every=1) for name in "ab"]
+    callbacks = [*both, train.CSV(), Fails(None), Fails(None), Undrawn()]
+    train.train(*line(), 2, tmp_path, callbacks=callbacks, overwrite=True)
+    for path in tmp_path.glob("[ab]/*"):
+        assert [step for step, _ in curves(path)[0]["loss"]] == [r["step"] for r in records]
+
+
 @pytest.mark.parametrize("name", train.TRACKERS)
 def test_what_is_missing_is_said_before_anything_is_changed(name, wandb, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboardX", types.SimpleNamespace())

@@ -1,11 +1,11 @@
 """What happens beside the steps, one small class a purpose. A callback is told of a run and knows
 no model but through it.
 
-A run calls `begin()` once; `before(progress)` ahead of each step; `records` with those of the steps
-made since the last call; `epoch` where an epoch ended with the last of them; `end` once, whatever
-happened. Each of these reaches one callback after the other, records and epoch together, so what
-one adds to a record (`Evaluate`) is written by a later one (`Log`). To write your own, derive from
-`Callback` and define what you need; the run is `self.run`.
+A run calls `check` and then `begin` once; `before(progress)` ahead of each step; `records` with
+those of the steps made since the last call; `epoch` where an epoch ended with the last of them;
+`end` once, whatever happened. Each of these reaches one callback after the other, records and epoch
+together, so what one adds to a record (`Evaluate`) is written by a later one (`Log`). To write your
+own, derive from `Callback` and define what you need; the run is `self.run`.
 """
 
 import contextlib
@@ -24,6 +24,11 @@ class Callback:
     """Does nothing at every occasion. `run` is the run; set `stop` to the reason to end it here."""
 
     run = stop = None
+
+    def check(self, callbacks):
+        """Raise what speaks against a run with these callbacks, itself among them: nothing of the
+        run's folder, or of what was in it, has been changed yet.
+        """
 
     def begin(self):
         """The run begins, or goes on: `self.run`, a `run.Run`."""
@@ -63,7 +68,7 @@ class Evaluate(Callback):
     """
 
     def __init__(self, figures, *, every=1, best=None):
-        self.figures, self.every, self.best = figures, positive("Evaluate: every", every), best
+        self.figures, self.every, self.best = figures, whole("Evaluate: every", every), best
 
     def begin(self):
         if self.best and not self.run.out:
@@ -255,6 +260,13 @@ def positive(name, value):
     """The value, if it is a number above 0."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
         raise ValueError(f"{name} must be a number above 0, got {value!r}")
+    return value
+
+
+def whole(name, value):
+    """The value, if it is a whole number above 0."""
+    if positive(name, value) % 1:
+        raise ValueError(f"{name} must be a whole number, got {value!r}")
     return value
 
 

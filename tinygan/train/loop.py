@@ -128,7 +128,7 @@ def train(
     run = Run(model, batches, epochs, out, config, notes)
     told, begun = _callbacks(callbacks, Schedule(schedule), bool(run.out)), []
     # the signals first: a Ctrl-C while a folder is opened or closed waits
-    with _signals() as caught, _alone(), run.opened(resume, overwrite):
+    with _signals() as caught, _alone(), run.opened(resume, overwrite, lambda: _ask(told, run)):
         if run.start == run.total:
             say(f"{run.out}: all {epochs} epochs are done already; ask for more of them to go on")
         halt = lambda: caught or any(callback.stop for callback in told)
@@ -157,6 +157,14 @@ def train(
         if caught:  # while the end was told
             raise Interrupted(run, caught[0])
     return [record for record in run.records if "event" not in record]
+
+
+def _ask(callbacks, run):
+    """Whether any of them speaks against the run, of which they all know then."""
+    for callback in callbacks:
+        callback.run = run
+    for callback in callbacks:
+        callback.check(callbacks)
 
 
 def _end(callbacks, error):

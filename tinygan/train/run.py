@@ -18,8 +18,8 @@ import numpy as np
 from .. import __version__, checkpoint, files, models, random
 from ..checkpoint import CheckpointError
 
-LATEST, BEST, CONFIG, LOG = "checkpoint.npz", "best.npz", "config.json", "log.jsonl"
-TABLE = "log.csv"
+LATEST, BEST, CONFIG = "checkpoint.npz", "best.npz", "config.json"
+LOG, TABLE = "log.jsonl", "log.csv"
 # what a run makes, in the order in which it is removed
 MADE = (BEST, "samples.npz", "samples.gif", "losses.png", TABLE, LOG, CONFIG, LATEST)
 CURVES, SYNCED = "tensorboard/*.tinygan", "wandb/*run-*-tinygan*"  # files; folders of trackers
@@ -80,9 +80,9 @@ class Run:
             self.settings = _jsonable("config", {"seed": random.default.seed} | settings)
 
     @contextlib.contextmanager
-    def opened(self, resume, overwrite):
-        """Hold the folder, which no other run may meanwhile; refuses a wrong resume or overwrite
-        before anything is changed.
+    def opened(self, resume, overwrite, ask):
+        """Hold the folder, which no other run may meanwhile; refuses a wrong resume or overwrite,
+        and what `ask()` refuses, before anything is changed.
         """
         if resume and overwrite or (resume or overwrite) and not self.out:
             raise ValueError("train: resume or overwrite, one of them, is of a folder: give out")
@@ -92,8 +92,8 @@ class Run:
         check_folder(self.out, resume, overwrite)
         self.pictures.mkdir(parents=True, exist_ok=True)
         with files.locked(self.out):
-            # again: a run may have ended here meanwhile
-            meta = check_folder(self.out, resume, overwrite)
+            meta = check_folder(self.out, resume, overwrite)  # a run may have ended here meanwhile
+            ask()
             for folder in (self.out, self.pictures):
                 files.sweep(folder)  # what a run that was killed left half-written
             for folder in self.pictures.glob("*".join(DRAWING.values())):

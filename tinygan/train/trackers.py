@@ -10,6 +10,7 @@ import importlib
 import json
 import os
 import shutil
+import tempfile
 import uuid
 import warnings
 import zlib
@@ -27,6 +28,14 @@ class Tracker(Callback):
     steps and where an epoch ends, and what they need of `picture` and `close`. Once one of these
     has failed none is called any more: a run does not end for what shows it.
     """
+
+    where = None  # what it writes in the run's folder, if no other tracker of a run may
+
+    def place(self):
+        return self.where and self.run.out / self.where
+
+    def check(self, callbacks):
+        _refuse_shared(self.place(), callbacks)
 
     def begin(self):
         if not self.run.out:
@@ -48,6 +57,13 @@ class Tracker(Callback):
 
     def close(self):
         """Nothing comes after this."""
+
+
+def _refuse_shared(place, callbacks):
+    """ValueError if more than one tracker among them writes there."""
+    there = [other for other in callbacks if isinstance(other, Tracker) and other.place() == place]
+    if place and len(there) > 1:
+        raise ValueError(f"{type(there[1]).__name__}: another tracker of this run writes {place}")
 
 
 def _tell(tracker, records):
@@ -87,18 +103,18 @@ class TensorBoard(Tracker):
         self.library = package("tensorboardX", "tinygan[track]")
 
     def place(self):
-        if not self.folder:
-            return self.run.out / "tensorboard"
-        out = self.run.out.resolve()  # runs of one name are apart by where they are
-        return Path(self.folder, f"{out.name}-{zlib.crc32(os.fsencode(out)):08x}")
+        return _own_folder(self.folder, self.run.out)
+
+    def check(self, callbacks):
+        super().check(callbacks)
+        _refuse_unwritable(self.place())
 
     def open(self):
         for path in self.place().glob(Path(CURVES).name):  # of an earlier part of this run
             path.unlink()
-        # a program that shows the run already is told to forget what it has read
-        options = {"purge_step": 0, "filename_suffix": Path(CURVES).suffix}
-        self.writer = self.library.SummaryWriter(str(self.place()), flush_secs=10, **options)
+        self.writer = self.library.SummaryWriter(str(self.place()), **EVENTS)
         self.writer.add_text("config", f"```\n{(self.run.out / CONFIG).read_text()}\n```", 0)
+        self.close = self.writer.close
 
     def put(self, step, record):
         for name in [name for name in record if name not in PLACE]:
@@ -107,14 +123,33 @@ class TensorBoard(Tracker):
     def picture(self, step, path):
         self.writer.add_image("samples", pixels(path), step, dataformats="HWC")
 
-    def close(self):
-        self.writer.close()
+
+# a program that shows the run already is told to forget what it has read
+EVENTS = {"purge_step": 0, "flush_secs": 10, "filename_suffix": Path(CURVES).suffix}
+
+
+def _own_folder(folder, out):
+    """The folder in it that is one run's alone, called as the run's is, and by where that is; one
+    in the run's, if none is given.
+    """
+    if not folder:
+        return out / "tensorboard"
+    out = out.resolve()
+    return Path(folder, f"{out.name}-{zlib.crc32(os.fsencode(out)):08x}")
+
+
+def _refuse_unwritable(folder):
+    """OSError if no files can be made in it; it is there then."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=folder).close()
 
 
 class WandB(Tracker):
     """A run of Weights & Biases, in out/wandb. mode: "offline" never meets the network, and `wandb
     sync` is for later; "online" does. options: of `wandb.init`, such as project and name.
     """
+
+    where = "wandb"
 
     def __init__(self, *, mode="offline", every=10, **options):
         self.options, self.every = {"mode": mode} | options, positive("WandB: every", every)
@@ -129,6 +164,7 @@ class WandB(Tracker):
         options["resume"] = None if self.options["mode"] == "offline" else "allow"
         options["config"] = json.loads((out / CONFIG).read_text())
         self.writer = self.library.init(**options | self.options)
+        self.close = self.writer.finish
 
     def put(self, step, record):
         if step >= self.writer.step:  # what a run online has seen is there
@@ -136,9 +172,6 @@ class WandB(Tracker):
 
     def picture(self, step, path):
         self.put(step, {"samples": self.library.Image(pixels(path))})
-
-    def close(self):
-        self.writer.finish()
 
 
 def _renewed(out):
@@ -158,21 +191,22 @@ class CSV(Tracker):
     `every` steps; an empty cell is a figure that is not there, or no finite number.
     """
 
+    where = TABLE
+
     def __init__(self, *, every=1):
         self.every = positive("CSV: every", every)
 
     def open(self):
-        self.path = self.run.out / TABLE
         self.columns, self.file = {}, None
 
     def put(self, step, record):
         if record.keys() - self.columns.keys():
-            rows = [*csv.DictReader(self.path.open(newline=""))] if self.columns else []
+            rows = [*csv.DictReader(self.place().open(newline=""))] if self.columns else []
             self.close()
             self.columns |= dict.fromkeys(record)
-            with files.replacing(self.path) as temporary:
+            with files.replacing(self.place()) as temporary:
                 _write(temporary, self.columns, rows)
-            self.file = open(self.path, "a", newline="", buffering=1)
+            self.file = open(self.place(), "a", newline="", buffering=1)
         csv.DictWriter(self.file, self.columns).writerow(record)
 
     def close(self):
