@@ -143,6 +143,13 @@ def test_labels_that_teach_nothing_are_said_to(monkeypatch, tmp_path):
     )
 
 
+def test_a_judge_sees_a_part_of_each_class_whatever_the_order(monkeypatch, tmp_path):
+    quick(monkeypatch)
+    in_turn = shapes(200, 8)._replace(labels=np.arange(200) % 10, names=())
+    about = judge_of(in_turn, cache=tmp_path, say=str).about
+    assert "of 20 others (10% are of one class)" in about
+
+
 def test_digits_keep_the_classifier_that_ships_and_other_labels_do_not(monkeypatch):
     digits = Pictures(DIGITS[:300], LABELS[:300].astype(np.int64))
     judge = judge_of(digits, n=50, say=None)

@@ -20,7 +20,7 @@ from PIL import Image
 from test_data import fill, header, idx, refused
 
 from tinygan import data, files
-from tinygan.data import Pictures, cache, decode, folder, load, mnist, pictures, split
+from tinygan.data import Pictures, cache, decode, folder, load, mnist, pictures, sets, split
 from tinygan.data.resize import luma, wanted
 
 RNG = np.random.default_rng(0)
@@ -605,6 +605,34 @@ def test_split_leaves_every_class_something_to_learn_from(tmp_path):
         assert np.array_equal(part.images[:, 0, 0], part.labels)
     put(tmp_path / "lonely" / "a.png")
     refused(lambda: split(tmp_path / "lonely"), "one picture", "two")
+
+
+TENTHS = {  # labels, and how many of each class are held out
+    "in turn": (np.arange(60) % 10, [1, 1, 0, 1, 0, 1, 1, 0, 1, 0]),
+    "in turn, 20 of each": (np.arange(200) % 10, [2] * 10),
+    "sorted": (np.arange(200) // 20, [2] * 10),
+    "each tenth another class": (np.where(np.arange(100) % 10, 0, 1), [9, 1]),
+    "pairs": (np.arange(40) % 20, [1, 0, 0, 0, 0] * 4),
+    "fair as they are": (np.r_[np.arange(10), np.arange(10)[::-1]] % 2, [1, 1]),
+    "a number that no picture has": (np.arange(40) % 2 * 2, [2, 0, 2]),
+    "one of a class": (np.r_[0, np.ones(19, int)], [0, 1]),
+    "one of each": (np.arange(5), [1, 0, 0, 0, 0]),
+}
+
+
+@pytest.mark.parametrize("name", TENTHS)
+def test_a_tenth_of_each_class_is_held_out(name):
+    labels, wanted = TENTHS[name]
+    held = sets.each_tenth(Pictures(np.zeros((len(labels), 2, 2), np.uint8), labels))
+    assert np.bincount(labels[held], minlength=len(wanted)).tolist() == wanted
+    if name == "fair as they are":
+        assert np.flatnonzero(held).tolist() == [0, 10]
+
+
+def test_of_digits_and_of_what_has_no_labels_each_tenth_is_held_out():
+    for whole in (load(), Pictures(np.zeros((21, 2, 2), np.uint8))):
+        held = sets.each_tenth(whole)
+        assert np.flatnonzero(held).tolist() == [*range(0, len(held), 10)]
 
 
 def save(path, **arrays):

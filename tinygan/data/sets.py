@@ -43,8 +43,8 @@ def split(
     """(Pictures to learn from, pictures held out) of what `load` knows.
 
     A set with an official test set is judged by that, as "full" by the bundled digits; a folder by
-    its t10k files, if it has train files too; of everything else each tenth picture is held out,
-    but those of a class of which none would be left to learn from.
+    its t10k files, if it has train files too; of everything else a tenth of each class is held out,
+    as `each_tenth` says.
     """
     want, named = wanted(side, colour, background, fit), _named(source)
     whole = load(source, side, colour, background, fit)
@@ -52,7 +52,7 @@ def split(
         return whole, shaped(named.read("test"), want, source)
     if not named and os.path.isdir(source) and (held := idx_folder.held_out(source, want, whole)):
         return whole, held
-    held = _each_tenth(whole)
+    held = each_tenth(whole)
     if held.all():
         raise DataError(f"{shown(source)}: holds one picture; to hold one out takes two")
     return whole.rows(~held), whole.rows(held)
@@ -63,11 +63,20 @@ def _named(source):
     return SETS.get(source) if isinstance(source, str) else None
 
 
-def _each_tenth(whole: Pictures):
-    """(n,) of bool: which are held out."""
-    held = np.arange(len(whole.images)) % 10 == 0
+def each_tenth(whole: Pictures):
+    """(n,) of bool: which of them are held out, a tenth of all and about a tenth of each class.
+
+    Those are each tenth in the order of the pictures, and where of some class less than 5 % or more
+    than 20 % were held out so, as where labels repeat in turn or classes are small, each tenth of
+    them sorted by class. No class is held out whole, unless each has one picture.
+    """
+    tenth = np.arange(len(whole.images)) % 10 == 0
     if whole.labels is None:
-        return held
-    left = np.bincount(whole.labels[~held], minlength=whole.classes)
+        return tenth
+    held, sizes = tenth.copy(), np.bincount(whole.labels)
+    share = np.bincount(whole.labels, held) / np.maximum(sizes, 1)
+    if not ((0.05 <= share) & (share <= 0.2))[sizes > 0].all():
+        held[np.argsort(whole.labels, kind="stable")] = tenth
+    left = np.bincount(whole.labels[~held], minlength=len(sizes))
     spared = held & (left[whole.labels] > 0)
-    return spared if spared.any() else held
+    return spared if spared.any() else tenth
