@@ -525,6 +525,46 @@ def test_the_cache_answers_until_something_changes(tmp_path, monkeypatch, own_ca
         reads.clear()
 
 
+def _exchanged(a, b):
+    a.rename(a.with_name("aside")), b.rename(a), a.with_name("aside").rename(b)
+
+
+def _overwritten(path, other):
+    """By a tool that keeps the time, as rsync and cp -p do."""
+    path.write_bytes(other.read_bytes())
+    os.utime(path, (1, 1))
+
+
+def _linked_elsewhere(link, other):
+    link.unlink(), link.symlink_to(other)
+
+
+@pytest.mark.parametrize("way", ["files moved", "folders moved", "overwritten", "linked"])
+def test_other_pictures_of_the_same_size_and_time_are_not_those_in_the_cache(tmp_path, way):
+    """Of the same size: bitmaps."""
+    shades = {"a/1.bmp": 10, "a/2.bmp": 20, "b/1.bmp": 30, "b/2.bmp": 40, "../other.bmp": 50}
+    root = tmp_path / "set"
+    for name, shade in shades.items():
+        os.utime(put(root / name, plain(shade, mode="L")), (1, 1))
+    (root / "c").mkdir(), (root / "c" / "1.bmp").symlink_to(root / "a" / "1.bmp")
+    first = pictures(root, 8).images[:, 0, 0].tolist()
+    change, *which = {
+        "files moved": (_exchanged, "a/1.bmp", "a/2.bmp"),
+        "folders moved": (_exchanged, "a", "b"),
+        "overwritten": (_overwritten, "a/1.bmp", "../other.bmp"),
+        "linked": (_linked_elsewhere, "c/1.bmp", "../other.bmp"),
+    }[way]
+    change(*(root / name for name in which))
+    found = {
+        "files moved": [20, 10, 30, 40, 20],
+        "folders moved": [30, 40, 10, 20, 30],
+        "overwritten": [50, 20, 30, 40, 50],
+        "linked": [10, 20, 30, 40, 50],
+    }[way]
+    assert first == [10, 20, 30, 40, 10]
+    assert pictures(root, 8).images[:, 0, 0].tolist() == found
+
+
 def test_a_damaged_cache_is_made_anew(tmp_path, monkeypatch, own_cache):
     for name in ("a/1.png", "a/2.png", "b/1.png"):
         put(tmp_path / name)

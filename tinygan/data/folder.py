@@ -20,7 +20,7 @@ from .resize import Wanted, check_memory, in_grey, luma, wanted
 
 SIDE = 32  # of a set whose pictures differ in size
 LARGEST_OWN = 128  # side that a set of squares keeps
-VERSION = 1  # of how pictures are decoded: with another one the cache is made anew
+VERSION = 2  # of how pictures are decoded and told apart: with another one the cache is made anew
 GREY = 3  # levels by which the channels of what is grey may differ, as a JPEG rounds
 THREADS = min(8, os.cpu_count() or 1)
 IN_FLIGHT = 64 * THREADS  # pictures that wait for a thread
@@ -32,7 +32,9 @@ class File(NamedTuple):
 
     parts: tuple[str, ...]  # of its path below the folder
     size: int  # bytes
-    changed: int  # nanoseconds
+    mtime: int  # nanoseconds; a copy may keep it, and so ...
+    ctime: int  # ... the system's own, which nobody sets, and ...
+    inode: int  # ... the file's number, since another one may be moved to its place
 
 
 class Found(NamedTuple):
@@ -81,7 +83,7 @@ def _fingerprint(found: Found, want: Wanted) -> str:
     """Of all that decides what comes out."""
     import PIL
 
-    files = [f"{'/'.join(file.parts)}\0{file.size}\0{file.changed}" for file in found.files]
+    files = ["\0".join(["/".join(file.parts), *map(str, file[1:])]) for file in found.files]
     about = f"{VERSION} {PIL.__version__} {want} {found.folders} {found.bad}"
     return cache.digest([about, *files])
 
@@ -165,7 +167,8 @@ def _add(entry, parts, found: Found):
     elif status.st_size > decode.MAX_FILE:
         found.bad.append((name, f"{status.st_size} bytes, more than {decode.MAX_FILE}"))
     else:
-        found.files.append(File(parts, status.st_size, status.st_mtime_ns))
+        times = status.st_mtime_ns, status.st_ctime_ns
+        found.files.append(File(parts, status.st_size, *times, status.st_ino))
 
 
 def _decode(path, found: Found, want: Wanted) -> tuple[Pictures, str, bool]:
