@@ -354,9 +354,11 @@ def test_the_command_judges_pictures_in_colour(colour, tmp_path, monkeypatch, ca
     form = {"side": 16, "colour": "rgb", "background": "black", "fit": "pad"}
     assert asked[0] == form
     assert out[0].startswith(
-        "90 samples against 90 pictures of shapes; nearest neighbours among 200"
+        "90 samples against 90 pictures of shapes (fit pad, background black); nearest neighbours"
     )
-    assert out[2].startswith("real pictures: the other half of shapes, which a model that trained")
+    assert out[2].startswith(
+        "real pictures: the other half of shapes (fit pad, background black), "
+    )
     (head,) = [i for i, line in enumerate(out) if line.split()[:2] == ["model", "real"]]
     assert out[head - 1].startswith("judge: a classifier that learnt from 180 of these pictures")
     table = figures(out[head + 1 : -1])

@@ -514,7 +514,7 @@ COLOURS = np.zeros((30, 28, 28, 3), np.uint8)
             "must be uint8, (n, side, side) grey or (n, side, side, 3)",
         ),
         ({"images": DIGITS[:30, None]}, [], "got (30, 1, 28, 28)"),
-        ({"images": DIGITS[:19]}, [], "n of 20 or more, got (19, 28, 28)"),
+        ({"images": DIGITS[:19]}, [], "the judge needs 20 samples, found 19"),
         ({"images": DIGITS[:30]}, ["--data", "nowhere"], "nowhere"),
         ({"images": DIGITS[:30]}, ["--n", "19"], "must be at least 20"),
         ({"images": DIGITS[:30]}, ["--report", "no/folder/page.png"], "no folder no/folder"),
@@ -575,7 +575,7 @@ def test_the_command_says_what_it_leaves_out_and_whether_classes_are_those_asked
 
 def test_real_digits_are_called_held_out_only_if_they_are(tmp_path, monkeypatch):
     def origin(source):
-        return evaluate._origin(source, evaluate.split(source))
+        return evaluate.origin(source, evaluate.split(source))
 
     def fill(part):
         for name, array in (("images-idx3", DIGITS[:30]), ("labels-idx1", LABELS[:30])):
@@ -585,7 +585,7 @@ def test_real_digits_are_called_held_out_only_if_they_are(tmp_path, monkeypatch)
     assert origin("bundled").startswith("the other half of bundled, which a model that trained on")
     fill("train")
     assert origin(str(tmp_path)).startswith(f"the other half of {tmp_path}, which a model")
-    monkeypatch.setattr(evaluate, "HALVED", 29)
+    monkeypatch.setattr(cli.real, "HALVED", 29)
     assert origin(str(tmp_path)).startswith("a tenth of") and "seen" in origin(str(tmp_path))
     fill("t10k")
     assert origin(str(tmp_path)).startswith("held out, no model")

@@ -1,9 +1,9 @@
 """python -m tinygan.evaluate SAMPLES: how good are these pictures? One table, and with --report one
 page.
 
-SAMPLES is the samples.npz that a training run with --samples N writes. Beside the model's figures
-stand those of pictures that are real, as good as it gets, and of class means and noise, from as
-many images. This room knows the judge and no model.
+SAMPLES is the samples.npz that a training run with --samples N writes, and which says what the
+model learnt from. Beside the model's figures stand those of pictures that are real, as good as it
+gets, and of class means and noise, from as many images. This room knows the judge and no model.
 """
 
 import importlib
@@ -14,15 +14,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import data, device, files, plot, random
-from .cli import Parser, number, run
-from .data import DataError, Pictures
+from . import data, device, plot, random
+from .cli import Parser, number, read_samples, run
+from .cli.real import check, in_words, origin, split, taken_from
+from .data import DataError
 from .metrics import Judge, distances, histogram, judge_of
 from .metrics.judge import LEAST
 from .train.callbacks import say
 
-MAX_BYTES = 1 << 30  # of samples: 1.4 million digits
-HALVED = 20_000  # pictures: of so few, a half is held out to judge by, and not a tenth
 FEW = 2000  # images a side: of fewer the Frechet distance is seen to depend on how many there are
 
 ROWS = {  # the judge's names, a reader's, and in brackets what is good
@@ -43,32 +42,24 @@ ROWS = {  # the judge's names, a reader's, and in brackets what is good
 }
 
 
-class Real(NamedTuple):
-    """Real pictures: those to learn from and others; whether a model that trained on all of the set
-    has seen those others too, and how the set was cut, in words.
-    """
-
-    training: Pictures
-    others: Pictures
-    seen: bool
-    part: str
-
-
 def main():
     """Read, judge, print, draw."""
     args = arguments()
-    where, made = device.resolve(args.device), read(args.samples)
+    where = device.resolve(args.device)
+    made, learnt = read_samples(args.samples)
     own = args.features and function(args.features)
     data.scale.check(made.images)
+    taken = taken_from(learnt, args, made)
     colour = "rgb" if made.images.ndim == 4 else "grey"
     form = {"side": made.images.shape[1], "colour": colour}
     real = split(args.data, **form, background=args.background, fit=args.fit)
-    check(made, real.training, args.data)
+    source = in_words(args)
+    check(made, real.training, source)
     available = min(len(real.training.images), len(real.others.images))
     n = min(args.n, len(made.images), available)
     if n < LEAST:
-        raise DataError(f"{args.data}: the judge needs {LEAST} pictures of each half, found {n}")
-    title = f"{n} samples against {n} pictures of {args.data}"
+        raise DataError(f"{source}: the judge needs {LEAST} pictures of each half, found {n}")
+    title = f"{n} samples against {n} pictures of {source}"
     place = device.describe() if where == "gpu" else "the CPU"
     print(f"{title}; nearest neighbours among {len(real.training.images)}; on {place}")
     if n < len(made.images):
@@ -76,7 +67,7 @@ def main():
         print(f"of the {len(made.images)} samples the first {n} are judged: {why}")
     if n < FEW:
         print(f"{n} are few, and make a Frechet distance larger: compare those of equal numbers")
-    print(f"real pictures: {_origin(args.data, real)}", flush=True)
+    print(f"real pictures: {origin(source, real)}{taken}", flush=True)
     judge = judged(real.training, n, where, own)
     print(f"judge: {judge.about}", flush=True)
     page = compare(judge, made, real, n)
@@ -141,25 +132,6 @@ def function(named):
     return found
 
 
-def check(made, training, source):
-    """DataError unless samples and real pictures are of one size, colour and classes."""
-    ours, theirs = made.images.shape[1:], training.images.shape[1:]
-    if made.names and training.names and made.names != training.names:
-        ours, theirs = f"of {made.names[:5]}", f"of {training.names[:5]}"
-    if ours != theirs:
-        raise DataError(
-            f"the samples are {ours}, but the pictures of {source} are {theirs}; "
-            "--data names the set that the model learnt from"
-        )
-
-
-def _origin(source, real):
-    """What the real pictures are that stand beside the samples."""
-    if not real.seen:
-        return f"held out, no model that trained on {source} has seen them"
-    return f"{real.part} of {source}, which a model that trained on all of it has seen too"
-
-
 def references(real, n):
     """What the samples are compared with, n images each: {column: (n, c, h, w)}."""
     images, labels, _ = real.training
@@ -212,74 +184,23 @@ def neighbours(samples, theirs, distance):
     return {words: [samples[chosen], theirs[chosen]] for words, chosen in pairs.items()}
 
 
-def read(path):
-    """The samples in an .npz file, as Pictures; else DataError, before anything is inflated that is
-    not wanted.
-    """
-    if not path.exists():
-        raise DataError(
-            f"{path}: there is no such file; a training run with --samples N writes one"
-        )
-    with files.Npz(path, DataError) as npz:
-        header = npz.headers.get("images")
-        if header is None:
-            found = ", ".join(npz.headers) or "nothing"
-            raise DataError(
-                f"{path}: has no `images`, but {found}; a training run with --samples N writes some"
-            )
-        n, *form = header.shape or (0,)
-        square = len(form) > 1 and form[0] == form[1] > 0 and form[2:] in ([], [3])
-        if not square or header.dtype != np.uint8 or n < LEAST:
-            raise DataError(
-                f"{path}: `images` must be uint8, (n, side, side) grey or (n, side, side, 3) in "
-                f"colour, with n of {LEAST} or more, got {header}"
-            )
-        if header.nbytes > MAX_BYTES:
-            raise DataError(
-                f"{path}: `images` has {header.nbytes} bytes, more than the {MAX_BYTES} allowed; "
-                "10,000 samples are enough"
-            )
-        labels, names = (npz.headers.get(name) for name in ("labels", "names"))
-        if labels and (labels.shape != (n,) or labels.dtype.kind not in "iu"):
-            raise DataError(f"{path}: `labels` must be ({n},) whole numbers, got {labels}")
-        if names and (len(names.shape) != 1 or names.dtype.kind != "U" or names.nbytes > 1 << 20):
-            raise DataError(f"{path}: `names` must be words, (classes,), got {names}")
-        try:
-            words = tuple(npz.read("names").tolist()) if names else ()
-        except (SystemError, ValueError) as error:  # of what is no character
-            raise DataError(f"{path}: `names` is no text ({error})") from error
-        return Pictures(npz.read("images"), npz.read("labels") if labels else None, words)
-
-
-def split(source, **form):
-    """The `Real` pictures of a source in that form (side, colour ...), shuffled; of a small set
-    that has no part of its own for others, as the bundled digits, one half each.
-    """
-    whole = data.load(source, **form)
-    parts = data.split(source, **form)
-    seen = len(parts[0].images) < len(whole.images)
-    if seen and len(whole.images) <= HALVED:
-        halves = np.array_split(random.permutation(len(whole.images), 0, 0), 2)
-        return Real(*map(whole.rows, halves), seen, "the other half")
-    shuffled = (part.rows(random.permutation(len(part.images), 0, 0)) for part in parts)
-    return Real(*shuffled, seen, "a tenth")
-
-
 def arguments():
     """The command line."""
     parser = Parser("Judge samples of pictures.")
     add = parser.add_argument
     holds = "an .npz with `images`, uint8 (n, side, side) or (n, side, side, 3), and, if classes "
     holds += "were asked for, `labels` (n,)"
+    holds += "; or the folder of the run that wrote one"
     add("samples", type=Path, metavar="SAMPLES", help=holds)
     sets = (
         "what the model was trained on, as told to the training run. The real pictures beside the "
         "samples are held out if the set has a part for that; else they are a part of the set, a "
-        "half of a small one, and a model may have been trained on them"
+        "half of a small one, and a model may have been trained on them (default: as SAMPLES says)"
     )
-    add("--data", default="bundled", metavar="SET", help=sets)
-    add("--background", default="white", help="what lies behind pictures with holes")
-    add("--fit", choices=["crop", "pad"], default="crop", help="how pictures were made square")
+    says = "(default: as SAMPLES says, else {})".format
+    add("--data", metavar="SET", help=sets)
+    add("--background", help=f"what lies behind pictures with holes {says('white')}")
+    add("--fit", choices=["crop", "pad"], help=f"how pictures were made square {says('crop')}")
     own = "what sees the images, (k, c, h, w) in [-1, 1] -> (k, d) (default: a classifier of them)"
     add("--features", metavar="MODULE:FUNCTION", help=own)
     count = "samples to judge; fewer where there are not so many real pictures to hold against them"
@@ -289,6 +210,7 @@ def arguments():
     page = "write one page with figures, samples, nearest neighbours and classes"
     add("--report", type=Path, metavar="PNG", help=page)
     args = parser.parse_args()
+    args.samples /= "samples.npz" if args.samples.is_dir() else ""
     if args.report and not args.report.absolute().parent.is_dir():
         parser.error(f"--report: there is no folder {args.report.parent}; make it first")
     if args.report and args.report.suffix not in ("", ".png", ".jpg", ".pdf", ".svg"):

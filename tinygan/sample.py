@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from . import device, files, plot, random
-from .checkpoint import CheckpointError
-from .cli import MOST_SAMPLES, Parser, number, run, save_samples
+from .checkpoint import CheckpointError, read_meta
+from .cli import MOST_SAMPLES, Parser, learnt, number, run, save_samples
 from .data import DataError
 from .models.labels import numbered
 from .models.latent import COLUMNS
 from .train import load
+from .train.run import LATEST
 
 
 def main():
@@ -27,7 +28,7 @@ def main():
     model = load(args.run, device.resolve(args.device))
     labels = None if args.labels is None else asked(args, model)
     random.manual_seed(args.seed)
-    images = save_samples(model, args.n, data, labels)
+    images = save_samples(model, args.n, data, labels=labels, learnt=taught(args.run))
     columns, names = headed(model, labels if labels is None else labels[: len(args.labels)])
     plot.grid(images[:400], picture, columns, names=names)
     print(picture)
@@ -44,6 +45,12 @@ def asked(args, model):
         return np.resize(numbered(args.labels, known), args.n)
     except ValueError as error:
         raise CheckpointError(f"{args.run}: {error}") from None
+
+
+def taught(run):
+    """What the checkpoint notes of the pictures that its model learnt from."""
+    notes = read_meta(run / LATEST if run.is_dir() else run).get("notes")
+    return learnt(notes.get("arguments") if isinstance(notes, dict) else None)
 
 
 def headed(model, labels):

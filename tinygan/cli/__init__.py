@@ -7,4 +7,5 @@ Only this room knows the flags; it adds them to what the others say.
 from ..train.callbacks import say
 from .errors import run
 from .parser import MOST_SAMPLES, Parser, number, policy
-from .training import built, fitting, in_words, options, pictures, run_training, save_samples
+from .samples import learnt, read_samples, save_samples
+from .training import built, fitting, in_words, options, pictures, run_training

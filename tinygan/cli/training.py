@@ -6,17 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import data, device, files, plot, random
+from .. import data, random
 from ..data import DataError
 from ..metrics import judge_of
 from ..train import TRACKERS, AtEnd, Evaluate, Preview, second_half, train
 from ..train.callbacks import say
 from .parser import PASSING
+from .samples import learnt, noted, save_samples
 
 JUDGED = 5  # the random stream of the latent points of which the judge sees samples
 JUDGED_MOST = 10_000  # of those, and of real pictures
 PREVIEWS = 200  # pictures that a run draws on its way, at most
-PIECE = 1000  # samples that are floats at a time; a multiple of what `sample` draws at a time
 
 
 def pictures(args, read):
@@ -76,7 +76,7 @@ def run_training(
 
     real: the `Pictures` that --evaluate compares samples with; the rest: see `train`.
     """
-    arguments = {k: v for k, v in vars(args).items() if k not in PASSING}
+    arguments = noted(args, PASSING)
     if args.evaluate:
         callbacks = [
             Evaluate(judged(args, model, real), every=args.evaluate, best="fid"),
@@ -84,7 +84,8 @@ def run_training(
         ]
     if args.samples:
         labels = asked(model, real, args.samples)
-        save = lambda: save_samples(model, args.samples, args.out / "samples.npz", labels)
+        told = {"labels": labels, "learnt": learnt(arguments)}
+        save = lambda: save_samples(model, args.samples, args.out / "samples.npz", **told)
         callbacks = [*callbacks, AtEnd(save)]
     if args.epochs > PREVIEWS:  # of a small set there may be a thousand, of a second each
         callbacks = [*callbacks, Preview(every=-(-args.epochs // PREVIEWS))]
@@ -130,26 +131,3 @@ def asked(model, real, n):
     often as the real pictures have them; else None, the classes in turn.
     """
     return real.labels[spread(real, n)] if model.names else None
-
-
-def save_samples(model, n, path, labels=None):
-    """Write n samples as an .npz: images, uint8 (n, h, w) or (n, h, w, 3), and, if the model knows
-    classes, the labels they were made for, (n,), and the `names` of the classes, if they have any;
-    returns the images.
-    """
-    if model.classes and labels is None:
-        labels = np.arange(n) % model.classes
-    noise = model.noise(n)  # all at once: the samples are those of one call
-    pieces = []
-    for i in range(0, n, PIECE):
-        points = noise[i : i + PIECE]
-        told = None if labels is None else labels[i : i + PIECE]
-        made = model.sample(len(points), points, told)
-        pieces.append(plot.to_uint8(device.to_host(made)))
-    images = np.concatenate(pieces)
-    arrays = {"images": images} if labels is None else {"images": images, "labels": labels}
-    arrays |= {"names": np.array(model.names)} if model.names else {}
-    with files.replacing(path) as temporary:
-        np.savez_compressed(temporary, **arrays)
-    say(f"{n} samples: {path}")
-    return images
