@@ -197,6 +197,9 @@ OPERATIONS = {
     "reshape, batch within": (lambda x: x.reshape(2, -1, 6)[1], (8, 4, 6)),
     "reshape, batch twice": (lambda x: ops.sum(x.reshape(1, len(x), 4, 6), 0), X),
     "reshape, a batch to the last": (lambda x: x.reshape(24, -1).T, X),
+    "reshape of nothing": (lambda x: ops.sum(x[:, :0].reshape(len(x), 3, 0), 2), X),
+    "transpose, of one": (lambda x: ops.sum(x).T + ops.transpose(ops.sum(x, (1, 2))), X),
+    "einsum, to one": (lambda x, y: ops.einsum("bij,bij->", x, y), X, X),
     "transpose": (lambda x: x.T + ops.transpose(x, (2, -2, 0)), X),
     "swapaxes": (lambda x: ops.swapaxes(x, 1, -1), X),
     "squeeze": (lambda x: ops.squeeze(ops.unsqueeze(x, 2), 2), X),
@@ -354,6 +357,10 @@ REFUSED = {
     "gives .* no Tensor": lambda x: x.data,
     "divide, in Of, is given": lambda x: x / len(x) ** 0.5,
     "getitem, in Of, is given what": lambda x: x[: min(len(x), 8)],
+    "an output of the network is given what": lambda x: Tensor(x.data * 2),
+    "the network gives nothing": lambda x: (),
+    "by a list of what grows": lambda x: x[[len(x) - 1, 0]],
+    "by a list .* the batch": lambda x: x[:, [[0, 1], [len(x) - len(x), int(x.data[0, 0, 0] > 1)]]],
     "by a mask": lambda x: x[:, np.arange(4) > 2],
     "several arrays": lambda x: x[:, [0, 1], [1, 0]],
     "over no axis": lambda x: ops.sum(x, ()),
@@ -506,6 +513,22 @@ def test_a_network_that_changes_itself_is_refused(tmp_path):
         io.export_onnx(Counting(), real(1, 4, 6), tmp_path / "a.onnx")
 
 
+class Caching(nn.Module):
+    """Its running mean, or its scale, is there from the first batch on."""
+
+    mean = None
+
+    def forward(self, x):
+        if self.mean is None:
+            self.mean = x.data.mean(0)
+        return x - self.mean
+
+
+def test_a_network_that_begins_to_hold_something_is_refused(tmp_path):
+    with pytest.raises(io.ExportError, match="the network changes its own mean"):
+        io.export_onnx(Caching(), real(1, 4, 6), tmp_path / "a.onnx")
+
+
 def test_a_layer_with_a_forward_of_its_own_is_what_that_does(tmp_path):
     net = nn.Sequential(nn.ELU(), nn.MaxPool2d(2))
     net[0].forward = lambda x: x * 2
@@ -532,6 +555,11 @@ def test_wrong_arguments(tmp_path, monkeypatch):
     refused("1 inputs need as many names", input_names=["a", "b"])
     refused("'weight' would be the name of two", output_names="weight")
     refused("'a' would be the name", input_names="a", output_names="a")
+    for name in ("", 3, "/constant_0", "//Gemm_1", "\ud800"):
+        refused("is no name of an input", input_names=[name])
+        refused("is no name of an output", output_names=[name])
+    for metadata in ({"a": 1}, {1: "a"}, {"a": "\ud800"}, "a", [("a", "b")]):
+        refused("metadata must be text", metadata=metadata)
     with pytest.raises(ValueError) as caught:
         io.export_onnx(net, np.ones((1, 5)), path)
     assert "in a trace of inputs (1, 5)" in caught.value.__notes__[-1]

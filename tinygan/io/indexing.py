@@ -72,6 +72,11 @@ def _full(graph, index, axes):
     index = [*index] if type(index) is tuple else [index]
     if any(part is UNKNOWN for part in index):
         graph.take(UNKNOWN)
+    for part in index:
+        if isinstance(part, list) and any(
+            isinstance(n, Size) or n is UNKNOWN for n in _leaves(part)
+        ):
+            graph.refuse("by a list of what grows with the batch has no counterpart in ONNX")
     index = [np.array(part) if isinstance(part, list | bool) else part for part in index]
     arrays = [part for part in index if isinstance(part, Value | np.ndarray)]
     masks = [a for a in arrays if isinstance(a, np.ndarray) and a.dtype.kind == "b"]
@@ -82,6 +87,13 @@ def _full(graph, index, axes):
     rest = [slice(None)] * (axes - given)
     at = next((i for i, part in enumerate(index) if part is Ellipsis), len(index))
     return index[:at] + rest + index[at + 1 :]
+
+
+def _leaves(part):
+    """What a list holds, and the lists in it."""
+    if not isinstance(part, list):
+        return [part]
+    return [leaf for item in part for leaf in _leaves(item)]
 
 
 def _axes(part):

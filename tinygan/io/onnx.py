@@ -13,6 +13,7 @@ from ..autograd import Tensor
 from ..device import is_array
 from ..nn import Module
 from . import indexing, layers, operations
+from .text import is_text, is_text_by_name
 from .trace import UNKNOWN, ExportError, Size, Value, trace
 
 OPSET = 18  # the first in which all reductions take their axes alike
@@ -50,6 +51,9 @@ def export_onnx(
         raise ExportError(f"export_onnx: opset must be from {OPSET} to {latest}, got {opset!r}")
     if any(a.dtype == np.float64 for a in net.state_dict().values()):
         warnings.warn("export_onnx: weights of float64 are written as float32", stacklevel=2)
+    metadata = {} if metadata is None else metadata
+    if not is_text_by_name(metadata):
+        raise ExportError(f"export_onnx: metadata must be text by name, got {metadata!r:.80}")
     examples = inputs if isinstance(inputs, tuple | list) else (inputs,)
     found = trace(net, examples, layers.whole)
     names = (
@@ -60,7 +64,7 @@ def export_onnx(
     for call in found.calls:
         graph.call(call)
     model = graph.model(opset)
-    onnx.helper.set_model_props(model, metadata or {})
+    onnx.helper.set_model_props(model, metadata)
     onnx.checker.check_model(model, full_check=True)
     with files.replacing(path) as temporary:
         temporary.write_bytes(model.SerializeToString())
@@ -81,6 +85,10 @@ def _names(word, given, values):
         count = len(values)
         return [word] if count == 1 else [f"{word}_{i}" for i in range(count)]
     given = [given] if isinstance(given, str) else list(given)
+    if odd := [a for a in given if not is_text(a) or not a or a.startswith("/")]:
+        raise ExportError(
+            f"export_onnx: {odd[0]!r:.80} is no name of an {word}: text, which begins with no /"
+        )
     if len({*given}) != len(values):
         raise ExportError(f"export_onnx: {len(values)} {word}s need as many names, got {given}")
     return given
@@ -113,7 +121,9 @@ class Graph:
         self.names[call.out.key] = name
 
     def refuse(self, why):
-        """ExportError about the call that is being written."""
+        """ExportError about the call that is being written, or about an output."""
+        if self.current is None:
+            raise ExportError(f"export_onnx: an output of the network {why}")
         name, layer = self.current.op.__name__.strip("_"), self.current.layer
         modules = dict(self.found.net.named_modules())
         kind = type(modules[layer]).__name__

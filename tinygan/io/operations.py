@@ -200,12 +200,16 @@ def _transposed(graph, out, y, w, b, geometry):
 @becomes(shapes.reshape)
 def _reshape(graph, out, x, shape):
     sizes = [-1 if isinstance(n, Size) else n for n in out.shape]  # -1: what is left over
-    sizes = out.shape if sizes.count(-1) > 1 else sizes
-    return graph.node("Reshape", x, graph.integers(sizes))
+    if sizes.count(-1) > 1 or 0 in sizes:  # of nothing, nothing is left over
+        sizes = out.shape
+    options = {"allowzero": 1} if 0 in sizes else {}  # else a 0 is the size that was there
+    return graph.node("Reshape", x, graph.integers(sizes), **options)
 
 
 @becomes(shapes.transpose)
 def _transpose(graph, out, x, axes=None):
+    if len(x.shape) < 2:
+        return graph.take(x)
     axes = range(len(x.shape))[::-1] if axes is None else [a % len(x.shape) for a in axes]
     return graph.node("Transpose", x, perm=[*axes])
 

@@ -97,6 +97,8 @@ class Run:
                 raise ExportError(
                     f"export_onnx: the network gives {describe(t)}, which is no Tensor"
                 )
+        if not self.outputs:
+            raise ExportError("export_onnx: the network gives nothing")
         self.calls = sorted(_calls(self.outputs), key=lambda t: t.serial)
         self.keys = {id(array_of(x)): f"input {i}" for i, x in enumerate(inputs)}
         for i, t in enumerate(self.calls):

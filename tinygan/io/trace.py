@@ -79,7 +79,11 @@ def trace(net, inputs, whole=lambda layer, x: False):
     before = {name: a.copy() for name, a in net.state_dict().items()}
     with _others_in_eval_mode(net), _draws_uncounted():
         found = list(runs(net, inputs, rng))
-    changed = [name for name, a in net.state_dict().items() if not _same([a, before[name]])]
+    after = net.state_dict()
+    changed = [
+        name for name in before if name not in after or not _same([after[name], before[name]])
+    ]
+    changed += after.keys() - before.keys()
     if changed:
         raise ExportError(
             f"export_onnx: the network changes its own {changed[0]}, in eval mode too"
