@@ -252,6 +252,7 @@ def test_pytorchs_twin_gives_the_same_both_ways(tmp_path):
     agree()
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested")
 def test_pytorchs_files_are_looked_at(tmp_path):
     torch = pytest.importorskip("torch")
     path = tmp_path / "a.pt"
@@ -268,6 +269,7 @@ def test_pytorchs_files_are_looked_at(tmp_path):
         "'s' is no array": {"s": torch.eye(2).to_sparse()},
         "'m' is no array": {"m": torch.empty(2, device="meta")},
         "'f' is no array": {"f": torch.zeros(2).to(torch.float8_e4m3fn)},
+        "'n' is no array": {"n": torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])},
         "4000000000000 bytes": {"e": torch.zeros(1).expand(10**6, 10**6)},
         "PyTorch reads no weights there": {"f": print},
     }.items():
@@ -277,6 +279,9 @@ def test_pytorchs_files_are_looked_at(tmp_path):
     assert same(io.load_torch(path, "G")["w"], np.ones(2, np.float32))
     refused("no state dict by the name 'D'", "D")
     refused("8 bytes of arrays", "G", limit=7)
+    assert io.load_torch(path, "G", limit=8).keys() == {"w"}
+    torch.save({"w": torch.tensor([1 + 2j]).conj().imag}, path)
+    assert same(io.load_torch(path)["w"], np.float32([-2]))
     whole = path.read_bytes()
     for damaged in (b"", b"nonsense", whole[:100], whole[:-100]):
         path.write_bytes(damaged)

@@ -2,8 +2,8 @@
 
 `load` gives the arrays of a file of weights by name, for `net.load_state_dict`: safetensors, which
 `save_safetensors` writes, and PyTorch's .pt. `export_onnx` writes a network, whatever it computes,
-as an ONNX graph. safetensors needs NumPy alone; the packages that the others need are imported when
-they are used. What is read may come from anybody: whatever is wrong with it is a one-line
+as an ONNX graph. The packages that they need, safetensors, PyTorch and onnx, are imported when they
+are used. What is read may come from anybody: whatever is wrong with it is a one-line
 DataError. This room knows layers and operations, and no model.
 """
 

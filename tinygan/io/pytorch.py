@@ -42,14 +42,18 @@ def load_torch(path, key=None, limit=1 << 32):
         words = f"{path}: {len(narrow)} arrays of {kinds} are read as float32"
         warnings.warn(words, stacklevel=2)
     cast = {n: t.detach().float() if n in narrow else t.detach() for n, t in state.items()}
-    return {name: np.array(t.numpy(), order="C") for name, t in cast.items()}
+    # a view may be marked as the negative, or conjugate, of its memory
+    return {
+        name: np.array(t.resolve_conj().resolve_neg().numpy(), order="C")
+        for name, t in cast.items()
+    }
 
 
 def _torch():
     try:
         import torch
     except ImportError:
-        words = "load_torch: needs PyTorch (pip install torch); .safetensors needs nothing"
+        words = "load_torch: needs PyTorch (pip install torch); .safetensors does not"
         raise ImportError(words) from None
     return torch
 
@@ -71,5 +75,5 @@ def _chosen(path, found, key):
 
 def _is_odd(torch, t):
     """Whether NumPy has no such array: sparse, quantised, complex, or without memory."""
-    there = t.layout == torch.strided and t.device.type == "cpu"
+    there = t.layout == torch.strided and t.device.type == "cpu" and not t.is_nested
     return not there or str(t.dtype).removeprefix("torch.") not in KINDS
