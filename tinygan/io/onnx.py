@@ -14,7 +14,7 @@ from ..device import is_array
 from ..nn import Module
 from . import indexing, layers, operations
 from .text import is_text, is_text_by_name
-from .trace import UNKNOWN, ExportError, Size, Value, trace
+from .trace import UNKNOWN, ExportError, Root, Size, Value, trace
 
 OPSET = 18  # the first in which all reductions take their axes alike
 WRITERS = operations.TABLE | indexing.TABLE
@@ -154,6 +154,8 @@ class Graph:
             )
         if isinstance(a, Value):
             return self.names[a.key]
+        if isinstance(a, Root):
+            return self.node("Sqrt", a.size)
         if isinstance(a, Size):
             number = self.node("Squeeze", self.size(a))
             return self.node("Cast", number, to=self.onnx.TensorProto.FLOAT)

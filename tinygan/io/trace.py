@@ -10,6 +10,7 @@ not hold, `UNKNOWN`, and whoever uses it refuses. This room knows layers, and no
 
 import contextlib
 import copy
+import math
 import threading
 from typing import NamedTuple
 
@@ -30,6 +31,12 @@ class Size(NamedTuple):
 
     times: int
     plus: int
+
+
+class Root(NamedTuple):
+    """The square root of a Size, as a deviation over the batch is divided by."""
+
+    size: Size
 
 
 class Value(NamedTuple):
@@ -217,8 +224,16 @@ class _Merger:
         if isinstance(first, int | np.integer) and not isinstance(first, bool):
             return _size([run.batch for run in self.runs], things)
         with contextlib.suppress(ValueError):
-            return first if all(a == first or a is first for a in things) else UNKNOWN
-        return UNKNOWN
+            if all(a == first or a is first for a in things):
+                return first
+        return self._root(things) if isinstance(first, float) else UNKNOWN
+
+    def _root(self, numbers):
+        squares = [round(a * a) if math.isfinite(a) else -1 for a in numbers]
+        if min(squares) < 0 or [math.sqrt(n) for n in squares] != [*numbers]:
+            return UNKNOWN
+        size = self.merged(squares)
+        return Root(size) if isinstance(size, Size) else UNKNOWN
 
 
 def _same(arrays):
