@@ -230,7 +230,7 @@ OPERATIONS = {
     "two results": (lambda x: (x * 2, x[:, 0]), X),
     "a result and itself": (lambda x: (x, x * 2, x), X),
     "a result as two": (lambda x: (x * 2,) * 2, X),
-    "float32 again": (lambda x: x.float() * 2, X),
+    "float32 again": (lambda x: x * 2 + x.float() * 3 + x, X),
     "a copy of the memory": (lambda x: x * Tensor(x.data), X),
     "attention": (lambda x: ops.softmax(x @ x.transpose(1, 2) / 6**0.5) @ x, X),
     "interpolate": (lambda x: ops.interpolate(x, (3, 5)), (7, 2, 4, 6)),
@@ -363,6 +363,9 @@ REFUSED = {
     "the network gives nothing": lambda x: (),
     "by a list of what grows": lambda x: x[[len(x) - 1, 0]],
     "by a list .* the batch": lambda x: x[:, [[0, 1], [len(x) - len(x), int(x.data[0, 0, 0] > 1)]]],
+    "transposed, in Of, of pictures whose size": lambda x: ops.conv_transpose2d(
+        x.transpose(1, 0, 2)[None], np.ones((4, 2, 3, 3), np.float32)
+    ),
     "by a mask": lambda x: x[:, np.arange(4) > 2],
     "several arrays": lambda x: x[:, [0, 1], [1, 0]],
     "over no axis": lambda x: ops.sum(x, ()),
@@ -478,6 +481,8 @@ BRANCHES = [
     (FOLLOWED, lambda x: x[:, np.argmax(x.data.sum(0))], [np.float32([[0, 1, 2, 100]])]),
     (FOLLOWED, lambda x, k: x * float(k[0]), [real(1, 4), np.array([3])]),
     (FOLLOWED, lambda x, k: x * float(k[0]), [real(1, 4), np.array([0])]),
+    (FOLLOWED, lambda x, k: x * (k > 0).any(0), [real(1, 4), np.array([[1, 2, 3, 1]])]),
+    ("calls other operations", lambda x: x if x.data.any() else x * 2, [real(1, 4)]),
     (FOLLOWED, lambda x, k: x[:, : int(k.max())], [real(1, 4), np.array([3])]),
 ]
 
@@ -500,6 +505,15 @@ def test_a_network_that_refuses_other_numbers_is_asked_for_the_examples(tmp_path
     np.testing.assert_array_equal(y, arrays[0] * 2)
     with pytest.raises(io.ExportError, match="holds nan or inf"):
         io.export_onnx(nn.Tanh(), np.float32([[1, np.nan]]), tmp_path / "a.onnx")
+
+
+@pytest.mark.parametrize("memory, largest", [(1 << 30, 257), (1000, 67)])
+def test_the_batches_that_are_tried(tmp_path, monkeypatch, memory, largest):
+    monkeypatch.setattr(io.runs, "MEMORY", memory)
+    seen = []
+    net = Of(lambda x: (seen.append(len(x)), x * 2)[1])
+    io.export_onnx(net, real(1, 4), tmp_path / "a.onnx")
+    assert seen[:5] == [1, 2, 3, 17, largest]
 
 
 class Counting(nn.Module):

@@ -34,14 +34,17 @@ def export_onnx(
     Batches of 1, 2, 3, 17 and 257 (67 where those take more than a gigabyte) are tried: a size that
     bends between those, such as min(n, 32), is refused where it matters; one that bends beyond is
     taken for what it is up to there. Their numbers lie between the example's least and greatest (or
-    about it, where it is one number); in some passes 1000 times as far above, or below. Python's
-    `if` on values goes the way that it goes for those: where all go one way, the graph goes that
-    way for every input.
+    about it, where it is one number); in some passes they are 0, or 1000 times as far above, or
+    below. Python's `if` on values goes the way that it goes for those: where all go one way, the
+    graph goes that way for every input.
 
     What depends on an input's values otherwise than by operations (a comparison, an index, noise)
     is on no tape: a ValueError, an ExportError, names the operation and the layer, as it does what
     ONNX has not. Layers that compare (ELU, PReLU, MaxPool2d) are known as a whole. ImportError
     without onnx.
+
+    Not the same there: onnxruntime's max, min and max pooling pass NaN over, which here is what
+    they give; and a label of -1, an IndexError here, is the last row of an embedding.
     """
     onnx = _onnx()
     if not isinstance(net, Module):

@@ -180,6 +180,8 @@ def _transposed(graph, out, y, w, b, geometry):
     """With `extra` pixels at the end, which ONNX allows where they are fewer than the stride. With
     dilation there may be more: then the whole is made, and its edges taken away or zeros added.
     """
+    if not all(isinstance(n, int) for n in (*geometry.size, *y.shape[2:])):
+        graph.refuse("of pictures whose size is the batch's has no counterpart in ONNX")
     axes = zip(geometry.size, y.shape[2:], w.shape[2:], *geometry[1:4])
     extra = [size - ((n - 1) * s - 2 * p + d * (k - 1) + 1) for size, n, k, s, p, d in axes]
     options = _spatial(geometry)

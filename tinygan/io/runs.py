@@ -67,15 +67,15 @@ def _alike(a, batch, rng):
 
 
 def _far(a, batch, rng):
-    """Numbers that the example has not: whole ones up to its largest, and up to twice as many;
-    floats far above all others, and below.
+    """Numbers that the example has not: zeros; whole ones up to its largest, and up to twice as
+    many; floats far above all others, and below.
     """
     shape = (batch, *a.shape[1:])
     if a.dtype.kind == "i":
         count = max(int(a.max()), 0) + 1
-        return [rng.integers(0, n, shape) for n in (count, 2 * count)]
+        return [rng.integers(0, n, shape) for n in (1, count, 2 * count)]
     far = FAR * (1 + float(np.abs(a).max())) * (1 + rng.random(shape, np.float32))
-    return [far, -far]
+    return [far * 0, far, -far]
 
 
 class Run:
