@@ -184,6 +184,80 @@ def test_what_numpy_cannot_hold_is_one_line_with_a_remedy():
         Tensor(A) * ones.double()
 
 
+def test_a_dtype_that_does_not_mix_is_named():
+    torch = pytest.importorskip("torch")
+    for half in (A.astype(np.float16), torch.from_numpy(A).half()):
+        with pytest.raises(TypeError, match="add: float16 and float32 do not mix"):
+            Tensor(A) + half
+
+
+class Labelled:
+    """An array as pandas has it: of NumPy's dtypes, and with arithmetic of its own."""
+
+    dtype = A.dtype
+    __array_ufunc__ = None
+
+    def __array__(self, dtype=None, copy=None):
+        return A
+
+    def __add__(self, other):
+        return self
+
+    __radd__ = __mul__ = __rmul__ = __add__
+
+
+class Subclass(np.ndarray):
+    pass
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+@pytest.mark.parametrize("make", [np.matrix, lambda a: a.view(Subclass), lambda a: Labelled()])
+def test_what_has_another_arithmetic_is_an_array_like_any_other(make):
+    x, a = Tensor(A + 1), make(A)
+    assert type((x + a).data) is type((x * a).data) is np.ndarray
+    for f in (ops.add, ops.multiply, ops.maximum):
+        for pair, plain in (((x, a), (x, A)), ((a, x), (A, x))):
+            y, want = f(*pair), f(*plain)
+            assert type(y.data) is np.ndarray and all(type(b) is np.ndarray for b in y.raw_args)
+            np.testing.assert_array_equal((y * y).data, (want * want).data)
+            np.testing.assert_array_equal(grad(ops.sum(y), x), grad(ops.sum(want), x))
+    for own in (Tensor(a), nn.Parameter(a)):
+        assert type(own.data) is np.ndarray and (own.data == A).all()
+    assert type(ops.multiply(a, a)) is np.ndarray and (ops.multiply(a, a) == A * A).all()
+
+
+def test_a_mask_is_refused_and_not_lost():
+    x, masked = Tensor(A), np.ma.masked_array(A, A > 0)
+    layer = nn.Linear(3, 2)
+    for f in (Tensor, layer, lambda a: x * a, lambda a: a + x, lambda a: ops.sum(a),
+              lambda a: layer.load_state_dict({"weight": a}, strict=False)):  # fmt: skip
+        with pytest.raises(TypeError, match=r"lose its mask: x\.filled\(value\) has none"):
+            f(masked)
+
+
+@libraries
+def test_layers_that_look_at_what_they_are_given(foreign):
+    for layer in (nn.Dropout(), nn.Dropout2d(), nn.PReLU()):
+        tg.random.manual_seed(0)
+        got = layer(foreign(A + 1))
+        tg.random.manual_seed(0)
+        np.testing.assert_array_equal(ops.raw(got), ops.raw(layer(A + 1)))
+        assert type(ops.raw(got)) is np.ndarray
+    labels = np.array([2, 0, 1])
+    for layer in (nn.Embedding(3, 2), nn.Embedding(3, 2, padding_idx=0)):
+        np.testing.assert_array_equal(layer(foreign(labels)).data, layer(labels).data)
+
+
+@libraries
+def test_gradients_that_are_given(foreign):
+    x, g = Tensor(A), foreign(A + 1)
+    np.testing.assert_array_equal(grad(x * 2, x, g), 2 * A + 2)
+    (first,) = grad([x * x], [x], [g], create_graph=True)
+    np.testing.assert_array_equal(first.data, 2 * A * (A + 1))
+    (x * 2).backward(g)
+    assert type(x.grad) is np.ndarray and (x.grad == 2 * A + 2).all()
+
+
 def test_without_cupy_an_array_on_a_gpu_is_one_line():
     gpu = Foreign(A, device=(2, 0))
     try:
@@ -197,7 +271,7 @@ def test_without_cupy_an_array_on_a_gpu_is_one_line():
 
 def test_what_is_ours_stays_itself():
     t, scalar = Tensor(A), np.float32(2)
-    for a in (A, t, scalar, 2.0, None, (1, 2), [A], "name", np.ma.array(A)):
+    for a in (A, t, scalar, 2.0, None, (1, 2), [A], "name", np.float32, A.dtype):
         assert adopted(a) is a
     assert (t * scalar).dtype == (scalar * t).dtype == np.float32
     for pair in ((t, A), (A, t)):

@@ -35,11 +35,25 @@ def _held(a):
     return data if is_array(data) else None
 
 
+def foreign(a):
+    """Whether a, of no type in KNOWN, may be an array all the same."""
+    kind = type(a)  # and not a itself: np.float32, the dtype, has both
+    return hasattr(kind, "__dlpack__") or hasattr(kind, "__array__")
+
+
 def adopted(a):
     """The array of another library (PyTorch, JAX, ...) as NumPy's or CuPy's, which shares its
-    memory, by DLPack; anything else as it is. TypeError for one that cannot be shared.
+    memory, by DLPack; what else calls itself an array, such as np.matrix, whose * is another, or
+    pandas' Series, which adds by its index, as `np.asarray` has it; anything else as it is.
+    TypeError for one that cannot be shared, or has a mask.
     """
-    if type(a) in KNOWN or not hasattr(a, "__dlpack__") or _held(a) is not None:
+    if type(a) in KNOWN or not foreign(a):
+        return a
+    if isinstance(a, np.ma.MaskedArray):
+        raise TypeError("a masked array would lose its mask: x.filled(value) has none")
+    if isinstance(a, NumPyArray) or not hasattr(a, "__dlpack__"):
+        return np.asarray(a)
+    if _held(a) is not None:
         return a
     try:
         return module("gpu" if a.__dlpack_device__()[0] == CUDA else "cpu").from_dlpack(a)
@@ -69,13 +83,10 @@ def is_integer(a):
 
 def floats(data):
     """What a Tensor holds: an array of float32 or float64 itself, numbers and lists in float32."""
-    if isinstance(data, np.ma.MaskedArray):
-        raise TypeError("Tensor: a masked array would lose its mask: x.filled(value) has none")
     data = adopted(data)
-    if isinstance(data, (int, float, list, tuple, NumPyScalar, np.ndarray)):
-        # asarray leaves no np.matrix, whose * is another
+    if isinstance(data, (int, float, list, tuple, NumPyScalar)):
         data = np.asarray(data, getattr(data, "dtype", np.float32))
-    if getattr(data, "dtype", None) not in (np.float32, np.float64):
+    if not is_array(data) or data.dtype not in (np.float32, np.float64):
         raise TypeError(
             f"Tensor: needs floats, float32 or float64, got {describe(data)}; labels, indices and"
             " masks stay raw arrays, .astype(np.float32) casts others"
@@ -89,11 +100,11 @@ def unified(op, f, args, kwargs):
     """
     args = [plain(a) for a in args]
     arrays = [a for a in args if hasattr(a, "dtype")]
-    dtype, *others = {a.dtype for a in arrays if a.dtype.kind == "f"}
+    dtype, *others = sorted({a.dtype for a in arrays if a.dtype.kind == "f"})
     if others:
         raise TypeError(
-            f"{op.__name__.strip('_')}: float32 and float64 do not mix ({describe(*arrays)}): cast"
-            " one, a Tensor by x.float(), a raw array by a.astype(np.float32), or net.double()"
+            f"{op.__name__.strip('_')}: {dtype} and {others[0]} do not mix ({describe(*arrays)}):"
+            " cast one, a Tensor by x.float(), a raw array by a.astype(np.float32), or net.double()"
         )
     if not op.elementwise:  # integers may be indices or labels: only their result tells
         data = f(*args, **kwargs)

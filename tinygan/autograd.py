@@ -17,8 +17,8 @@ import operator
 import numpy as np
 
 from .arrays import (
-    KNOWN, NumPyArray, NumPyScalar, adopted, describe, explain, floats, plain, refuse_another,
-    unified, unshared,
+    KNOWN, NumPyArray, NumPyScalar, adopted, describe, explain, floats, foreign, plain,
+    refuse_another, unified, unshared,
 )  # fmt: skip
 from .recording import enable_grad, mode, no_grad
 
@@ -122,8 +122,7 @@ def primitive(f):
             if type(a) not in KNOWN:
                 if isinstance(a, Tensor):
                     break
-                if hasattr(a, "__dlpack__"):
-                    args = tuple(map(adopted, args))
+                args = tuple(map(adopted, args))
         else:  # nothing to record
             return f(*args, **kwargs)
         dtype = a.data.dtype
@@ -132,9 +131,7 @@ def primitive(f):
             if isinstance(a, Tensor):
                 a = a.data
                 mixed = mixed or a.dtype is not dtype
-            elif getattr(a, "dtype", dtype) is not dtype or (
-                type(a) not in KNOWN and hasattr(a, "__dlpack__")
-            ):
+            elif getattr(a, "dtype", dtype) is not dtype or (type(a) not in KNOWN and foreign(a)):
                 a, mixed = adopted(a), True
             raw_args.append(a)
         try:
@@ -278,7 +275,7 @@ def _cotangents(outputs, given, create_graph):
         if g is None and y.data.size != 1:
             needs = f"an output of shape {y.shape} needs grad_outputs of that shape"
             raise ValueError(f"grad: {needs}; only a scalar needs none")
-        g = np.ones_like(y.data) if g is None else g
+        g = np.ones_like(y.data) if g is None else adopted(g)
         if getattr(g, "shape", None) != y.shape or g.dtype != y.dtype:
             both = f"grad_outputs is {describe(g)}, but its output is {describe(y)}"
             raise ValueError(f"grad: {both}: shape and dtype must agree")

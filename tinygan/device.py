@@ -18,6 +18,7 @@ _EXTRA = 'pip install "tinygan[gpu]" (CUDA 13: cupy-cuda13x[ctk]) or "tinygan[cu
 # Types that are surely no array of another library; CuPy's own joins them when it is loaded.
 # Operations ask for them first, since that is quicker than asking what an argument can do.
 KNOWN = {np.ndarray, bool, float, int, list, slice, str, tuple, type(None)}
+KNOWN.update(np.sctypeDict.values())  # NumPy's scalars are numbers
 
 
 class DeviceError(RuntimeError):

@@ -46,10 +46,10 @@ class Dropout(Module):
         scale = 1 / (1 - self.p) if self.p < 1 else 0.0
         # channels last, as convolutions leave images in memory
         shape = (*x.shape[:1], *x.shape[2:], *x.shape[1:2])
-        dtype = x.dtype if x.dtype.kind == "f" else np.float32
-        where = device.of(ops.raw(x))
-        mask = random.default.bernoulli(1 - self.p, shape, dtype, where, scale)
-        return x * (np.moveaxis(mask, -1, 1) if x.ndim > 2 else mask)
+        data = ops.raw(x)
+        dtype = data.dtype if data.dtype.kind == "f" else np.float32
+        mask = random.default.bernoulli(1 - self.p, shape, dtype, device.of(data), scale)
+        return ops.multiply(x, np.moveaxis(mask, -1, 1) if x.ndim > 2 else mask)
 
 
 class Dropout2d(Dropout):
@@ -58,7 +58,7 @@ class Dropout2d(Dropout):
     def forward(self, x):
         shape = x.shape[:2] + (1,) * (x.ndim - 2)
         kept = np.ones_like(ops.raw(x), shape=shape)
-        return x * super().forward(kept) if self.training else x
+        return ops.multiply(x, super().forward(kept)) if self.training else x
 
 
 class Embedding(Module):
@@ -77,6 +77,7 @@ class Embedding(Module):
             self.weight.data[padding_idx] = 0
 
     def forward(self, x):
+        x = ops.raw(x)
         check_labels(x, self.num_embeddings)
         rows = self.weight[x]
         if self.padding_idx is None:
