@@ -1,6 +1,7 @@
 """Trackers: what is read back is what the run's records say, whatever happened to the run."""
 
 import csv
+import gc
 import struct
 import sys
 import types
@@ -170,6 +171,26 @@ def test_tensorboard_has_each_step_once_and_the_pictures(after, tmp_path):
             v for e in events(out / "tensorboard") for v in e.summary.value if "config" in v.tag
         ]
         assert len(text) == 1 and b'"versions"' in text[0].tensor.string_val[0]
+
+
+def test_figures_keep_their_names(tmp_path):
+    pytest.importorskip("tensorboardX")
+    names = ["a b", "a,b", "a_b", "/a", "a/é"]
+    asked = train.Evaluate(lambda: {name: float(i) for i, name in enumerate(names)})
+    callbacks = [asked, train.TensorBoard(every=5), train.CSV(), Undrawn()]
+    train.train(*line(), 2, tmp_path, callbacks=callbacks)
+    scalars, _ = curves(tmp_path / "tensorboard")
+    for i, name in enumerate(names):
+        assert scalars[name] == [(5, i), (10, i)]
+        assert [row[name] for row in table(tmp_path) if row[name]] == [str(float(i))] * 2
+
+
+def test_no_file_is_left_open(tmp_path):
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        run(train.CSV(), tmp_path)
+        gc.collect()
+    assert not [w for w in told if issubclass(w.category, ResourceWarning)]
 
 
 def test_tensorboards_own_reader_agrees(tmp_path):
@@ -359,6 +380,8 @@ def test_what_is_missing_is_said_before_anything_is_changed(name, wandb, tmp_pat
         run(tracker, None)
     with pytest.raises(ValueError, match="every must be a number above 0"):
         train.TRACKERS[name](every=0)
+    with pytest.raises(ValueError, match="every must be a whole number, got 1.5"):
+        train.TRACKERS[name](every=1.5)
     packages = {"tensorboard": ("tensorboardX", "tinygan[track]"), "wandb": ("wandb", "wandb")}
     if name in packages:
         module, install = packages[name]

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import files
-from .callbacks import Callback, finite, positive
+from .callbacks import Callback, finite, whole
 from .run import CONFIG, CURVES, SYNCED, TABLE
 
 
@@ -99,7 +99,7 @@ class TensorBoard(Tracker):
     """
 
     def __init__(self, folder=None, *, every=10):
-        self.folder, self.every = folder, positive("TensorBoard: every", every)
+        self.folder, self.every = folder, whole("TensorBoard: every", every)
         self.library = package("tensorboardX", "tinygan[track]")
 
     def place(self):
@@ -117,8 +117,9 @@ class TensorBoard(Tracker):
         self.close = self.writer.close
 
     def put(self, step, record):
-        for name in [name for name in record if name not in PLACE]:
-            self.writer.add_scalar(name, record[name], step)
+        # by the names themselves: add_scalar makes one of "a b" and "a,b"
+        found = [{"tag": k, "simple_value": v} for k, v in record.items() if k not in PLACE]
+        self.writer.file_writer.add_summary(self.library.summary.Summary(value=found), step)
 
     def picture(self, step, path):
         self.writer.add_image("samples", pixels(path), step, dataformats="HWC")
@@ -152,7 +153,7 @@ class WandB(Tracker):
     where = "wandb"
 
     def __init__(self, *, mode="offline", every=10, **options):
-        self.options, self.every = {"mode": mode} | options, positive("WandB: every", every)
+        self.options, self.every = {"mode": mode} | options, whole("WandB: every", every)
         if mode == "offline":  # nor are its own crashes reported
             os.environ["WANDB_ERROR_REPORTING"] = "false"
         self.library = package("wandb", "wandb")
@@ -194,14 +195,14 @@ class CSV(Tracker):
     where = TABLE
 
     def __init__(self, *, every=1):
-        self.every = positive("CSV: every", every)
+        self.every = whole("CSV: every", every)
 
     def open(self):
         self.columns, self.file = {}, None
 
     def put(self, step, record):
         if record.keys() - self.columns.keys():
-            rows = [*csv.DictReader(self.place().open(newline=""))] if self.columns else []
+            rows = _read(self.place()) if self.columns else []
             self.close()
             self.columns |= dict.fromkeys(record)
             with files.replacing(self.place()) as temporary:
@@ -212,6 +213,11 @@ class CSV(Tracker):
     def close(self):
         if self.file:
             self.file.close()
+
+
+def _read(path):
+    with open(path, newline="") as file:
+        return [*csv.DictReader(file)]
 
 
 def _write(path, columns, rows):
