@@ -107,6 +107,9 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
 
     __hash__ = None
 
+    def __dlpack__(self, **options):
+        raise BufferError("this memory is on no GPU")
+
     def __init__(self, a):
         self.a = a
 
