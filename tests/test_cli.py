@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 from runs import ROOT, example
 
-from tinygan import cli, data
+from tinygan import cli, data, models
+from tinygan.checkpoint import CheckpointError
 
 
 def parsed(monkeypatch, *args):
@@ -158,3 +159,23 @@ def test_a_number_of_epochs_that_no_float_holds_is_one_line(tmp_path):
     done = example("mnist_gan", "--epochs", 10**400, "--out", tmp_path / "run")
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "run").exists()
+
+
+def trained(monkeypatch, args, step=lambda batch: {"loss": 0.0}):
+    """A training run of 40 digits as those flags ask for it, whose steps do nothing."""
+    args = parsed(monkeypatch, *args)
+    few = data.load().rows(slice(40))
+    model = models.dcgan(width=1, latent=2)
+    batches = data.Batches(few.images, args.batch_size or 20)
+    cli.run_training(args, model, batches, step=step, real=few)
+
+
+def test_a_run_says_by_whom_its_samples_are_judged_once_it_may_go_on(tmp_path, monkeypatch, capsys):
+    flags = ["--evaluate", 1, "--epochs", 2, "--out", tmp_path / "run"]
+    trained(monkeypatch, flags)
+    out = capsys.readouterr().out.splitlines()
+    judge = "judge: the classifier of digits that ships, right on 99.48 % of MNIST's test digits"
+    assert out.count(judge) == 1 and "fid" in out[out.index(judge) + 1]
+    monkeypatch.setattr(cli.training, "judge_of", None)  # nothing is made before it is refused
+    with pytest.raises(CheckpointError, match="was made by another run: batches.batch_size was 20"):
+        trained(monkeypatch, [*flags, "--resume", "--batch-size", 10])

@@ -368,7 +368,8 @@ def test_few_real_digits_judge_nothing(tmp_path):
     flags = ["--data", tmp_path / "data", "--batch-size", 5, "--out", tmp_path / "run"]
     done = example("mnist_gan", *flags, "--epochs", 1, "--evaluate", 1)
     assert done.returncode == 2 and not (tmp_path / "run").exists()
-    assert done.stderr == "mnist_gan.py: Judge: needs 20 real images or more, got 15\n"
+    words = f"{tmp_path / 'data'}: the judge needs 20 pictures, found 15; leave out --evaluate"
+    assert done.stderr == f"mnist_gan.py: {words}\n"
 
 
 # The command

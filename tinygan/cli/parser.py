@@ -66,7 +66,9 @@ class Parser(argparse.ArgumentParser):
         add("--resume", action="store_true", help=again)
         add("--overwrite", action="store_true", help="begin anew in an --out that holds a run")
         count = {"type": number(int, 0), "default": 0, "metavar": "N"}
-        add("--evaluate", **count, help="FID and coverage every N epochs; best.npz is kept")
+        figures = "FID and coverage every N epochs, to be compared with each other only: they are "
+        figures += "of all pictures, and tinygan.evaluate's of a part; best.npz is kept"
+        add("--evaluate", **count, help=figures)
         count["type"] = number(int, 0, MOST_SAMPLES)
         add("--samples", **count, help="pictures to write to OUT/samples.npz at the end")
         seen = "show the run in TensorBoard (`tensorboard --logdir OUT`) or W&B, or write log.csv"

@@ -9,6 +9,7 @@ import numpy as np
 from .. import data, random
 from ..data import DataError
 from ..metrics import judge_of
+from ..metrics.judge import LEAST
 from ..train import TRACKERS, AtEnd, Evaluate, Preview, second_half, train
 from ..train.callbacks import say
 from .parser import PASSING
@@ -78,10 +79,10 @@ def run_training(
     """
     arguments = noted(args, PASSING)
     if args.evaluate:
-        callbacks = [
-            Evaluate(judged(args, model, real), every=args.evaluate, best="fid"),
-            *callbacks,
-        ]
+        if (found := len(real.images)) < LEAST:  # before anything is made or replaced
+            words = f"the judge needs {LEAST} pictures, found {found}; leave out --evaluate"
+            raise DataError(f"{args.data}: {words}")
+        callbacks = [Judged(args, model, real), *callbacks]
     if args.samples:
         labels = asked(model, real, args.samples)
         told = {"labels": labels, "learnt": learnt(arguments)}
@@ -107,18 +108,28 @@ def run_training(
     )
 
 
-def judged(args, model, real):
-    """figures() -> {name: number}: how as many samples compare with the real pictures."""
-    n = min(JUDGED_MOST, len(real.images))
-    judge = judge_of(real.rows(spread(real, n)), model.device, say=say)
-    points = model.noise(n, random.Generator(args.seed, JUDGED))
-    labels = asked(model, real, n)
+class Judged(Evaluate):
+    """How as many samples compare with the real pictures. The judge, which may have to learn, is
+    made as the run begins: a folder that is not for this run was refused before.
+    """
 
-    def figures():
-        found = judge(model.sample(n, points, labels))
-        return {name: found[name] for name in ("fid", "coverage")}
+    def __init__(self, args, model, real):
+        super().__init__(None, every=args.evaluate, best="fid")
+        self.args, self.model, self.real = args, model, real
 
-    return figures
+    def begin(self):
+        super().begin()
+        model, n = self.model, min(JUDGED_MOST, len(self.real.images))
+        judge = judge_of(self.real.rows(spread(self.real, n)), model.device, say=say)
+        say(f"judge: {judge.about}")
+        points = model.noise(n, random.Generator(self.args.seed, JUDGED))
+        labels = asked(model, self.real, n)
+
+        def figures():
+            found = judge(model.sample(n, points, labels))
+            return {name: found[name] for name in ("fid", "coverage")}
+
+        self.figures = figures
 
 
 def spread(real, n):
