@@ -179,3 +179,30 @@ def test_a_run_says_by_whom_its_samples_are_judged_once_it_may_go_on(tmp_path, m
     monkeypatch.setattr(cli.training, "judge_of", None)  # nothing is made before it is refused
     with pytest.raises(CheckpointError, match="was made by another run: batches.batch_size was 20"):
         trained(monkeypatch, [*flags, "--resume", "--batch-size", 10])
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        ("checkpoint.npz", "holds a run already (--resume, --overwrite or another --out)"),
+        (
+            "losses.png",
+            "losses.png: belongs to no run of ours; take another folder (another --out)",
+        ),
+    ],
+)
+def test_a_folder_that_is_taken_is_said_with_flags_only(made, words, tmp_path, monkeypatch, capsys):
+    (tmp_path / made).touch()
+    with pytest.raises(SystemExit):
+        cli.run(lambda: parsed(monkeypatch, "--out", tmp_path))
+    complaint = capsys.readouterr().err
+    assert complaint.endswith(f"{words}\n") and "=True" not in complaint
+    assert f"{tmp_path}" in complaint
+
+
+def test_pictures_of_one_class_are_said_to_need_no_labels():
+    few = data.load().rows(slice(40))
+    assert cli.in_words(few) == "40 pictures of 28 x 28 in grey, 10 classes"
+    one = few._replace(labels=few.labels * 0)
+    assert cli.in_words(one).endswith("in grey, one class, which needs no labels")
+    assert cli.in_words(few._replace(labels=None)).endswith("in grey")

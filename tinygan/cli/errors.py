@@ -42,9 +42,12 @@ def run(main):
         error, code, message = e, 2, f"out of memory: {str(e).rstrip('.')}"
     except KeyboardInterrupt as e:
         error, code, message = e, 128 + getattr(e, "signal", 2), str(e) or "interrupted"
+    message, python, _ = message.partition(": resume=True ")  # whose words are for Python
     flags = [f" ({words})" for kind, words in FLAGS.items() if isinstance(error, kind)]
     if isinstance(error, Interrupted) and "resume" in message:
         flags = [" (--resume)"]
+    if isinstance(error, RunExistsError) and not python:
+        flags = [" (another --out)"]  # there is no run to go on with
     with contextlib.suppress(OSError, AttributeError):  # the terminal was closed, or never open
         sys.stderr.write(f"{program}: {message}{''.join(flags)}\n")
     sys.exit(code)

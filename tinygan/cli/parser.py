@@ -51,7 +51,8 @@ class Parser(argparse.ArgumentParser):
             "folder of pictures, whose folders are the classes; or a file, .npz, .npy or IDX"
         )
         add("--data", default="bundled", metavar="SET", help=sets)
-        size = "make them N x N pixels (default: the set's size, 32 for a folder of pictures)"
+        size = "make them N x N pixels (default: the set's own, if all are squares of one size up "
+        size += "to 128; else 32)"
         add("--side", type=number(int, 8, 256), metavar="N", help=size)
         add("--colour", choices=["grey", "rgb"], help="make them that (default: as they are)")
         add("--fit", choices=["crop", "pad"], default="crop", help="how they become squares")

@@ -62,6 +62,7 @@ def in_words(pictures):
     """Such as "1906 pictures of 32 x 32 in colour, 9 classes"."""
     count, height, width, *channels = pictures.images.shape
     classes = f", {pictures.classes} classes" if pictures.classes else ""
+    classes = ", one class, which needs no labels" if pictures.classes == 1 else classes
     return f"{count} pictures of {height} x {width} in {'colour' if channels else 'grey'}{classes}"
 
 
