@@ -24,13 +24,12 @@ LOG, TABLE = "log.jsonl", "log.csv"
 MADE = (BEST, "samples.npz", "samples.gif", "losses.png", TABLE, LOG, CONFIG, LATEST)
 CURVES, SYNCED = "tensorboard/*.tinygan", "wandb/*run-*-tinygan*"  # files; folders of trackers
 PICTURES = "samples"
+OTHER = {"batches.data": "the pictures are others (files, side, colour, fit or background)"}
 DRAWING = {"prefix": ".drawing-", "suffix": ".part"}  # a folder in which a picture is being drawn
 
 
 class TrainingError(RuntimeError):
-    """Training cannot go on; the message says at which step, why, and where the last checkpoint
-    is.
-    """
+    """Training cannot go on; the message says at which step, why, and the last checkpoint."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -118,7 +117,8 @@ class Run:
             was = {k: was.get(k, now[k]) for k in ("seed",)}
             now = {k: now[k] for k in was}
         if differ := [k for k in was | now if was.get(k) != now.get(k)]:
-            words = "; ".join(f"{k} was {was.get(k)}, is {now.get(k)}" for k in differ)
+            said = lambda k: f"{k} was {was.get(k)}, is {now.get(k)}"
+            words = "; ".join(OTHER.get(k, said(k)) for k in differ)
             raise CheckpointError(f"{path}: was made by another run: {words}")
         if not self.parts:
             raise CheckpointError(f"{path}: holds nothing of a model that has no parts()")
