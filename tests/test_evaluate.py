@@ -104,3 +104,39 @@ def test_what_cannot_be_is_one_line(arrays, words, tmp_path, monkeypatch, capsys
 def test_a_folder_without_samples_is_one_line(tmp_path, monkeypatch, capsys):
     code, _, complaint = command(monkeypatch, capsys, tmp_path)
     assert code == 2 and f"{tmp_path}/samples.npz: there is no such file; a tr" in complaint[0]
+
+
+def test_the_page_says_how_far_to_trust_it(tmp_path, monkeypatch, capsys):
+    titles, draw = [], evaluate.plot.report
+    monkeypatch.setattr(
+        evaluate.plot, "report", lambda path, *page: titles.append(page[0]) or draw(path, *page)
+    )
+    path, report = tmp_path / "samples.npz", ["--report", tmp_path / "p.png"]
+    real = evaluate.split("bundled").others.images[:40]
+    for images, doubts in ((real, ""), (0 * real + 255, "class means and noise")):
+        np.savez(path, images=images, data="bundled")
+        code, out, _ = command(monkeypatch, capsys, path, *report)
+        assert code is None
+        title = titles.pop().split("\n")
+        assert out[0].startswith(title[0]) and title[1] == out[2] and title[2] == out[3]
+        assert title[1].startswith("real pictures: ") and title[2].startswith("judge: features by")
+        assert title[3:] == out[-2:-1] * bool(doubts)
+        words = f"by Frechet distance the samples are worse than {doubts}: little training, another"
+        assert any(line.startswith(words) for line in out) == bool(doubts)
+
+
+def test_a_long_title_of_a_page_is_wrapped(tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    drawn, plain = [], Figure.suptitle
+    monkeypatch.setattr(
+        Figure, "suptitle", lambda self, *args, **more: drawn.append(plain(self, *args, **more))
+    )
+    pairs = {"above": [DIGITS[:4], DIGITS[:4]], "below": [DIGITS[:4], DIGITS[:4]]}
+    title = "samples\n" + "judge: a $classifier$ that learnt " * 15
+    evaluate.plot.report(
+        tmp_path / "p.png", title, [["", "m"], ["row", "1"]], DIGITS[:9], pairs, {}
+    )
+    (text,) = drawn
+    assert text.get_text().split() == title.split() and text.get_text().count("\n") > 2
+    assert text.get_window_extent().width < text.figure.bbox.width

@@ -67,13 +67,18 @@ def main():
         print(f"of the {len(made.images)} samples the first {n} are judged: {why}")
     if n < FEW:
         print(f"{n} are few, and make a Frechet distance larger: compare those of equal numbers")
-    print(f"real pictures: {origin(source, real)}{taken}", flush=True)
+    against = f"real pictures: {origin(source, real)}{taken}"
+    print(against, flush=True)
     judge = judged(real.training, n, where, own)
-    print(f"judge: {judge.about}", flush=True)
+    about = f"judge: {judge.about}"
+    print(about, flush=True)
     page = compare(judge, made, real, n)
     for first, *rest in page.table:
         print(f"{first:40}" + "".join(f"{cell:>13}" for cell in rest))
+    if page.doubt:
+        print(page.doubt)
     if args.report:
+        title = "\n".join(filter(None, [title, against, about, page.doubt]))
         drawn = made.images[: min(n, 100)]
         names = real.training.names
         plot.report(args.report, title, page.table, drawn, page.pairs, page.classes, names)
@@ -82,12 +87,14 @@ def main():
 
 class Page(NamedTuple):
     """What is found out about samples: rows of words, the head first; captioned pairs of samples
-    and their nearest training pictures; the share of each class among samples and real pictures.
+    and their nearest training pictures; the share of each class among samples and real pictures;
+    why not to trust the figures, or "".
     """
 
     table: list
     pairs: dict
     classes: dict
+    doubt: str
 
 
 def compare(judge, made, real, n):
@@ -105,7 +112,21 @@ def compare(judge, made, real, n):
     for name, d in ("model", distance), ("real", unseen):
         figures[name]["distance"], figures[name]["copies"] = distances.copies(d, unseen)
     pairs = neighbours(made.images[:n], real.training.images[neighbour], distance)
-    return Page(tabulated(figures), pairs, classes)
+    return Page(tabulated(figures), pairs, classes, doubt(figures))
+
+
+def doubt(figures):
+    """What is to be thought of samples that are farther from the real pictures than what nobody
+    would take for them; "" if they are not.
+    """
+    others = [name for name in figures if name not in ("model", "real")]
+    nearer = [name for name in others if figures[name]["fid"] < figures["model"]["fid"]]
+    if not nearer:
+        return ""
+    return (
+        f"by Frechet distance the samples are worse than {' and '.join(nearer)}: little training, "
+        "another set than the model learnt from, or a judge that is weak"
+    )
 
 
 def judged(training, n, where, own):

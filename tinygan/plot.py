@@ -6,6 +6,7 @@ Every file is written beside its place and moved there whole.
 """
 
 import math
+import textwrap
 from pathlib import Path
 from statistics import NormalDist
 
@@ -188,14 +189,16 @@ def _save(figure, path):
 def report(path, title, table, images, pairs, classes, names=()):
     """Write one page on a model: its figures, samples, nearest training pictures and classes.
 
-    table: rows of words, the head first; images: (n, h, w) or (n, h, w, 3) uint8; pairs: {caption:
-    [samples, neighbours]}, two of them, with k such images each; classes: {whose: the share of each
-    class (k,)}, two of them, or none; names: of the classes, if they have any.
+    title: lines, of which long ones are wrapped; table: rows of words, the head first; images: (n,
+    h, w) or (n, h, w, 3) uint8; pairs: {caption: [samples, neighbours]}, two of them, with k such
+    images each; classes: {whose: the share of each class (k,)}, two of them, or none; names: of the
+    classes, if they have any.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 10), layout="constrained")
-    figure.suptitle(title, fontsize=14)
+    lines = [row for line in title.split("\n") for row in textwrap.wrap(line, 145)]
+    figure.suptitle("\n".join(lines), fontsize=14 if len(lines) == 1 else 11)
     figures, samples, neighbours, bars = figure.subplots(
         2, 2, width_ratios=[7, 5], height_ratios=[5, 3]
     ).flat
