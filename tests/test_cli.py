@@ -206,3 +206,10 @@ def test_pictures_of_one_class_are_said_to_need_no_labels():
     one = few._replace(labels=few.labels * 0)
     assert cli.in_words(one).endswith("in grey, one class, which needs no labels")
     assert cli.in_words(few._replace(labels=None)).endswith("in grey")
+
+
+def test_a_judge_that_learns_has_a_bar_on_a_terminal(monkeypatch, capsys):
+    for watched in (False, True):
+        monkeypatch.setattr(cli.training, "live", lambda watched=watched: watched)
+        assert [*cli.bar(range(3))] == [0, 1, 2]
+        assert ("judge: " in capsys.readouterr().err) == watched

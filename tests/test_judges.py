@@ -53,11 +53,13 @@ def weights(judge):
 
 
 def test_a_judge_learns_from_labels_once_and_says_how_good_it_is(cache, short):
-    told, pictures = [], shapes()
+    told, steps, pictures = [], [], shapes()
     random.manual_seed(5).seek(3)
     random.default.normal((2,))
-    judge = judge_of(pictures, n=200, cache=cache, say=told.append)
-    assert told == ["training a judge on 360 pictures of 4 classes, once ..."]
+    progress = lambda given: steps.append(given) or given
+    judge = judge_of(pictures, n=200, cache=cache, say=told.append, progress=progress)
+    words = "training a judge on 360 pictures of 4 classes, once, a minute or two at most ..."
+    assert told == [words] and steps == [range(100)]
     assert (random.default.seed, random.default.step, random.default.draw) == (5, 3, 1)
     assert judge.about.startswith("a classifier that learnt from 360 of these pictures, right on ")
     right = int(judge.about.split("right on ")[1].split("%")[0])

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import data, device, plot, random
-from .cli import Parser, number, read_samples, run
+from .cli import Parser, bar, number, read_samples, run
 from .cli.real import check, in_words, origin, split, taken_from
 from .data import DataError
 from .metrics import Judge, distances, histogram, judge_of
@@ -135,7 +135,7 @@ def judged(training, n, where, own):
     """
     if own:
         return Judge(data.scale(training.images[:n]), where, own)
-    return judge_of(training, where, n, say=say)
+    return judge_of(training, where, n, say=say, progress=bar)
 
 
 def function(named):

@@ -8,4 +8,4 @@ from ..train.callbacks import say
 from .errors import run
 from .parser import MOST_SAMPLES, Parser, number, policy
 from .samples import learnt, read_samples, save_samples
-from .training import built, fitting, in_words, options, pictures, run_training
+from .training import bar, built, fitting, in_words, options, pictures, run_training

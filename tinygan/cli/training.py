@@ -2,6 +2,7 @@
 its samples.
 """
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from ..data import DataError
 from ..metrics import judge_of
 from ..metrics.judge import LEAST
 from ..train import TRACKERS, AtEnd, Evaluate, Preview, second_half, train
-from ..train.callbacks import say
+from ..train.callbacks import live, notebook, say, tqdm
 from .parser import PASSING
 from .samples import learnt, noted, save_samples
 
@@ -121,7 +122,7 @@ class Judged(Evaluate):
     def begin(self):
         super().begin()
         model, n = self.model, min(JUDGED_MOST, len(self.real.images))
-        judge = judge_of(self.real.rows(spread(self.real, n)), model.device, say=say)
+        judge = judge_of(self.real.rows(spread(self.real, n)), model.device, say=say, progress=bar)
         say(f"judge: {judge.about}")
         points = model.noise(n, random.Generator(self.args.seed, JUDGED))
         labels = asked(model, self.real, n)
@@ -131,6 +132,12 @@ class Judged(Evaluate):
             return {name: found[name] for name in ("fid", "coverage")}
 
         self.figures = figures
+
+
+def bar(steps):
+    """The steps in which a judge learns, with a progress bar where somebody watches."""
+    file = sys.stdout if notebook() else sys.stderr
+    return tqdm()(steps, desc="judge", unit="step", leave=False, file=file, disable=not live())
 
 
 def spread(real, n):

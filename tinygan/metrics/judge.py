@@ -132,7 +132,7 @@ class Judge:
         return figures | {"sliced": distances.sliced_wasserstein(_rows(images), self.pixels)}
 
 
-def judge_of(pictures, device="cpu", n=None, *, cache=None, say=print):
+def judge_of(pictures, device="cpu", n=None, *, cache=None, say=print, progress=iter):
     """The Judge of `data.Pictures`, whatever they show: with the classifier of digits that ships if
     it knows them, else with one that learns from their labels (a minute or two, once), else with
     random features, which are weak; see `teach.classifier_of`. `judge.about` says which.
@@ -142,7 +142,7 @@ def judge_of(pictures, device="cpu", n=None, *, cache=None, say=print):
 
     n: with how many of them, the first, samples are compared (default: all).
     """
-    net = classifier_of(pictures, device, cache=cache, say=say)
+    net = classifier_of(pictures, device, cache=cache, say=say, progress=progress)
     return Judge(data.scale(pictures.images[:n]), device, net)
 
 

@@ -32,14 +32,14 @@ FEW = 10  # pictures of a class from which little can be learnt
 KNOWN = 0.95  # of the labels of a set, if it shows digits, by the classifier that ships
 
 
-def classifier_of(pictures, device="cpu", *, cache=None, say=print):
+def classifier_of(pictures, device="cpu", *, cache=None, say=print, progress=iter):
     """The Classifier in whose features such `data.Pictures` are best compared, in evaluation mode
     on the device; its `about` says what it is, and how good.
 
     The one that ships, if it sees the label in 95 % of them, or else one that learns from nine
     tenths of them, a minute or two, and is kept in the folder `cache` (default: in the user's own).
     Without labels, or of fewer than 10 pictures a class, one with random weights. say: is told what
-    takes a while.
+    takes a while; progress: gives the steps of it as it got them, as a bar does that shows them.
     """
     images, labels, _ = pictures
     if images.shape[1] != images.shape[2]:
@@ -52,7 +52,7 @@ def classifier_of(pictures, device="cpu", *, cache=None, say=print):
     if classes < 2 or len(images) < FEW * classes:
         why = f"classes: {classes}, pictures: {len(images):,}" if classes else "there are no labels"
         return untaught(images, why).to(device)
-    return taught(pictures, device, cache, say)
+    return taught(pictures, device, cache, say, progress)
 
 
 def accuracy(net, images, labels):
@@ -84,7 +84,7 @@ def untaught(images, why):
     return net.eval()
 
 
-def taught(pictures, device, cache, say):
+def taught(pictures, device, cache, say, progress):
     """A Classifier that learnt from these pictures now, or did so before and is in the cache."""
     held = each_tenth(pictures)
     learnt, unseen = pictures.rows(~held), pictures.rows(held)
@@ -95,8 +95,9 @@ def taught(pictures, device, cache, say):
             net.load_state_dict(state)
         else:
             n = len(learnt.images)
-            say(f"training a judge on {n:,} pictures of {pictures.classes} classes, once ...")
-            net = learn(net.to(device), learnt, _steps(learnt.images), source)
+            words = f"{n:,} pictures of {pictures.classes} classes"
+            say(f"training a judge on {words}, once, a minute or two at most ...")
+            net = learn(net.to(device), learnt, _steps(learnt.images), source, progress)
             _write(path, net.state_dict())
     net = net.to(device).eval()
     right = accuracy(net, unseen.images, unseen.labels)
@@ -115,9 +116,10 @@ def _steps(images):
     return max(1, min(max(EPOCHS * n, SEEN), MOST // side**2) // min(BATCH, n))
 
 
-def learn(net, pictures, steps, source):
+def learn(net, pictures, steps, source, progress=iter):
     """The Classifier that has learnt from pictures, shifted ones, in so many steps: the moving
-    average of the weights of `net`, which is used up. source: a random.Generator.
+    average of the weights of `net`, which is used up. source: a random.Generator; progress: see
+    `classifier_of`.
     """
     average = copy.deepcopy(net).eval()
     ema = optim.EMA(average, net)
@@ -125,7 +127,7 @@ def learn(net, pictures, steps, source):
     images, labels, _ = pictures
     batches = data.Batches((images, labels), min(BATCH, len(images)), source.seed)
     device = devices.of(net.logits.weight.data)
-    for step in range(steps):
+    for step in progress(range(steps)):
         optimizer.lr = RATE * (1 - step / steps)
         some, wanted = batches.batch(*divmod(step, len(batches)))
         logits = net(devices.to(shifted(some, source), device))
