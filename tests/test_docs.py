@@ -64,10 +64,12 @@ def test_what_is_taken_from_the_source_is_there():
             for name in dotted.split("."):
                 (node,) = [n for n in body if getattr(n, "name", None) == name]
                 body = node.body
-        for marker in options.values():
+        markers = [marker.strip('"') for marker in options.values()]
+        for marker in markers:
             assert text.count(marker) >= 1, f"{page}: {file.name} has no {marker!r}"
         if len(options) == 2:
-            assert text.index(options["start-at"]) < text.index(options["end-before"])
+            assert [*options] in (["start-at", "end-before"], ["start-after", "end-before"])
+            assert text.index(markers[0]) < text.index(markers[1])
 
 
 def test_every_row_of_the_reading_order_has_its_chapter():
@@ -81,6 +83,15 @@ def test_every_row_of_the_reading_order_has_its_chapter():
     for name, files in zip(order, rows):
         opening = PAGES[DOCS / f"evening/{name}.md"].split("\n")[2]
         assert named.findall(opening) == files, name
+
+
+def test_the_shelf_is_the_readmes():
+    """A copy of it fell behind."""
+    (options,) = [o for page, file, o in includes() if file.name == "README.md"]
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    shelf = text.split(options["start-after"].strip('"'))[1].split(options["end-before"])[0]
+    assert shelf.strip().startswith("| shelf |") and shelf.strip().endswith("|")
+    assert "](" not in shelf  # links would lead elsewhere from there
 
 
 def public(room):
