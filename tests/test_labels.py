@@ -314,3 +314,11 @@ def test_each_sample_is_scored_and_made_by_its_own_label():
     for i, label in enumerate(labels):
         alone = gan.generator(joined(points[i : i + 1], one_hot(np.array([label]), 3, images[:1])))
         np.testing.assert_allclose(made[i], ops.raw(alone)[0], atol=1e-5)
+
+
+def test_a_model_prints_as_what_it_was_built_of():
+    gan = models.dcgan(width=2, classes=2, names=("cat", "dog"))
+    assert repr(gan).startswith("dcgan(width=2, latent=64, ")
+    assert "classes=2, names=['cat', 'dog']" in repr(gan)
+    gan.recipe = None  # of networks of one's own
+    assert repr(gan) == "GAN()"

@@ -24,6 +24,11 @@ class LatentModel:
     labels.
     """
 
+    def __repr__(self):
+        made = {**(getattr(self, "recipe", None) or {})}
+        words = [f"{k}={v!r}" for k, v in made.items() if k not in ("family", "model")]
+        return f"{made.get('model', type(self).__name__)}({', '.join(words)})"
+
     def noise(self, n, source=None):
         """n latent points from N(0, 1), (n, latent), from random.default or another generator."""
         return (source or random.default).normal((n, self.latent), device=self.device)
