@@ -94,6 +94,15 @@ def test_the_shelf_is_the_readmes():
     assert "](" not in shelf  # links would lead elsewhere from there
 
 
+def test_a_line_of_100_characters_is_shown_whole():
+    css = (DOCS / "static/extra.css").read_text(encoding="utf-8")
+    sizes = [float(percent) / 100 for percent in re.findall(r"--code-font-size: (\d+)%", css)]
+    widths = [float(em) for em in re.findall(r"\.content \{ width: (\d+)em; \}", css)]
+    assert len(sizes) == len(widths) >= 1
+    for size, width in zip(sizes, widths):  # the theme's margins and paddings, a wide monospace
+        assert width - 6 - 1.75 >= 100 * 0.602 * size
+
+
 def public(room):
     """The names of a room that a user may use: those of its stub, or of `__all__`, or its own."""
     module = importlib.import_module(f"tinygan.{room}".rstrip("."))
