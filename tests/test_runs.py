@@ -270,6 +270,71 @@ def test_numpys_numbers_are_pythons_in_a_recipe(tmp_path):
     assert tiny(objective=lambda *scores: scores[0].mean())[0].recipe is None
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"betas": (0.5, 0.9)},
+        {"betas": np.array([0.5, 0.9])},
+        {"classes": 2, "names": np.array(["a", "b"])},
+        {"classes": 2, "names": {"a": 1, "b": 2}.keys()},
+        {"classes": 2, "names": (name for name in "ab")},
+        {"latent": 5000},
+        {"classes": 5000},
+        {"side": np.int64(8), "channels": np.uint8(3)},
+        {"decay": 0, "lr": 1},
+    ],
+)
+def test_what_can_be_built_can_be_loaded(options, tmp_path):
+    model, _ = tiny(**options)
+    path = tmp_path / "checkpoint.npz"
+    checkpoint.save(path, model.parts(), {"step": 1, "model": model.recipe})
+    again = train.load(path)
+    assert same(weights(again), weights(model))
+    assert again.recipe == model.recipe and again.names == model.names
+    rates = [o.param_groups[0]["betas"] for o in (again.g_optimizer, model.g_optimizer)]
+    assert rates[0] == rates[1] and type(rates[0]) is tuple
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"side": 16.0}, "dcgan: side cannot be 16.0; its default is 28"),
+        ({"side": True}, "dcgan: side cannot be True"),
+        ({"side": "16"}, "dcgan: side cannot be '16'"),
+        ({"side": 2048}, "dcgan: side must be at most 1024, got 2048"),
+        ({"side": 16.0, "objective": lambda *scores: scores[0].mean()}, "side cannot be 16.0"),
+        ({"latent": 0}, "dcgan: latent must be at least 1, got 0"),
+        ({"width": -1}, "dcgan: width must be at least 1, got -1"),
+        ({"classes": -1}, "dcgan: classes must be at least 0, got -1"),
+        ({"latent": 1 << 21}, "dcgan: latent cannot be 2097152"),
+        ({"lr": np.nan}, "dcgan: lr cannot be nan"),
+        ({"augment": None}, "dcgan: augment cannot be None; its default is ''"),
+        ({"augment": ["flip"]}, "dcgan: augment cannot be ['flip']"),
+        ({"names": None}, "names must be one str a class, or () for none, got None"),
+        ({"classes": 2, "names": "ab"}, "names must be one str a class, or () for none, got 'ab'"),
+    ],
+)
+def test_what_could_not_be_loaded_is_not_built(options, words):
+    before = random.default.draw
+    with pytest.raises(ValueError) as caught:
+        models.dcgan(**options)
+    assert str(caught.value).startswith(words) or words in str(caught.value)
+    assert random.default.draw == before or "names" in options
+    with pytest.raises(ValueError):
+        models.build(DCGAN | options)
+
+
+@pytest.mark.parametrize("name", ["dcgan", "dcgan5x5"])
+def test_a_recipe_of_few_draws_takes_no_memory(name):
+    """What begins as ones is not drawn."""
+    tracemalloc.start()
+    for small in ({"latent": 0}, {"latent": 1, "classes": -1}, {"latent": 1, "side": 4092}):
+        with pytest.raises(ValueError):
+            models.build({"family": "gan", "model": name, "side": 1020} | small, most=5000)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
+
+
 DCGAN = {"family": "gan", "model": "dcgan"}
 
 
@@ -335,7 +400,7 @@ def test_a_recipe_for_a_model_larger_than_its_file_costs_no_memory(tmp_path):
         random.manual_seed(seed)
         assert same(weights(models.build(model.recipe)), drawn[0])
         assert same(weights(models.build(model.recipe)), drawn[1])
-    for large in ({"width": 1500}, {"latent": 4000}, {"classes": 4000}, {"side": 1200}):
+    for large in ({"width": 1500}, {"latent": 4000}, {"classes": 4000}, {"side": 1020}):
         tracemalloc.start()
         with pytest.raises(ValueError, match=f"more than the {size} initial values"):
             models.build(model.recipe | large, most=size)

@@ -9,6 +9,8 @@ import pytest
 
 from runs import same, weights
 from tinygan import checkpoint, models, nn, ops, random, train
+from tinygan.data import resize
+from tinygan.models import sizes
 from tinygan.models.sizes import halved
 
 SIDES = {16: 4, 20: 5, 28: 7, 32: 4, 48: 6, 64: 4, 128: 4}  # and their smallest maps
@@ -98,6 +100,10 @@ def test_the_learning_rate_falls_for_large_pictures_unless_it_is_given():
         model = SMALL["dcgan"](side=side, lr=lr)
         for made in (model, models.build(model.recipe)):
             assert [o.param_groups[0]["lr"] for o in made.optimizers] == [rate, rate]
+
+
+def test_the_largest_side_is_that_of_pictures():
+    assert sizes.MAX_SIDE == resize.MAX_SIDE
 
 
 def test_halved():

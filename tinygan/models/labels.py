@@ -18,6 +18,8 @@ def checked(names, classes):
     """The names of a model's classes as a tuple, () if they have none; ValueError unless they are
     as many as the classes, distinct, and words.
     """
+    if isinstance(names, str) or not hasattr(names, "__iter__"):
+        raise ValueError(f"names must be one str a class, or () for none, got {names!r:.50}")
     names = tuple(names)
     if names and len(names) != classes:
         raise ValueError(f"a model of {classes} classes needs as many names, got {len(names)}")

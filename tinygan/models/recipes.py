@@ -9,20 +9,23 @@ import inspect
 import json
 import math
 
-import numpy as np
 
 from .. import random
 from .labels import LONGEST
 
 WORDS = {"augment": ""}  # options of GAN that are words, which builders pass on
 FAMILIES = {}  # family -> {name: what builds a model of that name}
-MOST = 4096  # the largest whole number in a recipe, such as a width, and ...
+LEAST = {"latent": 1, "width": 1, "classes": 0}
+MOST = 1 << 20  # the largest whole number in a recipe, such as a width, and ...
 LARGEST = 1e30  # ... the largest other one, which float32 still holds
 
 
 def recipe(family, name):
     """Decorate build(...) -> model: the model gets `recipe`, a dict of its family, its name and all
     options but the device, if JSON can hold them (NumPy's numbers as Python's); else None.
+
+    It is built of what JSON holds, so that a recipe makes the same again, and options that no
+    recipe may have are refused here: ValueError.
     """
 
     def decorate(build):
@@ -30,16 +33,18 @@ def recipe(family, name):
 
         @functools.wraps(build)
         def built(*args, **options):
-            model = build(*args, **options)
             given = signature.bind(*args, **options)
             given.apply_defaults()
             made = given.arguments | given.arguments.get("options", {})
-            made = {k: v for k, v in made.items() if k not in ("options", "device")}
-            try:
-                made = json.loads(json.dumps(made, default=_number))
-                model.recipe = {"family": family, "model": name, **made}
-            except TypeError:  # an objective of the caller's own, say
-                model.recipe = None
+            del made["options"]
+            words = {option: _words(value) for option, value in made.items()}
+            known = {option: value for option, value in words.items() if value is not OWN}
+            # what is wrong with names, models tell with more words
+            _check(name, build, {k: v for k, v in known.items() if k not in ("device", "names")})
+            model = build(**made | known)
+            known.pop("device", None)
+            whole = OWN not in words.values()
+            model.recipe = {"family": family, "model": name, **known} if whole else None
             return model
 
         FAMILIES.setdefault(family, {})[name] = built
@@ -48,11 +53,19 @@ def recipe(family, name):
     return decorate
 
 
-def _number(value):
-    """A NumPy number as Python's, for JSON."""
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"JSON holds no {type(value).__name__}")
+OWN = object()  # an option that JSON cannot hold: an objective of the caller's own, say
+
+
+def _words(value):
+    """An option as JSON gives it back: NumPy's numbers and arrays, and sequences, as Python's."""
+
+    def plain(value):
+        return value.tolist() if hasattr(value, "tolist") else list(value)
+
+    try:
+        return json.loads(json.dumps(value, default=plain))
+    except TypeError:
+        return OWN
 
 
 def build(recipe, device="cpu", most=None):
@@ -68,17 +81,26 @@ def build(recipe, device="cpu", most=None):
     if not isinstance(name, str) or name not in FAMILIES.get(family, ()):
         raise ValueError(f"there is no model {name!r} of family {family!r}; there are {known}")
     make = FAMILIES[family][name]
-    defaults = WORDS | {p.name: p.default for p in inspect.signature(make).parameters.values()}
-    for option, value in options.items():
-        default = defaults.get(option, inspect.Parameter.empty)
-        if not _is_like(default, value):
-            raise ValueError(f"{name}: {option} cannot be {value!r:.50}")
+    _check(name, make, options)
     try:
         with _drawing(most):
             return make(**options, device=device)
     except Exception as error:  # such options may meet any line of a builder, or fill the memory
         why = " ".join(str(error).split())[:200] or type(error).__name__
         raise ValueError(f"{name}: {why}") from error
+
+
+def _check(name, make, options):
+    """ValueError for an option of a model that is not of the kind of its default, or too small."""
+    defaults = WORDS | {p.name: p.default for p in inspect.signature(make).parameters.values()}
+    for option, value in options.items():
+        default = defaults.get(option, inspect.Parameter.empty)
+        if not _is_like(default, value):
+            usual = "" if default is inspect.Parameter.empty else f"; its default is {default!r}"
+            raise ValueError(f"{name}: {option} cannot be {value!r:.50}{usual}")
+        if option in LEAST and value < LEAST[option]:
+            least = LEAST[option]
+            raise ValueError(f"{name}: {option} must be at least {least}, got {value}")
 
 
 @contextlib.contextmanager
@@ -107,8 +129,9 @@ def _is_like(default, value):
     numbers and short lists of them for all, but only whole ones for a whole one.
     """
     if isinstance(default, tuple):  # the names of classes
-        words = isinstance(value, list) and len(value) <= MOST
-        return words and all(isinstance(v, str) and len(v) <= LONGEST for v in value)
+        return isinstance(value, list) and all(
+            isinstance(v, str) and len(v) <= LONGEST for v in value
+        )
     if isinstance(value, list):
         rows = not isinstance(default, int | float) and len(value) <= 8
         return rows and all(_is_like(inspect.Parameter.empty, v) for v in value)

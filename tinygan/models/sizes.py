@@ -4,13 +4,17 @@ maps become inside a convolutional network.
 This room knows numbers only.
 """
 
+MAX_SIDE = 1024  # pixels, as of the pictures that `data` makes
+
 
 def check_pictures(builder, side, channels):
-    """ValueError unless pictures are grey or RGB, and have pixels."""
+    """ValueError unless pictures are grey or RGB, and have pixels, not too many."""
     if channels not in (1, 3):
         raise ValueError(f"{builder}: channels must be 1 (grey) or 3 (RGB), got {channels}")
     if side < 1:
         raise ValueError(f"{builder}: side must be at least 1, got {side}")
+    if side > MAX_SIDE:
+        raise ValueError(f"{builder}: side must be at most {MAX_SIDE}, got {side}; make it smaller")
 
 
 def halved(builder, side, channels):

@@ -103,6 +103,11 @@ POLICY = {change.__name__: change for change in (flip, shift, colour, cutout)}
 
 def changes(policy):
     """The functions that a policy names; ValueError for a name that is none."""
+    if not isinstance(policy, str):
+        raise ValueError(
+            f'augment: a policy is one str of names with commas between, "" of none, got '
+            f"{policy!r:.50}"
+        )
     names = [name.strip() for name in policy.split(",")] if policy else []
     unknown = [name for name in names if name not in POLICY]
     if unknown:

@@ -48,7 +48,7 @@ def _checked(kind, name, value, known):
     """The value of an option in Python's numbers (NumPy's would promote float32), if sensible."""
     if name not in known:
         raise ValueError(f"{kind.__name__} has no option {name!r}: it has {', '.join(known)}")
-    pair = isinstance(known[name], tuple)  # of betas
+    pair = isinstance(known[name], tuple | list)  # of betas
     numbers = tuple(v.item() if hasattr(v, "item") else v for v in (value if pair else [value]))
     top = math.inf
     wanted = "a finite number of at least 0"
