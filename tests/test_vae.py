@@ -196,6 +196,13 @@ def test_an_autoencoder_draws_nothing_and_reconstructs():
     assert np.mean((ink - batch) ** 2) < 0.5 * np.mean((batch.mean(axis=0) - batch) ** 2)
 
 
+@pytest.mark.parametrize(("beta", "bounds"), [(0.0, False), (0.5, True)])
+def test_only_a_bound_has_bits(beta, bounds):
+    images = np.zeros((4, 3, 8, 8), np.float32)
+    model = models.VAES["mlp"](2, side=8, channels=3, beta=beta)
+    assert ("bits" in model.step(images)) is ("bits" in model.elbo(images)) is bounds
+
+
 def test_a_resumed_run_ends_with_the_same_weights(tmp_path):
     vae, batches = tiny()
     train.train(vae, batches, 3, tmp_path / "whole")

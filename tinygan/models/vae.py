@@ -90,9 +90,9 @@ class VAE(LatentModel):
 
     def bits(self, costs, images):
         """The bound in bits of each number of an image, the field's measure, {"bits": ...}; {} for
-        a likelihood that is no probability of pictures.
+        a likelihood that is no probability of pictures, and with beta 0, where there is no bound.
         """
-        if not self.likelihood.discrete:
+        if not self.beta or not self.likelihood.discrete:
             return {}
         nats = costs["reconstruction"] + costs["kl"]
         return {"bits": nats / (math.prod(images.shape[1:]) * math.log(2))}
