@@ -385,6 +385,20 @@ def test_what_is_no_regular_picture(tmp_path):
     assert found.names == ("a", "b") and found.labels.tolist() == [0, 0, 1]
 
 
+@pytest.mark.parametrize("name", ["checkpoint.npz", "config.json"])
+@pytest.mark.parametrize("run", ["run", "runs/first"])
+def test_what_a_training_run_drew_is_no_picture_of_a_set(tmp_path, run, name):
+    put(tmp_path / "a.png"), put(tmp_path / "b.png")
+    for made in ("samples/1.png", "made.png"):
+        put(tmp_path / run / made)
+    (tmp_path / run / name).touch()
+    with warnings.catch_warnings(action="ignore"):
+        assert len(pictures(tmp_path, 8).images) == 2
+    assert len(pictures(tmp_path / run / "samples", 8).images) == 1  # who asks for them
+    (tmp_path / run / name).unlink()  # a class that is called "samples" is one
+    refused(lambda: pictures(tmp_path), "2 pictures beside folders with 2")
+
+
 def test_circles_of_links_between_classes_end(tmp_path):
     for name in "abcdef":
         put(tmp_path / name / "1.png"), put(tmp_path / name / "2.png")

@@ -53,7 +53,8 @@ def pictures(path, side=SIDE, colour=None, background="white", fit="crop") -> Pi
     Each folder in it is a class, called by its name and numbered in sorted order; what lies deeper
     belongs to it. Where there is only one, or each holds one picture, or all pictures lie in the
     folder itself, there are no labels; some in it and some in folders are refused. Hidden files and
-    what is no picture are left out.
+    what is no picture are left out, and so are folders in it into which a training run wrote: it
+    never learns from what it drew.
 
     side: 1 to 1024 pixels; None: the pictures' own, if all are squares of one of at most 128, else
     32. What is larger or smaller is resized (`resize.square`), what is no square cropped to its
@@ -141,11 +142,21 @@ def _walk(path, found: Found):
             if entry.name.startswith(".") or entry.name == "__MACOSX":
                 continue
             if os.path.isdir(entry.path):
+                if _is_run(entry.path):
+                    continue
                 pending.append((inner, seen if parts else set(seen)))
                 if not parts:
                     found.folders.append(entry.name)
             else:
                 _add(entry, inner, found)
+
+
+def _is_run(path) -> bool:
+    """Whether a training run writes there, as `train` does: its samples are no set of pictures."""
+    exists = [
+        os.path.exists(os.path.join(path, name)) for name in ("checkpoint.npz", "config.json")
+    ]
+    return any(exists) and os.path.isdir(os.path.join(path, "samples"))
 
 
 def _add(entry, parts, found: Found):
