@@ -745,6 +745,9 @@ REFUSED = [
     (GREYS.astype(np.float32), "astype('uint8')"),
     (GREYS * np.float32(np.nan), "nan"),
     (GREYS / 100.0 - 2, "floats go"),
+    (GREYS / 255.0 - 0.02, "does not say which", "from -0.02 to", "images.clip(0, 1)"),
+    (GREYS / 255.0 - 0.5, "does not say which", "(images + 1) / 2"),
+    (GREYS[:, :, :4], "images[None]", "images[..., None]"),
     (GREYS + 1j, "complex"),
     (GREYS.astype(str), "<U"),
 ]

@@ -19,6 +19,7 @@ LABELS = ("labels", "y", "y_train", "arr_1")
 DEPTHS = (1, 3, 4)  # channels: grey, RGB, RGB and opacity
 DIGITS = 10
 SLACK = 1e-3  # of a range: what rounding may add to it
+NEGATIVE = -0.9  # what goes from -1 to 1 has a value as low as this
 
 
 class Promise(NamedTuple):
@@ -37,7 +38,7 @@ def read(path, want: Wanted) -> Pictures:
 
     Pictures are (n, h, w), (n, h, w, c) or, where nothing else can be meant, (n, c, h, w), c of 1,
     3, or 4 with opacity, which are laid on the background. Numbers go from 0 to 255; floats from 0
-    to 1, or from -1 to 1 if some are below 0, become such. An .npz calls them "images", "x",
+    to 1, or from -1 to 1 if some are near -1, become such. An .npz calls them "images", "x",
     "x_train" or "arr_0", and their labels, whole numbers or strings, "labels", "y", "y_train" or
     "arr_1"; it may have "names" of the classes 0, 1, 2 ...
     """
@@ -126,7 +127,7 @@ def _check(images: Promise, labels: Promise | None = None):
     elif first and last:
         remedy = "with channels that can be told from heights"
     elif len(shape) == 3 and shape[2] in DEPTHS[1:]:
-        remedy = "and not one picture: images[None]"
+        remedy = "(n, h, w); of one picture make images[None], of grey ones images[..., None]"
     elif kind not in "uif":
         remedy = "of numbers; of a mask images * np.uint8(255)"
     if remedy:
@@ -191,6 +192,11 @@ def _bytes(images, where: str, want: Wanted):
         images = images.astype(np.uint8, copy=False)
     else:
         low = -1 if least < -SLACK else 0
+        if NEGATIVE < least < -SLACK:
+            raise DataError(
+                f"{where}: floats go from 0 to 1 or from -1 to 1, and the least of these does not "
+                f"say which, {found}; save images.clip(0, 1), or of -1 to 1 (images + 1) / 2"
+            )
         if not (low - SLACK <= least and most <= 1 + SLACK):  # NaN is not
             raise DataError(
                 f"{where}: floats go from 0 to 1 or from -1 to 1, but these are {found}; of 0 to "
