@@ -365,6 +365,13 @@ def test_a_class_of_broken_pictures_is_none(tmp_path):
     assert found.names == ("a", "c") and found.labels.tolist() == [0, 0, 1, 1]
 
 
+@pytest.mark.parametrize("names", [(" ", "a"), ("a\nb", r"a\nb"), ("\n" * 130, "a")])
+def test_a_folder_that_can_name_no_class_is_told(tmp_path, names):
+    for name in names:
+        put(tmp_path / name / "1.png"), put(tmp_path / name / "2.png")
+    refused(lambda: pictures(tmp_path), f"{tmp_path}: the name of a class, ", "rename")
+
+
 def test_what_is_no_regular_picture(tmp_path):
     """Pipes, devices, folders with a picture's name, circles of links, names that cannot print."""
     for name in ("a/1.png", "a/x.png/2.png", "b/3.png", "b/.hidden.png", "__MACOSX/4.png"):
@@ -480,6 +487,13 @@ def test_wrong_options_are_one_line_for_every_source(tmp_path, options, words):
     for source in ("bundled", tmp_path):
         refused(lambda source=source: load(source, **options), *words)
         refused(lambda source=source: split(source, **options), *words)
+
+
+@pytest.mark.parametrize("option", ["side", "colour", "background", "fit"])
+def test_a_long_wrong_option_is_not_repeated_whole(option):
+    with pytest.raises(data.DataError, match=f"{option} is 'aaa") as caught:
+        load("bundled", **{option: "a" * 3000})
+    assert len(str(caught.value)) < 300
 
 
 def test_memory_is_counted_before_a_picture_is_decoded(tmp_path, monkeypatch):
@@ -790,7 +804,10 @@ def test_labels_of_every_kind(tmp_path, labels, numbers, names):
         ({"labels": np.array([b"a"] * 5)}, ["neither numbers nor text"]),
         ({"labels": np.array([None] * 5)}, ["neither numbers nor text"]),
         ({"labels": np.arange(5), "names": np.array(["a", "b"])}, ["2 names", "from 0 to 4"]),
-        ({"labels": np.arange(5) % 2, "names": np.array(["a", "a"])}, ["differ"]),
+        ({"labels": np.arange(5) % 2, "names": np.array(["a", "a"])}, ["'a', is there twice"]),
+        ({"labels": np.array(list("ab \nb"))}, ["' ', has not 1 to 255", "rename"]),
+        ({"labels": np.array(["a" * 300, *"bbbb"])}, ["'aaa", "has not 1 to 255"]),
+        ({"labels": np.array(["a\nb", r"a\nb", *"bbb"])}, ["is there twice, as it is printed"]),
         ({"labels": np.arange(5) % 2 - 1, "names": np.array(["a", "b"])}, ["from -1"]),
     ],
 )

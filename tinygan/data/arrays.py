@@ -11,7 +11,7 @@ import numpy as np
 from .. import files
 from .decode import flat
 from .idx import MAX_BYTES, DataError, opened, read_header, read_idx
-from .images import Pictures, shown
+from .images import Pictures, class_names, shown
 from .resize import MAX_SET, Wanted, shaped
 
 IMAGES = ("images", "x", "x_train", "arr_0")  # what an .npz calls its pictures: the first found
@@ -64,7 +64,7 @@ def read_pair(images, labels, want: Wanted, digits=False) -> Pictures:
     promises = [Promise(shown(path), *read_header(path)) for path in (images, labels) if path]
     _check(*promises)
     where = promises[0].where
-    values = _encoded(read_idx(labels), digits) if labels else (None, ())
+    values = _encoded(read_idx(labels), where, digits) if labels else (None, ())
     return shaped(Pictures(_bytes(read_idx(images), where, want), *values), want, where)
 
 
@@ -108,7 +108,7 @@ def _npz(path, want: Wanted) -> Pictures:
         if labels is not None and "names" in listed:
             found = _named(found, npz.read(labels), npz.read(listed["names"]), where)
         elif labels is not None:
-            found = Pictures(found.images, *_encoded(npz.read(labels)))
+            found = Pictures(found.images, *_encoded(npz.read(labels), where))
     return shaped(found, want, where)
 
 
@@ -150,7 +150,7 @@ def _check(images: Promise, labels: Promise | None = None):
         )
 
 
-def _encoded(labels, digits=False):
+def _encoded(labels, where: str, digits=False):
     """(labels as numbers of classes, what those are called): as they are where they are 0 to k-1
     with none missing, or digits.
     """
@@ -161,18 +161,18 @@ def _encoded(labels, digits=False):
         labels = labels.astype(np.int64)
     classes, numbers = np.unique(labels, return_inverse=True)
     plain = labels.dtype.kind != "U" and classes[0] == 0 and classes[-1] == len(classes) - 1
-    names = () if plain else tuple(shown(name) for name in classes)
+    names = () if plain else class_names(classes, where)
     return numbers.astype(np.int64), names
 
 
 def _named(found: Pictures, labels, names, where: str) -> Pictures:
     """With labels that are numbers of classes which have names."""
-    labels, names = labels.reshape(-1), tuple(shown(name) for name in names.reshape(-1))
+    labels, names = labels.reshape(-1), class_names(names.reshape(-1), where)
     whole = labels.dtype.kind in "ui" and labels.min() >= 0 and labels.max() < len(names)
-    if not whole or len(set(names)) < len(names):
+    if not whole:
         raise DataError(
             f"{where}: has {len(names)} names, and labels {labels.dtype} from {labels.min()} to "
-            f"{labels.max()}; labels are the numbers of names that differ, from 0"
+            f"{labels.max()}; labels are the numbers of names, from 0"
         )
     return found._replace(labels=labels.astype(np.int64), names=names)
 

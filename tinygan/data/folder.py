@@ -15,7 +15,7 @@ import numpy as np
 
 from . import cache, decode
 from .idx import DataError
-from .images import Pictures, shown
+from .images import Pictures, class_names, shown
 from .resize import Wanted, check_memory, in_grey, luma, wanted
 
 SIDE = 32  # of a set whose pictures differ in size
@@ -204,22 +204,23 @@ def _decode(path, found: Found, want: Wanted) -> tuple[Pictures, str, bool]:
     if want.colour is None and not coloured.any():
         images = in_grey(images)
     folders = [found.files[i].parts[0] for i in kept if len(found.files[i].parts) > 1]
-    empty = [shown(name) for name in found.folders if name not in folders]
+    had = set(folders)
+    empty = [shown(name) for name in found.folders if name not in had]
     lines = [f"left out {len(bad)}: {_listed(bad)}"] if bad else []
     lines += [f"folders without a picture are no classes: {_few(empty)}"] if empty else []
     note = f"{shown(path)}: {'; '.join(lines)}" if lines else ""
     lasting = all(lasting for _, lasting in failed.values())
-    return Pictures(images, *_classes(folders)), note, lasting
+    return Pictures(images, *_classes(folders, shown(path))), note, lasting
 
 
-def _classes(folders: list[str]):
+def _classes(folders: list[str], where: str):
     """(labels, names) of the folders in which the pictures lie; (None, ()) if they tell nothing."""
     names = sorted(set(folders))
     if len(names) < 2 or len(names) == len(folders):
         return None, ()
     number = {name: k for k, name in enumerate(names)}
     labels = np.array([number[name] for name in folders], np.int64)
-    return labels, tuple(map(shown, names))
+    return labels, class_names(names, where)
 
 
 def _own_side(paths) -> int:

@@ -4,6 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .idx import DataError
+
+LONGEST = 255  # letters of a class's name, of which models take no more
+
 
 class Pictures(NamedTuple):
     """Pictures of one size, and what each of them shows.
@@ -32,3 +36,21 @@ class Pictures(NamedTuple):
 def shown(name) -> str:
     """A file's or a class's name as it can be printed on one line: what cannot be, escaped."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(name))
+
+
+def class_names(names, where: str) -> tuple[str, ...]:
+    """What classes are called, as it can be printed; DataError where a model could not take it.
+
+    where: the file or folder that has the names.
+    """
+    found, had = tuple(map(shown, names)), set()
+    for name in found:
+        if not name.strip() or len(name) > LONGEST or name in had:
+            why = (
+                "is there twice, as it is printed"
+                if name in had
+                else f"has not 1 to {LONGEST} letters"
+            )
+            raise DataError(f"{where}: the name of a class, {name!r:.50}, {why}; rename that class")
+        had.add(name)
+    return found

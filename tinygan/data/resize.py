@@ -44,13 +44,13 @@ def wanted(side=None, colour=None, background="white", fit="crop") -> Wanted:
             whole = 0
         if not 1 <= whole <= MAX_SIDE:
             raise DataError(
-                f"pictures: side is {side!r}; choose a whole number of pixels, 1 to {MAX_SIDE}"
+                f"pictures: side is {side!r:.50}; choose a whole number of pixels, 1 to {MAX_SIDE}"
             )
         side = whole
     for what, value, known in (("colour", colour, COLOURS), ("fit", fit, FITS)):
         if not (value is None or isinstance(value, str)) or value not in known:
             words = ", ".join(map(repr, known))
-            raise DataError(f"pictures: {what} is {value!r}; choose one of {words}")
+            raise DataError(f"pictures: {what} is {value!r:.50}; choose one of {words}")
     return Wanted(side, colour, _rgb(background), fit)
 
 
@@ -65,7 +65,7 @@ def _rgb(background) -> tuple[int, int, int]:
             raise ValueError
     except (TypeError, ValueError):
         raise DataError(
-            f"pictures: background is {background!r}; choose an opaque colour as CSS calls it, "
+            f"pictures: background is {background!r:.50}; choose an opaque colour as CSS calls it, "
             '"white" or "#ff8000", or three numbers from 0 to 255'
         ) from None
     return red, green, blue
