@@ -10,6 +10,7 @@ import pytest
 from test_metrics import DIGITS, IMAGES, LABELS, command, figures
 
 from tinygan import data, plot, random
+from tinygan.cli.real import check
 from tinygan.data import DataError, Pictures
 from tinygan.metrics import Classifier, Judge, classifier, judge_of, teach
 
@@ -421,7 +422,7 @@ def test_the_command_with_features_of_the_users_own(colour, tmp_path, monkeypatc
         (
             {"names": np.array(["a", "b"])},
             "shapes",
-            "are of ('a', 'b'), but the pictures of shapes are of ('red",
+            "are of 'a', but the pictures of shapes are of 'red box'",
         ),
         (
             {"names": np.array([["a"]])},
@@ -465,3 +466,11 @@ def test_a_judge_learns_on_the_gpu_too(gpu, tmp_path, monkeypatch):
             for where in ("cpu", "gpu")
         ]
         np.testing.assert_allclose(*found, rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize("names", ["abcdefy", "abcdefgz", "abcdef"], ids=len)
+def test_samples_of_classes_of_other_names_are_refused_wherever_they_differ(names):
+    pictures = Pictures(np.zeros((8, 8, 8), np.uint8), np.arange(8) % 6, tuple("abcdefg"))
+    check(pictures, pictures, "photos")
+    with pytest.raises(DataError, match="the samples are of .*, but the pictures of photos are of"):
+        check(pictures._replace(names=tuple(names)), pictures, "photos")

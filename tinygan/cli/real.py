@@ -2,6 +2,7 @@
 say it, and how it is cut in two.
 """
 
+import itertools
 import os
 from typing import NamedTuple
 
@@ -63,7 +64,8 @@ def check(made, training, source):
     """DataError unless samples and real pictures are of one size, colour and classes."""
     ours, theirs = made.images.shape[1:], training.images.shape[1:]
     if made.names and training.names and made.names != training.names:
-        ours, theirs = f"of {made.names[:5]}", f"of {training.names[:5]}"
+        pairs = itertools.zip_longest(made.names, training.names)
+        ours, theirs = next((f"of {a!r}", f"of {b!r}") for a, b in pairs if a != b)
     elif ours == theirs and training.classes:
         least = 0 if made.labels is None else int(made.labels.max()) + 1
         if least > training.classes or len(made.names) not in (0, training.classes):
