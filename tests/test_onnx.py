@@ -3,6 +3,7 @@ batch size than those traced; what a graph cannot hold is refused by name.
 """
 
 import copy
+import threading
 import warnings
 
 import numpy as np
@@ -401,6 +402,9 @@ BENT = [  # sizes that grow evenly for some batches only
     ("at row 300 of the batch", lambda x: x - ops.mean(x[:300], 0)),
     ("at row -300 of", lambda x: x[len(x) - 300 :]),
     ("at row 300 of", lambda x: x[:20][300:]),
+    ("at row 5 of", lambda x: x[:20][5:]),
+    ("a pad of sizes", lambda x: ops.pad(x[:20], [(0, 3), (0, 0), (0, 0)])),
+    (FOLLOWED, lambda x: x * (2.0 if len(x) < 9 else float("inf"))),
     (FOLLOWED, lambda x: grad(ops.sum(x[:20]), x, create_graph=True)),
 ]
 
@@ -434,6 +438,17 @@ def through_a_view(x):
     return y + 1
 
 
+def by_a_hundredth(x):
+    y = x * 2
+    y.data *= 1.01
+    return y + 1
+
+
+def of_what_is_far(x):
+    x.data[x.data > 500] = 500
+    return x + 1
+
+
 class Slopes(nn.Module):
     """A weight, or an attribute, that is another between two calls, and at the end what it was."""
 
@@ -456,7 +471,7 @@ def bend(layer, factor):
     layer.alpha *= factor
 
 
-CHANGED = [half_of, bound_anew, doubled_within, through_a_view]
+CHANGED = [half_of, bound_anew, doubled_within, through_a_view, by_a_hundredth, of_what_is_far]
 CHANGED = [Of(f) for f in CHANGED] + [Slopes(nn.PReLU(), weigh), Slopes(nn.ELU(), bend)]
 
 
@@ -627,7 +642,25 @@ def test_a_layer_that_a_function_holds_is_in_eval_mode_too(tmp_path, where):
     np.testing.assert_allclose(y, held.eval()(Tensor(x)).data, atol=1e-5)
 
 
+def test_a_layer_in_another_thread_keeps_its_mode(tmp_path):
+    layer, modes = nn.Sequential(Of(lambda x: x)), []
+    layer[0].f = lambda x: modes.append(layer.training)
+
+    def forward(x):
+        other = threading.Thread(target=layer, args=(x,))
+        other.start()
+        other.join()
+        return x * 2
+
+    io.export_onnx(Of(forward), real(1, 3), tmp_path / "a.onnx")
+    assert len(modes) > 4 and all(modes)
+
+
 def test_no_draw_is_counted(tmp_path):
+    def drawn(x):
+        random.default.next_step()
+        return x + random.default.normal(x.shape)
+
     random.default.seek(5)
     random.default.normal((2,))
     with pytest.raises(io.ExportError, match="what follows"):
