@@ -531,6 +531,12 @@ def test_the_batches_that_are_tried(tmp_path, monkeypatch, memory, largest):
     assert seen[:5] == [1, 2, 3, 17, largest]
 
 
+def test_a_network_may_refuse_a_batch_of_one(tmp_path):
+    """For one has no variance."""
+    net = nn.BatchNorm1d(3, track_running_stats=False)
+    agree(tmp_path / "a.onnx", nn.Sequential(nn.Linear(4, 3), net), real(7, 4))
+
+
 class Counting(nn.Module):
     def __init__(self):
         self.seen = np.zeros(6, np.float32)
@@ -594,7 +600,7 @@ def test_wrong_arguments(tmp_path, monkeypatch):
         refused("metadata must be text", metadata=metadata)
     with pytest.raises(ValueError) as caught:
         io.export_onnx(net, np.ones((1, 5)), path)
-    assert "in a trace of inputs (1, 5)" in caught.value.__notes__[-1]
+    assert "in a trace of inputs (2, 5)" in caught.value.__notes__[-1]
     monkeypatch.setattr(io.onnx, "MOST", 50)
     refused("60 bytes of weights")
     monkeypatch.setitem(__import__("sys").modules, "onnx", None)

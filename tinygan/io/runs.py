@@ -1,9 +1,8 @@
 """The forward passes that a trace is made of: of several batches, each with numbers of its own.
 
-Those look like the example's. In some passes an input is far from it, above or below; a network
-that refuses such numbers, as an embedding does, is not asked again.
-
-This room knows layers, and nothing of what the passes are compared for.
+Those look like the example's. In some passes an input is far from it, above or below. A network may
+refuse such numbers, as an embedding does, or a batch of one, which has no variance. This room knows
+layers, and nothing of what the passes are compared for.
 """
 
 import numpy as np
@@ -12,7 +11,7 @@ from ..autograd import Tensor, describe
 from ..device import is_array, to_host
 from ..recording import enable_grad, no_grad
 
-SMALL = 1, 2, 3, 17
+SMALL = 2, 3, 17  # besides 1
 LARGE = 257, 67  # the second, where the calls of the first would take more than MEMORY
 MEMORY = 1 << 30
 FAR = 1e3  # times what is largest in the example
@@ -24,6 +23,7 @@ class ExportError(ValueError):
 
 def runs(net, inputs, rng):
     """The Runs of a network: of the small batches and a large one, and of inputs that are far."""
+    yield from _tried(net, [_alike(a, 1, rng) for a in inputs])
     for batch in SMALL:
         run = Run(net, [_alike(a, batch, rng) for a in inputs])
         yield run
@@ -32,13 +32,17 @@ def runs(net, inputs, rng):
     for i, a in enumerate(inputs):
         for far in _far(a, batch, rng):
             given = [far if j == i else _alike(b, batch, rng) for j, b in enumerate(inputs)]
-            try:
-                run = Run(net, given)
-            except ExportError:
-                raise
-            except Exception:  # the network's own, for numbers that it does not take
-                continue
-            yield run
+            yield from _tried(net, given)
+
+
+def _tried(net, arrays):
+    """The Run in a list, or none if the network itself refuses such a batch."""
+    try:
+        return [Run(net, arrays)]
+    except ExportError:
+        raise
+    except Exception:
+        return []
 
 
 def example(a):
@@ -103,7 +107,6 @@ class Run:
         self.keys = {id(array_of(x)): f"input {i}" for i, x in enumerate(inputs)}
         for i, t in enumerate(self.calls):
             self.keys.setdefault(id(t.data), i)
-
         self._refuse_what_changed(given)
 
     def _refuse_what_changed(self, given):

@@ -243,10 +243,10 @@ def _same(arrays):
 
 
 def _size(batches, numbers):
-    """The whole number that is as these are for those batches, the first of which are 1 and 2."""
+    """The whole number that is as these are for those batches, the first two one apart."""
     numbers = [int(n) for n in numbers]
     times = numbers[1] - numbers[0]
-    plus = numbers[0] - times
+    plus = numbers[0] - times * batches[0]
     if any(times * batch + plus != n for batch, n in zip(batches, numbers)):
         return UNKNOWN
     return Size(times, plus) if times else plus
