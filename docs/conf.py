@@ -107,6 +107,27 @@ def without_blank_ends(app, doctree):
         node.children = [nodes.Text(node.rawsource)]
 
 
+def with_real_anchors(app, pagename, templatename, context, doctree):
+    """The way back from the source leads to the page and the module that showed something of the
+    file first: mend it for what others show.
+    """
+    shown = app.env.get_domain("py").objects
+
+    def mended(found):
+        page, name = found.groups()
+        if name not in shown:  # but as a name of another module on that page
+            last = "." + name.rpartition(".")[2]
+            there = [other for other in shown if other.endswith(last)]
+            name = next(n for n in there if page.endswith(f"{shown[n].docname}.html"))
+        page = app.builder.get_relative_uri(pagename, shown[name].docname)
+        return f'class="viewcode-back" href="{page}#{shown[name].node_id}"'
+
+    if pagename.startswith("_modules/tinygan/"):
+        pattern = r'class="viewcode-back" href="([^"#]*)#([^"]*)"'
+        context["body"] = re.sub(pattern, mended, context["body"])
+
+
 def setup(app):
+    app.connect("html-page-context", with_real_anchors)
     app.connect("autodoc-process-docstring", as_rst)
     app.connect("doctree-read", without_blank_ends)

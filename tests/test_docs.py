@@ -174,6 +174,10 @@ def test_the_pages_are_built_without_a_warning(tmp_path):
     for room in ROOMS:
         missing = {f"tinygan.{room}.{name}".replace("..", ".") for name in public(room)} - shown
         assert not missing
+    for page in tmp_path.glob("html/_modules/**/*.html"):  # from the source back to the page
+        for link in re.findall('viewcode-back" href="([^"]*)"', page.read_text(encoding="utf-8")):
+            path, anchor = link.split("#")
+            assert f'id="{anchor}"' in (page.parent / path).read_text(encoding="utf-8"), link
     for page in tmp_path.rglob("html/**/*.html"):
         # what a page loads comes with it
         loaded = re.findall(
