@@ -191,6 +191,13 @@ def test_a_dtype_that_does_not_mix_is_named():
             Tensor(A) + half
 
 
+def test_tensors_of_two_dtypes_do_not_mix_whatever_stands_between_them():
+    x, y = Tensor(A), Tensor(A.astype(np.float64))
+    for args in ((x, y, A), (x, A, y), (x, y, x), (y, x, y)):
+        with pytest.raises(TypeError, match="concatenate: float32 and float64 do not mix"):
+            ops.concatenate(args)
+
+
 class Labelled:
     """An array as pandas has it: of NumPy's dtypes, and with arithmetic of its own."""
 
