@@ -862,3 +862,14 @@ def test_a_gradient_that_is_the_cotangent_may_be_allowed():
     with pytest.raises(TypeError) as e:
         check_grads(np.sin, real(3))
     assert "vjp=" in "".join(e.value.__notes__)
+
+
+def test_a_gradient_that_is_nan_is_said_to_be():
+    @primitive
+    def root(x):
+        return np.sqrt(x)
+
+    root.defvjp(lambda g, out, x: g / out * 0.5)
+    with pytest.raises(GradientError) as caught:
+        check_grads(root, np.array([1.0, 0.0]))
+    assert "gives a gradient that is NaN, for input 0 at (1,), where it is 0" in str(caught.value)

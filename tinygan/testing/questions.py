@@ -170,9 +170,16 @@ class Questions(LayoutQuestions):
             return
         pull = self.fn.vjp(*self.arrays)[1]
         words = "the gradient is not linear in its cotangent:"
-        if any(np.any(g != 0) for g in pull(copies(self.cotangents, 0))):
+        for g, a, name in zip(
+            pull(copies(self.cotangents, 0)), self.arrays, self.case.inputs, strict=True
+        ):
             message = "a cotangent of zeros gives a gradient that is not zero"
-            self.fail(message, question="linearity")
+            if np.isnan(g).any():  # 0 times an infinite slope, or a 0 / 0 of the rule
+                place = np.unravel_index(np.isnan(g).argmax(), g.shape)
+                message = f"a cotangent of zeros gives a gradient that is NaN, for {name} at "
+                message += f"{tuple(map(int, place))}, where it is {a[place]:g}"
+            if np.any(g != 0):
+                self.fail(message, question="linearity")
         half = min(c.dtype.itemsize for c in self.cotangents) == 2
         for factor in FACTORS if half else FACTORS + FAR:
             found, expected = pull(copies(self.cotangents, factor)), copies(self.gradients, factor)
