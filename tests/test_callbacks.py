@@ -315,3 +315,15 @@ def test_the_classifier_learns():
     train.train(model, data.Batches((training.images, training.labels), 64), 1)
     assert (model.answers(data.scale(unseen.images)) == unseen.labels).mean() > 0.9
     assert isinstance(model.network, nn.Sequential) and isinstance(model.optimizers[0], optim.Adam)
+
+
+@pytest.mark.parametrize(("notebook", "seconds"), [(True, 1), (False, None)])
+def test_a_notebook_keeps_few_outputs_of_the_bar(notebook, seconds, monkeypatch):
+    from tqdm import tqdm
+
+    told, callbacks = [], train.callbacks
+    monkeypatch.setattr(callbacks, "notebook", lambda: notebook)
+    bar = lambda **options: told.append(options) or tqdm(**options | {"disable": True})
+    monkeypatch.setattr(callbacks, "tqdm", lambda: bar)
+    train.train(*line(), 1)
+    assert told[0].get("mininterval") == seconds

@@ -115,8 +115,8 @@ class Bar(Callback):
     def begin(self):
         run = self.run
         options = {"unit": "step", "dynamic_ncols": True, "disable": not live()}
-        # what a notebook's cell writes to stderr is shown in red
-        options["file"] = sys.stdout if notebook() else sys.stderr
+        # what a notebook's cell writes to stderr is shown in red, and all of it is kept
+        options |= {"file": sys.stdout, "mininterval": 1} if notebook() else {"file": sys.stderr}
         # compiling is what the first step does, for seconds, once on a machine
         self.bar = tqdm()(desc="compiling kernels", total=run.total, initial=run.start, **options)
 
