@@ -31,7 +31,7 @@ def test_a_grid_shows_every_image_and_channel(tmp_path, images):
         row, column = divmod(i, 2)
         cell = picture[4 * row : 4 * row + 4, 6 * column : 6 * column + 6]
         np.testing.assert_array_equal(cell, image)
-    assert not picture[8:, 6:].any()  # no sixth image
+    assert (picture[8:, 6:] == (255 if images is COLOURS else 0)).all()  # no sixth image
 
 
 @pytest.mark.parametrize("side", [4, 16, 40, 128])
@@ -271,3 +271,13 @@ def test_a_kill_leaves_the_old_picture(tmp_path, monkeypatch, write):
 def test_a_figure_without_a_suffix_is_a_png_of_that_name(tmp_path):
     write_curves(tmp_path / "losses")
     assert Image.open(tmp_path / "losses").format == "PNG"
+
+
+@pytest.mark.parametrize(
+    ("shape", "names", "empty"),
+    [((3, 8, 8), None, 0), ((3, 8, 8), ["a", "b"], 255), ((3, 8, 8, 3), None, 255)],
+)
+def test_what_is_left_over_is_white_below_names_and_in_colour(shape, names, empty, tmp_path):
+    plot.grid(np.full(shape, 99, np.uint8), tmp_path / "grid.png", columns=2, zoom=1, names=names)
+    picture = np.asarray(Image.open(tmp_path / "grid.png"))
+    assert (picture[-8:, 8:] == empty).all() and (picture[-16:, :8] == 99).all()

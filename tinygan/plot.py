@@ -33,8 +33,10 @@ def to_uint8(images):
     return pixels[:, 0] if images.shape[1] == 1 else pixels.transpose(0, 2, 3, 1)
 
 
-def sheet(images, columns):
-    """(n, h, w) or (n, h, w, 3) uint8 images side by side, `columns` to a row, as one image."""
+def sheet(images, columns, empty=0):
+    """(n, h, w) or (n, h, w, 3) uint8 images side by side, `columns` to a row, as one image; empty:
+    what fills the cells that are left over, 0 to 255.
+    """
     if not len(images) or images.ndim != 3 and images.shape[3:] != (3,):
         raise ValueError(
             f"sheet: images are (n, h, w) or (n, h, w, 3), n of 1 or more, got {images.shape}; "
@@ -42,7 +44,7 @@ def sheet(images, columns):
         )
     n, h, w, *colours = images.shape
     rows = -(-n // columns)
-    cells = np.zeros((rows * columns, h, w, *colours), np.uint8)
+    cells = np.full((rows * columns, h, w, *colours), empty, np.uint8)
     cells[:n] = images
     cells = cells.reshape(rows, columns, h, w, *colours).swapaxes(1, 2)
     return cells.reshape(rows * h, columns * w, *colours)
@@ -56,7 +58,9 @@ def grid(images, path, columns=8, zoom=None, names=None):
     from PIL import Image
 
     zoom = zoom or (2 if max(images.shape[1:3]) < 64 else 1)
-    picture = sheet(images, columns).repeat(zoom, 0).repeat(zoom, 1)
+    # ink on paper is stored as light on dark; names and colours are on white
+    empty = 0 if names is None and images.ndim == 3 else 255
+    picture = sheet(images, columns, empty).repeat(zoom, 0).repeat(zoom, 1)
     if names is not None:
         if len(names) != columns:
             raise ValueError(f"grid: {columns} columns need as many names, got {len(names)}")
@@ -215,10 +219,11 @@ def report(path, title, table, images, pairs, classes, names=()):
         )
     # ink on paper is stored as light on dark
     colours = "gray_r" if np.median(images) < 64 else "gray"
-    samples.imshow(sheet(images, 10), cmap=colours, vmin=0, vmax=255)
+    empty = 0 if colours == "gray_r" else 255
+    samples.imshow(sheet(images, 10, empty), cmap=colours, vmin=0, vmax=255)
     samples.set_title("samples")
     above, below = (sheet(np.concatenate(pair), len(pair[0])) for pair in pairs.values())
-    gap = np.full_like(above[: images.shape[1] // 2], 0 if colours == "gray_r" else 255)
+    gap = np.full_like(above[: images.shape[1] // 2], empty)
     both = np.concatenate([above, gap, below])
     neighbours.imshow(both, cmap=colours, vmin=0, vmax=255)
     neighbours.set_title("\n".join(pairs))
