@@ -2,14 +2,16 @@
 one with a function of the user's own; what is in another range; and the command line with them.
 """
 
+import argparse
 import os
 import sys
 
 import numpy as np
 import pytest
 from test_metrics import DIGITS, IMAGES, LABELS, command, figures
+from test_pictures import in_time
 
-from tinygan import data, plot, random
+from tinygan import cli, data, models, plot, random
 from tinygan.cli.real import check
 from tinygan.data import DataError, Pictures
 from tinygan.metrics import Classifier, Judge, classifier, judge_of, teach
@@ -88,7 +90,9 @@ def test_a_judge_learns_from_labels_once_and_says_how_good_it_is(cache, short):
         assert place.parent == cache and place != path
 
 
-@pytest.mark.parametrize("damage", ["torn", "empty", "other", "nan", "dtype", "extra", "folder"])
+@pytest.mark.parametrize(
+    "damage", ["torn", "empty", "other", "nan", "dtype", "extra", "folder", "pipe"]
+)
 def test_a_damaged_cache_is_made_anew(damage, tmp_path, monkeypatch):
     quick(monkeypatch)
     pictures, told = shapes(60, 8), []
@@ -105,16 +109,17 @@ def test_a_damaged_cache_is_made_anew(damage, tmp_path, monkeypatch):
         state = Classifier(8, 3, 5).state_dict()
     if damage in ("torn", "empty"):
         path.write_bytes(content[: len(content) // 2] if damage == "torn" else b"")
-    elif damage == "folder":
+    elif damage in ("folder", "pipe"):
         path.unlink()
-        path.mkdir()
+        path.mkdir() if damage == "folder" else os.mkfifo(path)
     else:
         np.savez(path, **state)
-    again = weights(judge_of(pictures, cache=tmp_path, say=told.append))
+    with in_time():
+        again = weights(judge_of(pictures, cache=tmp_path, say=told.append))
     assert len(told) == 2 and all(
         np.array_equal(again[k], a, True) for k, a in first.items() if k != "logits.bias"
     )
-    assert damage == "folder" or path.read_bytes() == content
+    assert damage in ("folder", "pipe") or path.read_bytes() == content
 
 
 def test_no_place_for_a_cache_is_no_failure(tmp_path, monkeypatch):
@@ -144,6 +149,20 @@ def test_labels_that_teach_nothing_are_said_to(monkeypatch, tmp_path):
         "; 1 of 5 classes had fewer than 10 pictures"
         in judge_of(rare, cache=tmp_path, say=str).about
     )
+
+
+def test_a_run_is_judged_by_all_classes_of_a_sorted_set(monkeypatch):
+    labels = np.arange(60) // 6
+    real = Pictures(np.repeat(labels, 64).astype(np.uint8).reshape(60, 8, 8), labels)
+    rows = cli.training.spread(real, 20)
+    assert np.bincount(labels[rows]).tolist() == [2] * 10 and len(set(rows)) == 20
+    judges = []
+    monkeypatch.setattr(cli.training, "JUDGED_MOST", 20)
+    monkeypatch.setattr(cli.training, "judge_of", lambda some, *_, **say: judges.append(some))
+    model = models.mlp(2, side=8, classes=10, names=tuple("abcdefghij"))
+    cli.training.judged(argparse.Namespace(seed=0), model, real)
+    assert np.array_equal(judges[0].images, real.images[rows])
+    assert cli.training.asked(model, real, 20).tolist() == labels[rows].tolist()
 
 
 def test_a_judge_sees_a_part_of_each_class_whatever_the_order(monkeypatch, tmp_path):

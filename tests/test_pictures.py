@@ -7,6 +7,7 @@ The pictures are drawn here, with Pillow. Each test has a cache of its own.
 import contextlib
 import io
 import os
+import signal
 import struct
 import time
 import tracemalloc
@@ -593,6 +594,34 @@ def test_other_pictures_of_the_same_size_and_time_are_not_those_in_the_cache(tmp
     assert pictures(root, 8).images[:, 0, 0].tolist() == found
 
 
+@contextlib.contextmanager
+def in_time(seconds=20):
+    """What takes longer, as one that waits for the other end of a pipe, is interrupted."""
+
+    def late(*_):
+        raise AssertionError(f"waited for {seconds} seconds")  # no OSError, which is passed over
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_a_cache_that_may_be_read_but_not_touched_answers(tmp_path, monkeypatch):
+    put(tmp_path / "a.png")
+    pictures(tmp_path, 8)
+
+    def forbidden(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "utime", forbidden)
+    reads = count_reads(monkeypatch)
+    assert len(pictures(tmp_path, 8).images) == 1 and not reads
+
+
 def test_a_damaged_cache_is_made_anew(tmp_path, monkeypatch, own_cache):
     for name in ("a/1.png", "a/2.png", "b/1.png"):
         put(tmp_path / name)
@@ -614,6 +643,9 @@ def test_a_damaged_cache_is_made_anew(tmp_path, monkeypatch, own_cache):
         {"images": first.images.astype(np.float32)},
         {"images": first.images[:0], "labels": first.labels[:0]},
         {"images": first.images[0], "labels": first.labels[:0]},
+        {"images": np.array(7, np.uint8)},
+        {"names": np.frombuffer(b"\xff" * 8, "<U1")},
+        {"note": np.frombuffer(b"\xff" * 4, "<U1")[0:1].reshape(())},
         {"fingerprint": np.array("0" * 32)},
     ):
         stream = io.BytesIO()
@@ -626,6 +658,10 @@ def test_a_damaged_cache_is_made_anew(tmp_path, monkeypatch, own_cache):
     place.unlink()
     place.mkdir()  # it can be neither read nor written
     assert same(first, pictures(tmp_path, 8))
+    place.rmdir()
+    os.mkfifo(place)
+    with in_time():
+        assert same(first, pictures(tmp_path, 8))
 
 
 def test_no_cache_is_no_failure(tmp_path, monkeypatch):

@@ -49,24 +49,25 @@ def read(place: Path | None, fingerprint: str) -> tuple[Pictures, str] | None:
             if str(npz.read("fingerprint")) != fingerprint:
                 return None
             images, labels, names, note = map(npz.read, ("images", "labels", "names", "note"))
-        os.utime(place)  # used just now
-    except (DataError, OSError):
+        names, note = tuple(map(str, names.ravel())), str(note)
+    except (DataError, OSError, SystemError, ValueError):  # the last two: of what is no character
         return None
-    n, *shape = images.shape
+    with contextlib.suppress(OSError):  # it may be read and not touched
+        os.utime(place)  # used just now
+    n, *shape = images.shape or (0,)
     square = len(shape) > 1 and shape[0] == shape[1] and shape[2:] in ([], [3])
     if not n or not square or images.dtype != np.uint8 or labels.dtype != np.int64:
         return None
-    names = tuple(map(str, names.ravel()))
     if not labels.size and not names:
-        return Pictures(images), str(note)
+        return Pictures(images), note
     if labels.shape != (n,) or labels.min() < 0 or labels.max() >= len(names):
         return None
-    return Pictures(images, labels, names), str(note)
+    return Pictures(images, labels, names), note
 
 
 def write(place: Path | None, fingerprint: str, found: Pictures, note: str):
     """Keep them, if that can be done."""
-    if place is None:
+    if place is None or os.path.exists(place) and not place.is_file():  # a pipe would be waited for
         return
     labels = np.zeros(0, np.int64) if found.labels is None else found.labels
     names = np.array(found.names, str)

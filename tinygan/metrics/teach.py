@@ -187,7 +187,7 @@ def _read(path, net):
 def _write(path, state):
     """Keep the weights, if there is a place for them."""
     with contextlib.suppress(OSError):
-        if path:
+        if path and (path.is_file() or not path.exists()):  # a pipe would be waited for
             path.parent.mkdir(parents=True, exist_ok=True)
             with files.replacing(path) as temporary:
                 np.savez(temporary, **{name: devices.to_host(a) for name, a in state.items()})
