@@ -220,6 +220,21 @@ def test_classes_may_be_asked_for_by_name(name):
         many.sample(1, labels=["class 100"])
 
 
+def test_a_number_is_not_taken_for_another_class_than_the_one_that_it_names():
+    """Labels from 1 to 3 have names '1' to '3': is 2 the third of those, or the one called '2'?"""
+    model = TINY["gan"](classes=3, names=("1", "2", "3"))
+    noise = model.noise(1)
+    wanted = model.sample(1, noise, ["2"])
+    for label in (2, np.int64(2)):
+        with pytest.raises(ValueError, match="2 may be a name or a place.*by its name, '2'"):
+            model.sample(1, noise, [label])
+    assert np.array_equal(model.sample(1, noise, np.array([1])), wanted)  # places
+    with pytest.raises(ValueError, match="3 may be a name or a place"):
+        TINY["gan"](classes=3, names=("-1", "0", "3")).sample(2, labels=["3", 3])
+    plain = TINY["gan"](classes=3, names=("0", "1", "2"))
+    assert plain.sample(2, labels=[2, "1"]).shape == (2, 1, 28, 28)
+
+
 @pytest.mark.parametrize(
     ("names", "words"),
     [

@@ -23,7 +23,7 @@ def load(
     once), of a folder of pictures or of IDX files, or of an .npz, .npy or IDX file; else DataError.
 
     side, colour, background, fit: as `data.pictures` has them; None: the set's own. Images are
-    uint8 in C order.
+    uint8 in C order. Labels go from 0; those that did not, such as 1 to 7, are the `names`.
     """
     want = wanted(side, colour, background, fit)
     if named := _named(source):

@@ -36,12 +36,20 @@ def checked(names, classes):
 def numbered(labels, names):
     """Labels (n,) with a number for each name among them; those without names are as they were.
 
-    ValueError, which lists what there is, for a name that is none of `names`.
+    ValueError, which lists what there is, for a name that is none of `names`; and for a number in a
+    list where names are numbers, but others than their places.
     """
     if labels is None or is_array(labels) and labels.dtype.kind in "biuf":
         return labels
     number = {name: k for k, name in enumerate(names)}
+    numerals = all(name.lstrip("-").isdecimal() for name in names)
+    misled = numerals and list(names) != [str(k) for k in range(len(names))]
     for label in labels:
+        if misled and not isinstance(label, str):
+            raise ValueError(
+                f"{label} may be a name or a place, and the names of classes are {listed(names)}: "
+                f"ask for a class by its name, {str(label)!r}, or for places by an array"
+            )
         if isinstance(label, str) and label not in number:
             known = f"there are {listed(names)}" if names else "its classes have numbers, no names"
             raise ValueError(f"{label!r:.50} is no class of this model: {known}")

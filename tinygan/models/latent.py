@@ -36,9 +36,10 @@ class LatentModel:
     def sample(self, n, noise=None, labels=None):
         """n samples as a raw array, from fresh noise or the `noise` (n, latent) given.
 
-        labels: the class of each, integers or names (n,); None: the classes in turn. ValueError
-        unless they are n, for a name that is no class's, or if the model knows no classes;
-        IndexError for a number that is no class.
+        labels: the class of each, integers or names (n,); None: the classes in turn. Where names
+        are numbers, such as "1" to "7", a list must hold names, and an array of integers holds
+        places among them, from 0. ValueError unless they are n, for a name that is no class's, or
+        if the model knows no classes; IndexError for a number that is no class.
         """
         if labels is not None and not self.classes:
             raise ValueError("sample: this model was taught no classes: leave out labels")
