@@ -114,6 +114,10 @@ def locked(folder):
         os.close(descriptor)
 
 
+class _Unread(ValueError):
+    """An array of a kind that is never read."""
+
+
 class Header(NamedTuple):
     """What the header of an array in an .npz promises."""
 
@@ -171,7 +175,8 @@ class Npz:
             yield
         except Exception as e:
             why = " ".join(str(e).split())[:200] or type(e).__name__
-            raise self.error(f"{self.path}: not a whole .npz ({why})") from None
+            told = why if isinstance(e, _Unread) else f"not a whole .npz ({why})"
+            raise self.error(f"{self.path}: {told}") from None
 
     def _read_headers(self):
         end = 0
@@ -236,7 +241,8 @@ def _header(file):
     with warnings.catch_warnings(action="error"):
         shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
     if dtype.kind not in "biufcU" or dtype.itemsize == 0:
-        raise ValueError(f"{file.name!r} holds {dtype}, neither numbers nor text")
+        kind = f"{file.name!r} holds {dtype}, neither numbers nor text"
+        raise _Unread(f"{kind}; make it one by .astype(str), or .astype of numbers")
     if any(isinstance(n, bool) or n < 0 for n in shape):
         raise ValueError(f"{file.name!r} has the shape {shape}")
     return Header(shape, dtype, fortran_order, file.tell())
