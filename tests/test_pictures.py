@@ -716,6 +716,7 @@ TENTHS = {  # labels, and how many of each class are held out
     "in turn, 20 of each": (np.arange(200) % 10, [2] * 10),
     "sorted": (np.arange(200) // 20, [2] * 10),
     "each tenth another class": (np.where(np.arange(100) % 10, 0, 1), [9, 1]),
+    "too many of a small class": (np.isin(np.arange(100), [0, 10, 20, *range(1, 8)]) * 1, [9, 1]),
     "pairs": (np.arange(40) % 20, [1, 0, 0, 0, 0] * 4),
     "fair as they are": (np.r_[np.arange(10), np.arange(10)[::-1]] % 2, [1, 1]),
     "a number that no picture has": (np.arange(40) % 2 * 2, [2, 0, 2]),
