@@ -4,6 +4,7 @@ import argparse
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -141,10 +142,13 @@ def test_what_no_model_is_made_for_is_one_line(flags, words, photos, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_is_not_written_among_its_pictures(photos):
-    done = example("mnist_gan", "--data", photos, "--out", photos / "cat" / "run")
-    assert done.returncode == 2 and "lies in the data" in done.stderr
-    assert not (photos / "cat" / "run").exists()
+def test_a_run_does_not_learn_from_what_it_drew(photos):
+    done = example("mnist_gan", "--data", photos, "--out", photos)
+    assert done.returncode == 2 and "take another --out" in done.stderr
+    flags = ["--data", photos, "--width", 2, "--epochs", 1, "--out", photos / "cat" / "run"]
+    for again in ([], ["--overwrite"]):
+        assert "20 pictures of 24 x 24 in colour, 2" in example("mnist_gan", *flags, *again).stdout
+    shutil.rmtree(photos / "cat" / "run")
 
 
 def test_colours_are_neither_ink_nor_paper(photos, tmp_path):

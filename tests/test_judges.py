@@ -151,17 +151,20 @@ def test_labels_that_teach_nothing_are_said_to(monkeypatch, tmp_path):
     )
 
 
-def test_a_run_is_judged_by_all_classes_of_a_sorted_set(monkeypatch):
+def test_a_run_is_judged_by_all_classes_of_a_sorted_set(monkeypatch, tmp_path):
     labels = np.arange(60) // 6
     real = Pictures(np.repeat(labels, 64).astype(np.uint8).reshape(60, 8, 8), labels)
     rows = cli.training.spread(real, 20)
     assert np.bincount(labels[rows]).tolist() == [2] * 10 and len(set(rows)) == 20
-    judges = []
+    shown = []
+    judge_of = lambda some, *_, **say: shown.append(some) or argparse.Namespace(about="")
     monkeypatch.setattr(cli.training, "JUDGED_MOST", 20)
-    monkeypatch.setattr(cli.training, "judge_of", lambda some, *_, **say: judges.append(some))
+    monkeypatch.setattr(cli.training, "judge_of", judge_of)
     model = models.mlp(2, side=8, classes=10, names=tuple("abcdefghij"))
-    cli.training.judged(argparse.Namespace(seed=0), model, real)
-    assert np.array_equal(judges[0].images, real.images[rows])
+    judged = cli.training.Judged(argparse.Namespace(seed=0, evaluate=1), model, real)
+    judged.run = argparse.Namespace(out=tmp_path)
+    judged.begin()
+    assert np.array_equal(shown[0].images, real.images[rows])
     assert cli.training.asked(model, real, 20).tolist() == labels[rows].tolist()
 
 

@@ -293,7 +293,7 @@ def test_the_example_makes_its_pictures_and_figures(tmp_path):
     [
         (["--beta", "-1"], "must be"),
         (["--targets", "black"], "grey"),
-        (["--latent", "0"], "must be at least 1"),
+        (["--latent", "0"], "must be from 1 to 4096"),
     ],
 )
 def test_a_users_mistake_is_one_line(args, words, tmp_path):

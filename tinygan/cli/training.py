@@ -24,11 +24,10 @@ PREVIEWS = 200  # pictures that a run draws on its way, at most
 def pictures(args, read):
     """What --data names, in the form that flags ask for. read: `data.load` or `data.split`.
 
-    DataError for an --out in a folder of pictures, which its own would be among the next time.
+    DataError for an --out that is the folder of the pictures, among which its own would be.
     """
-    folder = args.data not in data.SETS and Path(args.data).is_dir()
-    if folder and args.out.resolve().is_relative_to(Path(args.data).resolve()):
-        raise DataError(f"{args.out}: lies in the data, {args.data}; take another --out")
+    if args.data not in data.SETS and args.out.resolve() == Path(args.data).resolve():
+        raise DataError(f"{args.out}: holds the pictures; take another --out")
     return read(args.data, args.side, args.colour, background=args.background, fit=args.fit)
 
 
