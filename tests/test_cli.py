@@ -1,6 +1,7 @@
 """The command line: what was said to a run that goes on, numbers, and one line for a mistake."""
 
 import argparse
+import importlib
 import io
 import json
 import os
@@ -123,6 +124,31 @@ def test_own_pictures_are_learnt_with_the_names_of_their_folders(photos, tmp_pat
         assert sorted(made["labels"]) == [0] * 15 + [1] * 15  # as often as there are real ones
     done = example("mnist_gan", "--resume", "--out", tmp_path, "--augment", "flip", "--epochs", 2)
     assert done.returncode == 2 and "model.augment was flip,shift, is flip" in done.stderr
+
+
+def test_a_small_set_is_shown_changed_and_often(photos, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "examples")
+    example, asked = importlib.import_module("mnist_gan"), []
+    run = lambda args, gan, batches, **other: asked.append((args.epochs, gan.augment))
+    monkeypatch.setattr(cli, "run_training", run)
+    for flags in (["--batch-size", 4], ["--batch-size", 20, "--augment", "none"], ["--epochs", 3]):
+        words = ["mnist_gan", "--data", photos, "--width", 1, *flags, "--out", tmp_path]
+        monkeypatch.setattr("sys.argv", [*map(str, words)])
+        example.main()
+    policy = "colour,shift,cutout"
+    assert asked == [(1000, policy), (1000, ""), (3, policy)]
+    monkeypatch.setattr(example, "SMALL", 20)  # as many as there are
+    monkeypatch.setattr("sys.argv", [*map(str, words[:-4]), "--out", str(tmp_path)])
+    example.main()
+    assert asked[-1] == (1000, "")
+
+
+def test_what_is_broken_is_told_on_one_line(photos, tmp_path):
+    (photos / "cat" / "broken.png").write_text("no picture")
+    done = example("mnist_gan", "--data", photos, "--width", 1, "--epochs", 1, "--out", tmp_path)
+    (photos / "cat" / "broken.png").unlink()
+    assert done.stderr.startswith("mnist_gan.py: ") and "left out 1: cat/broken.png" in done.stderr
+    assert done.stderr.count("\n") == 1 and "epoch 1/1" in done.stdout
 
 
 @pytest.mark.parametrize(
