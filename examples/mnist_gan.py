@@ -26,8 +26,8 @@ def adversarial_step(gan, batch):
     z = gan.noise(len(real))  # random points, (n, latent)
     fake = gan.generate(z, labels)  # G's images of them
 
-    # D learns to say 1 to real images and 0 to fake ones. fake.data is a plain array, a constant:
-    # G stays out of it.
+    # D learns to say 1 to real images and 0 to fake ones; of a small set `discriminate` shows it
+    # both changed at random. fake.data is a plain array, a constant: G stays out of it.
     says_real = gan.discriminate(real, labels)
     says_fake = gan.discriminate(fake.data, labels)
     d_loss = cross_entropy(says_fake, 0.0) + cross_entropy(says_real, 1.0)
@@ -59,9 +59,8 @@ def main():
     images = device.to(pictures.images, where)
     usual = 32 if args.model == "dcgan" else 128
     batch_size = args.batch_size or min(usual, len(images))
-    batches = data.Batches(
-        (images, pictures.labels) if gan.classes else images, batch_size, args.seed
-    )
+    arrays = (images, pictures.labels) if gan.classes else images
+    batches = data.Batches(arrays, batch_size, args.seed)
     args.epochs = args.epochs or min(1000, max(32, 10_000 // len(batches)))
 
     step = lambda batch: adversarial_step(gan, batch)
