@@ -100,7 +100,7 @@ class TensorBoard(Tracker):
 
     def __init__(self, folder=None, *, every=10):
         self.folder, self.every = folder, whole("TensorBoard: every", every)
-        self.library = package("tensorboardX", "tinygan[track]")
+        self.module = package("tensorboardX", "tinygan[track]")
 
     def place(self):
         return _own_folder(self.folder, self.run.out)
@@ -112,14 +112,14 @@ class TensorBoard(Tracker):
     def open(self):
         for path in self.place().glob(Path(CURVES).name):  # of an earlier part of this run
             path.unlink()
-        self.writer = self.library.SummaryWriter(str(self.place()), **EVENTS)
+        self.writer = self.module.SummaryWriter(str(self.place()), **EVENTS)
         self.writer.add_text("config", f"```\n{(self.run.out / CONFIG).read_text()}\n```", 0)
         self.close = self.writer.close
 
     def put(self, step, record):
         # by the names themselves: add_scalar makes one of "a b" and "a,b"
         found = [{"tag": k, "simple_value": v} for k, v in record.items() if k not in PLACE]
-        self.writer.file_writer.add_summary(self.library.summary.Summary(value=found), step)
+        self.writer.file_writer.add_summary(self.module.summary.Summary(value=found), step)
 
     def picture(self, step, path):
         self.writer.add_image("samples", pixels(path), step, dataformats="HWC")
@@ -156,7 +156,7 @@ class WandB(Tracker):
         self.options, self.every = {"mode": mode} | options, whole("WandB: every", every)
         if mode == "offline":  # nor are its own crashes reported
             os.environ["WANDB_ERROR_REPORTING"] = "false"
-        self.library = package("wandb", "wandb")
+        self.module = package("wandb", "wandb")
 
     def open(self):
         out = self.run.out
@@ -164,7 +164,7 @@ class WandB(Tracker):
         options = {"project": "tinygan", "id": _renewed(out), "dir": str(out), "settings": quiet}
         options["resume"] = None if self.options["mode"] == "offline" else "allow"
         options["config"] = json.loads((out / CONFIG).read_text())
-        self.writer = self.library.init(**options | self.options)
+        self.writer = self.module.init(**options | self.options)
         self.close = self.writer.finish
 
     def put(self, step, record):
@@ -172,7 +172,7 @@ class WandB(Tracker):
             self.writer.log(record, step=step)
 
     def picture(self, step, path):
-        self.put(step, {"samples": self.library.Image(pixels(path))})
+        self.put(step, {"samples": self.module.Image(pixels(path))})
 
 
 def _renewed(out):
