@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinygan import data, ops, random, train
+from tinygan import Tensor, data, grad, ops, random, train
 
 ROOT = Path(__file__).parent.parent
 
@@ -25,6 +25,21 @@ class Narrow:
 
     def log_p(self, output, x):
         return -ops.sum((x - output) ** 2 / 0.5 + 0.5 * np.log(2 * np.pi * 0.25), axis=1)
+
+
+class Line:
+    """y = a x to points on the line of slope 3: a step and no more."""
+
+    rate = 0.2
+
+    def __init__(self):
+        self.slope = Tensor(np.zeros((), np.float32))
+
+    def step(self, batch):
+        x, y = batch
+        loss = ((self.slope * x - y) ** 2).mean()
+        self.slope.data -= self.rate * grad(loss, self.slope)
+        return {"loss": loss.data}
 
 
 def weights(model):

@@ -8,9 +8,9 @@ import threading
 import numpy as np
 import pytest
 from PIL import Image
-from runs import same, weights
+from runs import Line, same, weights
 
-from tinygan import Tensor, checkpoint, data, grad, models, nn, optim, random, train
+from tinygan import Tensor, checkpoint, data, models, nn, optim, random, train
 
 DIGITS = data.load()
 
@@ -18,19 +18,6 @@ DIGITS = data.load()
 def tiny(seed=0):
     random.manual_seed(seed)
     return models.dcgan(width=2, latent=5), data.Batches(DIGITS.images[:160], 32, seed)
-
-
-class Line:
-    """y = a x to points on the line of slope 3: a step and no more."""
-
-    def __init__(self):
-        self.slope = Tensor(np.zeros((), np.float32))
-
-    def step(self, batch):
-        x, y = batch
-        loss = ((self.slope * x - y) ** 2).mean()
-        self.slope.data -= 0.2 * grad(loss, self.slope)
-        return {"loss": loss.data}
 
 
 def line(n=40, batch_size=8):

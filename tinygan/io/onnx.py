@@ -11,6 +11,7 @@ from .. import __version__, files
 from ..arrays import describe
 from ..autograd import Tensor
 from ..device import is_array
+from ..extras import package
 from ..nn import Module
 from . import indexing, layers, operations
 from .text import is_text, is_text_by_name
@@ -46,7 +47,7 @@ def export_onnx(
     Not the same there: onnxruntime's max, min and max pooling pass NaN over, which here is what
     they give; and a label of -1, an IndexError here, is the last row of an embedding.
     """
-    onnx = _onnx()
+    onnx = package("onnx", "tinygan[io]")
     if not isinstance(net, Module):
         raise TypeError(f"export_onnx: needs a Module, got {describe(net):.80}")
     latest = onnx.defs.onnx_opset_version()
@@ -71,15 +72,6 @@ def export_onnx(
     onnx.checker.check_model(model, full_check=True)
     with files.replacing(path) as temporary:
         temporary.write_bytes(model.SerializeToString())
-
-
-def _onnx():
-    try:
-        import onnx
-    except ImportError:
-        words = 'export_onnx: needs the package onnx: pip install "tinygan[io]"'
-        raise ImportError(words) from None
-    return onnx
 
 
 def _names(word, given, values):

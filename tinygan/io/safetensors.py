@@ -15,6 +15,7 @@ import numpy as np
 from .. import files
 from ..data import DataError
 from ..device import is_array, to_host
+from ..extras import package
 from .text import is_text, is_text_by_name
 
 DTYPES = {"F64": "f8", "F32": "f4", "F16": "f2", "I64": "i8", "I32": "i4", "I16": "i2", "I8": "i1"}
@@ -30,12 +31,12 @@ def save_safetensors(path, weights, metadata=None):
     metadata: {str: str}, which `read_metadata` gives back. TypeError for what the format cannot
     hold, ValueError for names and metadata of more than 100 MB, which no reader takes.
     """
-    package = _package("numpy")
+    safetensors = package("safetensors.numpy", "tinygan[io]")
     state = weights.state_dict() if hasattr(weights, "state_dict") else weights
     arrays = {name: _plain(name, a) for name, a in state.items()}
     if metadata is not None and not is_text_by_name(metadata):
         raise TypeError(f"save_safetensors: metadata must be text by name, got {metadata!r:.80}")
-    content = package.save(arrays, metadata)
+    content = safetensors.save(arrays, metadata)
     if (length := int.from_bytes(content[:8], "little")) > HEADER:
         words = f"names and metadata of {length} bytes: a file may have {HEADER}"
         raise ValueError(f"save_safetensors: {words}")
@@ -61,7 +62,7 @@ def load_safetensors(path, limit=1 << 32):
     bfloat16 and half precision, in which nothing here computes, become float32, exactly, and a
     warning says so.
     """
-    package, size = _package(), _size(path)
+    safetensors, size = package("safetensors", "tinygan[io]"), _size(path)
     if size > limit:
         raise DataError(f"{path}: has {size} bytes, more than the {limit} allowed")
     with open(path, "rb") as file:
@@ -70,7 +71,7 @@ def load_safetensors(path, limit=1 << 32):
             raise DataError(f"{path}: not a whole .safetensors ({words})")
         file.seek(0)
         try:
-            found = dict(package.deserialize(file.read()))
+            found = dict(safetensors.deserialize(file.read()))
             arrays = {name: _array(name, entry) for name, entry in found.items()}
         except Exception as e:  # damage may meet any line of a reader
             raise _bad(path, e) from None
@@ -98,9 +99,9 @@ def _array(name, entry):
 
 def read_metadata(path):
     """The metadata {str: str} in the header of a .safetensors file."""
-    package, _ = _package(), _size(path)
+    safetensors, _ = package("safetensors", "tinygan[io]"), _size(path)
     try:
-        with package.safe_open(path, framework="numpy") as file:
+        with safetensors.safe_open(path, framework="numpy") as file:
             return file.metadata() or {}
     except Exception as e:
         raise _bad(path, e) from None
@@ -120,14 +121,3 @@ def _size(path):
 def _bad(path, error):
     why = " ".join(str(error).split())[:200] or type(error).__name__
     return DataError(f"{path}: not a whole .safetensors ({why})")
-
-
-def _package(part=""):
-    """The package, or a part of it; ImportError in one line where it is missing."""
-    try:
-        import safetensors
-        import safetensors.numpy
-    except ImportError:
-        words = 'weights as safetensors need that package: pip install "tinygan[io]"'
-        raise ImportError(words) from None
-    return safetensors.numpy if part else safetensors

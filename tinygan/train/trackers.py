@@ -6,7 +6,6 @@ This room knows neither models nor algorithms; packages are loaded when a tracke
 """
 
 import csv
-import importlib
 import json
 import os
 import shutil
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import files
+from ..extras import package
 from .callbacks import Callback, finite, whole
 from .run import CONFIG, CURVES, SYNCED, TABLE
 
@@ -237,13 +237,3 @@ def pixels(path):
 
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"))
-
-
-def package(name, install):
-    """The package of that name; ModuleNotFoundError that says how to install it."""
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise ModuleNotFoundError(
-            f'{name} cannot be imported ({error}): pip install "{install}"', name=name
-        ) from error
