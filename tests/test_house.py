@@ -16,17 +16,9 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "tinygan"
 FILES = sorted(PACKAGE.rglob("*.py"))
 EXAMPLES = sorted(ROOT.glob("examples/*.py"))
-RANKS = {
-    "__version__": 0,
-    "device": 0,
-    "extras": 0,
-    "files": 0,
-    "arrays": 1,
-    "kernels": 1,
-    "random": 1,
-}
+RANKS = {"__version__": 0, "device": 0, "files": 0, "arrays": 1, "kernels": 1, "random": 1}
 RANKS |= {"recording": 1, "autograd": 2, "ops": 3, "nn": 4, "optim": 4, "data": 4, "plot": 4}
-RANKS |= {"graph": 3}
+RANKS |= {"extras": 0, "graph": 3}
 RANKS |= {"models": 5, "train": 6, "checkpoint": 6, "capture": 6, "metrics": 6, "testing": 6}
 RANKS |= {"io": 6, "cli": 7, "evaluate": 8, "export": 8, "sample": 8}
 NEIGHBOURS = {("random", "kernels"), ("train", "capture"), ("train", "checkpoint")}
