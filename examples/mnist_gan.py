@@ -3,6 +3,7 @@
     python examples/mnist_gan.py      # the digits that ship with the package, any CPU, two minutes
     python examples/mnist_gan.py --no-conditional     # nobody says which digit is which
     python examples/mnist_gan.py --device gpu --data full
+    python examples/mnist_gan.py --loss wgan-gp      # another game; `--help` lists them
     python examples/mnist_gan.py --data photos --side 32    # your own, a folder in it is a class
 
 A generator G turns random points z into images; a discriminator D scores images, high for real and
@@ -54,16 +55,18 @@ def main():
         args.augment = POLICY
         print(f"so few that D sees them changed at random: --augment {POLICY}")
     random.manual_seed(args.seed)
-    chosen = cli.fitting(args, pictures) | cli.options(args, "lr", "width", "augment")
+    game = cli.options(args, *cli.GAME)
+    chosen = cli.fitting(args, pictures) | cli.options(args, "lr", "width", "augment") | game
     gan = cli.built(MODELS[args.model], device=where, **chosen)
     images = device.to(pictures.images, where)
     usual = 32 if args.model == "dcgan" else 128
     batch_size = args.batch_size or min(usual, len(images))
     arrays = (images, pictures.labels) if gan.classes else images
-    batches = data.Batches(arrays, batch_size, args.seed)
-    args.epochs = args.epochs or min(1000, max(32, 10_000 // len(batches)))
+    batches = data.Batches(arrays, cli.share(args, batch_size), args.seed)
+    args.epochs = args.epochs or min(1000, max(32, 10_000 // (len(images) // batch_size)))
 
-    step = lambda batch: adversarial_step(gan, batch)
+    # the same two moves with other losses, or D's more often, are in tinygan/models/gan.py
+    step = gan.step if game else lambda batch: adversarial_step(gan, batch)
     with kernels.precision(args.precision, where):
         cli.run_training(args, gan, batches, step=step, real=pictures)
 
@@ -81,6 +84,7 @@ def arguments():
     )
     width = "channels of dcgan's narrowest layer (default: 16)"
     parser.add_argument("--width", type=cli.number(int, 1, 1024), help=width)
+    parser.adversarial()
     change = "show D changed pictures only: some of flip,colour,shift,cutout, or none"
     change += f" (default: {POLICY} for fewer than {SMALL} pictures)"
     parser.add_argument("--augment", type=cli.policy, metavar="POLICY", help=change)

@@ -140,7 +140,8 @@ CORE = "device random recording arrays autograd ops nn optim".split()
 # of the core, what a reader takes down who came for it
 SHELVES = "ops/derived.py ops/einsum.py ops/groups.py ops/image.py ops/methods.py".split()
 SHELVES += "ops/augment.py ops/rectifiers.py ops/signals.py nn/functions.py nn/groups.py".split()
-SHELVES += "nn/supervised.py optim/clip.py optim/ema.py optim/more.py optim/schedules.py".split()
+SHELVES += "nn/adversarial.py nn/supervised.py".split()
+SHELVES += "optim/clip.py optim/ema.py optim/more.py optim/schedules.py".split()
 
 
 def test_the_core_is_read_in_an_evening():

@@ -264,7 +264,7 @@ def test_a_model_of_ones_own_is_not_rebuilt_but_loaded(tmp_path):
 def test_numpys_numbers_are_pythons_in_a_recipe(tmp_path):
     model, batches = tiny(width=np.int64(2), latent=np.int32(5), lr=np.float32(0.5))
     assert model.recipe["width"] == 2 and model.recipe["lr"] == 0.5
-    assert {type(value) for value in model.recipe.values()} == {str, int, float, list}
+    assert {type(value) for value in model.recipe.values()} == {str, int, float, bool, list}
     train.train(model, batches, 1, tmp_path)
     assert train.load(tmp_path).recipe == model.recipe
     assert tiny(objective=lambda *scores: scores[0].mean())[0].recipe is None

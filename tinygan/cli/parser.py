@@ -6,11 +6,15 @@ import sys
 from pathlib import Path
 
 from ..checkpoint import read_meta
+from ..models import LOSSES
 from ..ops.augment import changes
 from ..train import TRACKERS
 from ..train.run import LATEST, check_folder
 
 MOST_SAMPLES = 1_000_000  # 784 MB of digits
+# what `Parser.adversarial` adds
+GAME = ("loss", "d_lr", "n_critic", "packing", "spectral", "minibatch_std", "r1", "r2")
+GAME += ("smoothing",)
 # what concerns only this call, and not the run that it makes or goes on with
 PASSING = ("out", "device", "resume", "overwrite")
 
@@ -42,6 +46,26 @@ class Parser(argparse.ArgumentParser):
         add("--lr", type=number(float, 0), help="Adam's learning rate (default: the model's own)")
         add("--seed", type=number(int, 0, 2**32 - 1), default=0, help="of all randomness")
         self._run(Path(out))
+
+    def adversarial(self):
+        """Add the flags about which game two networks play; `GAME` names them."""
+        add = self.add_argument
+        games = "the game that the networks play (default: non-saturating)"
+        add("--loss", choices=[*LOSSES], help=games)
+        add("--d-lr", type=number(float, 0), help="D's own learning rate (default: --lr's)")
+        updates = "updates of D for each of G, on so many batches (default: 1)"
+        add("--n-critic", type=number(int, 1, 100), metavar="N", help=updates)
+        packs = "D judges so many samples at once, as PacGAN's does (default: 1)"
+        add("--packing", type=number(int, 1, 64), metavar="M", help=packs)
+        bounded = "divide each of D's layers by its largest singular value"
+        differs = "tell D's last layer how much the samples of a batch differ"
+        add("--spectral", action="store_true", help=bounded)
+        add("--minibatch-std", action="store_true", help=differs)
+        slopes = "weight of the zero-centred penalty at {} samples (default: 0; of r3gan, 1)"
+        add("--r1", type=number(float, 0), metavar="GAMMA", help=slopes.format("real"))
+        add("--r2", type=number(float, 0), metavar="GAMMA", help=slopes.format("fake"))
+        sure = "real samples are real with probability 1 - S (default: 0)"
+        add("--smoothing", type=number(float, 0, 0.5), metavar="S", help=sure)
 
     def _data(self):
         """The flags about pictures to learn from."""

@@ -67,8 +67,24 @@ def in_words(pictures):
 
 
 def options(args, *names):
-    """Those flags of `names` that were given a value, as keywords for what builds a model."""
-    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    """Those flags of `names` that were given, as keywords for what builds a model."""
+    given = {name: getattr(args, name) for name in names}
+    return {
+        name: value for name, value in given.items() if value is not None and value is not False
+    }
+
+
+def share(args, batch_size):
+    """How many samples a step of a game takes for so many an update; DataError where they cannot be
+    packed.
+    """
+    packing = args.packing or 1
+    if batch_size % packing:
+        raise DataError(
+            f"--packing {packing}: a batch of {batch_size} leaves a rest: --batch-size takes "
+            f"multiples of {packing}"
+        )
+    return batch_size * (args.n_critic or 1)
 
 
 def run_training(

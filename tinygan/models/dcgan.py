@@ -5,14 +5,15 @@ Chintala 2016) and the 5x5 variant of the Keras tutorial.
 from itertools import pairwise
 
 from .. import nn
-from .gan import GAN
+from .adversarial import adversarial
 from .recipes import recipe
 from .sizes import halved
 
 
 @recipe("gan", "dcgan")
 def dcgan(
-    width=16, latent=64, lr=None, side=28, channels=1, classes=0, names=(), **options
+    width=16, latent=64, lr=None, side=28, channels=1, classes=0, names=(), packing=1,
+    minibatch_std=False, **options,
 ):  # fmt: skip
     """DCGAN with its 4x4 kernels and initial weights, as deep as the pictures are large.
 
@@ -20,6 +21,10 @@ def dcgan(
     halves, the channels double: for 28x28, G goes 7 -> 14 -> 28 with 4 * width, 2 * width and 1
     channels, D 28 -> 14 -> 7 with 1, width and 2 * width. lr: unless given 2e-3, 1e-3 in colour,
     and 5e-4 for sides above 64, where 2e-3 diverged within two hundred steps.
+
+    packing: D sees so many pictures at once, as channels (see `GAN`). minibatch_std: its last layer
+    is told how much the pictures of a batch differ (`nn.MinibatchStdDev`). options: of `GAN` and
+    `adversarial`, such as loss, spectral, n_critic, d_lr, r1, augment.
 
     Unlike the paper's, D has no batch normalisation: it sees real and fake pictures in batches of
     their own, and could tell those apart by their statistics alone; nor would D's answer for one
@@ -29,7 +34,9 @@ def dcgan(
     if lr is None:
         lr = 5e-4 if side > 64 else 1e-3 if channels == 3 else 2e-3
     smallest = sides[-1]
-    down = [channels] + [width * 2**i for i in range(len(sides) - 1)]  # D's channels, going down
+    down = [channels * packing] + [
+        width * 2**i for i in range(len(sides) - 1)
+    ]  # D's channels, going down
     up = [2 * c for c in down[:0:-1]] + [channels]  # G's, going up: twice as many
     dense = up[0] * smallest**2
 
@@ -43,21 +50,26 @@ def dcgan(
     discriminator = []
     for c, d in pairwise(down):
         discriminator += [nn.Conv2d(c, d, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
-    discriminator += [nn.Flatten(), nn.Linear(down[-1] * smallest**2, classes or 1)]
+    std = [nn.MinibatchStdDev()] if minibatch_std else []
+    seen = (down[-1] + len(std)) * smallest**2
+    discriminator += [*std, nn.Flatten(), nn.Linear(seen, classes or 1)]
 
-    return GAN(
+    return adversarial(
         nn.init.dcgan(nn.Sequential(*generator)),
         nn.init.dcgan(nn.Sequential(*discriminator)),
         latent,
-        lr,
+        lr=lr,
         classes=classes,
         names=names,
+        packing=packing,
         **options,
     )
 
 
 @recipe("gan", "dcgan5x5")
-def dcgan5x5(latent=100, lr=2e-4, side=28, channels=1, classes=0, names=(), **options):
+def dcgan5x5(
+    latent=100, lr=2e-4, side=28, channels=1, classes=0, names=(), packing=1, **options
+):  # fmt: skip
     """The architecture of the TensorFlow tutorial "Deep Convolutional Generative Adversarial
     Network": two halvings whatever the side, so that `dcgan` suits large pictures better.
     """
@@ -78,7 +90,7 @@ def dcgan5x5(latent=100, lr=2e-4, side=28, channels=1, classes=0, names=(), **op
         nn.Tanh(),
     )
     discriminator = nn.Sequential(
-        nn.Conv2d(channels, 64, 5, stride=2, padding=2),
+        nn.Conv2d(channels * packing, 64, 5, stride=2, padding=2),
         nn.LeakyReLU(0.3),
         nn.Dropout(0.3),
         nn.Conv2d(64, 128, 5, stride=2, padding=2),
@@ -87,4 +99,7 @@ def dcgan5x5(latent=100, lr=2e-4, side=28, channels=1, classes=0, names=(), **op
         nn.Flatten(),
         nn.Linear(128 * area, classes or 1),
     )
-    return GAN(generator, discriminator, latent, lr, classes=classes, names=names, **options)
+    return adversarial(
+        generator, discriminator, latent, lr=lr, classes=classes, names=names, packing=packing,
+        **options,
+    )  # fmt: skip

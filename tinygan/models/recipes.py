@@ -13,9 +13,10 @@ import math
 from .. import random
 from .labels import LONGEST
 
-WORDS = {"augment": ""}  # options of GAN that are words, which builders pass on
+# options of GAN that are words or whole numbers, which builders pass on
+PASSED = {"augment": "", "loss": "", "spectral": False, "n_critic": 1}
 FAMILIES = {}  # family -> {name: what builds a model of that name}
-LEAST = {"latent": 1, "width": 1, "classes": 0}
+LEAST = {"latent": 1, "width": 1, "classes": 0, "packing": 1, "n_critic": 1}
 MOST = 1 << 20  # the largest whole number in a recipe, such as a width, and ...
 LARGEST = 1e30  # ... the largest other one, which float32 still holds
 
@@ -92,7 +93,7 @@ def build(recipe, device="cpu", most=None):
 
 def _check(name, make, options):
     """ValueError for an option of a model that is not of the kind of its default, or too small."""
-    defaults = WORDS | {p.name: p.default for p in inspect.signature(make).parameters.values()}
+    defaults = PASSED | {p.name: p.default for p in inspect.signature(make).parameters.values()}
     for option, value in options.items():
         default = defaults.get(option, inspect.Parameter.empty)
         if not _is_like(default, value):
