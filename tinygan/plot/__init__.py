@@ -12,8 +12,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from . import files
-from .graph import Graph, graph  # noqa: F401
+from .. import files
+from ..graph import Graph, graph  # noqa: F401
 
 FRAMES = 250  # of an animation: more are thinned
 LARGEST = 1e100  # loss that is drawn: of larger ones the axis might reach beyond float64
