@@ -114,12 +114,12 @@ def test_an_animation_keeps_no_picture_open(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     frames = brightness(tmp_path / "a.gif")
-    assert len(frames) == plot.FRAMES < 300
+    assert len(frames) == plot.pictures.FRAMES < 300
     assert frames[0] == (0, 250) and frames[-1] == (299 % 250, 2000)
 
 
 def test_thinned_frames_are_evenly_spaced(tmp_path, monkeypatch):
-    monkeypatch.setattr(plot, "FRAMES", 5)
+    monkeypatch.setattr(plot.pictures, "FRAMES", 5)
     frames = [np.full((4, 4), i, np.uint8) for i in range(41)]
     plot.animate(frames, tmp_path / "a.gif", 40)
     rests = [40] * 4 + [2000]
