@@ -140,7 +140,7 @@ CORE = "device random recording arrays autograd ops nn optim".split()
 # of the core, what a reader takes down who came for it
 SHELVES = "ops/derived.py ops/einsum.py ops/groups.py ops/image.py ops/methods.py".split()
 SHELVES += "ops/augment.py ops/rectifiers.py ops/signals.py nn/functions.py nn/groups.py".split()
-SHELVES += "nn/adversarial.py nn/supervised.py".split()
+SHELVES += "nn/adversarial.py nn/critics.py nn/supervised.py".split()
 SHELVES += "optim/clip.py optim/ema.py optim/more.py optim/schedules.py".split()
 
 

@@ -8,6 +8,9 @@ from .conv import Conv1d as Conv1d
 from .conv import Conv2d as Conv2d
 from .conv import ConvTranspose1d as ConvTranspose1d
 from .conv import ConvTranspose2d as ConvTranspose2d
+from .critics import Maxout as Maxout
+from .critics import MinibatchStdDev as MinibatchStdDev
+from .critics import spectral_norm as spectral_norm
 from .functions import ELU as ELU
 from .functions import GELU as GELU
 from .functions import AdaptiveAvgPool2d as AdaptiveAvgPool2d

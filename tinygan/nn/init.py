@@ -32,7 +32,7 @@ def dcgan(module):
     """
     for name, p in module.named_parameters():
         p.data[...] = 0.0
-        if name.endswith("weight"):
+        if name.rpartition(".")[2].startswith("weight"):  # of `spectral_norm` too: weight_orig
             center = 1.0 if p.ndim == 1 else 0.0  # 1-D: of batch normalisation
             p.data[...] = random.default.normal(p.shape) * 0.02 + center
     return module
