@@ -1,6 +1,7 @@
 """One algorithm to a file: its networks, objective, `step(batch)` and `sample(n)`.
 
-MODELS names the GANs, VAES the VAEs; `build` makes a model again from the `recipe` it remembers.
+MODELS names the GANs of pictures, POINTS those of points in the plane, VAES the VAEs; LOSSES names
+the games that GANs play. `build` makes a model again from the `recipe` it remembers.
 """
 
 from . import vaes
@@ -9,18 +10,20 @@ from .dcgan import dcgan, dcgan5x5
 from .gan import GAN
 from .likelihoods import LIKELIHOODS
 from .mlp import mlp
+from .points import pacgan, points
 from .r3gan import R3GAN
 from .recipes import FAMILIES, build
 from .vae import VAE
 from .wgan import WGAN, WGANGP
 
-MODELS, VAES = FAMILIES["gan"], FAMILIES["vae"]
+MODELS, POINTS, VAES = FAMILIES["gan"], FAMILIES["toy"], FAMILIES["vae"]
 
 __all__ = [
     "GAN",
     "LIKELIHOODS",
     "LOSSES",
     "MODELS",
+    "POINTS",
     "R3GAN",
     "VAE",
     "VAES",
@@ -31,4 +34,6 @@ __all__ = [
     "dcgan",
     "dcgan5x5",
     "mlp",
+    "pacgan",
+    "points",
 ]
