@@ -25,24 +25,29 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, description):
         super().__init__(description=description, formatter_class=_Formatter)
 
-    def training(self, models, *, model, epochs, batch_size, out, conditional=False):
+    def training(self, models, *, model, epochs, batch_size, out, conditional=False, pictures=True):
         """Add the flags of a training run and their defaults; `epochs` and `batch_size` say theirs
-        in words. conditional: None for what has labels.
+        in words. conditional: None for what has labels. pictures: whether it learns from those, of
+        the user's choice.
         """
         add = self.add_argument
         add("--model", choices=[*models], default=model, help="the networks")
-        teach = {"action": argparse.BooleanOptionalAction, "default": conditional}
-        when = " (default: if the pictures have labels)" if conditional is None else ""
-        add("--conditional", **teach, help=f"teach it which class is which{when}")
+        if pictures:
+            teach = {"action": argparse.BooleanOptionalAction, "default": conditional}
+            when = " (default: if the pictures have labels)" if conditional is None else ""
+            add("--conditional", **teach, help=f"teach it which class is which{when}")
         places = {"choices": ["auto", "cpu", "gpu"], "default": "auto"}
         add("--device", **places, help="auto: the GPU if one is usable")
         rounding = {"choices": ["float32", "tf32"], "default": "float32"}
         add("--precision", **rounding, help="of matrix products; tf32: faster, on a GPU only")
         off = "on a GPU, launch a step's kernels one by one and not as a CUDA graph"
         add("--no-capture", action="store_true", help=off)
-        self._data()
-        add("--epochs", type=number(int, 1), help=f"passes over the pictures (default: {epochs})")
-        add("--batch-size", type=number(int, 2), help=f"images a step (default: {batch_size})")
+        if pictures:
+            self._data()
+            self._judged()
+        self.set_defaults(evaluate=0, samples=0)
+        add("--epochs", type=number(int, 1), help=f"passes over the data (default: {epochs})")
+        add("--batch-size", type=number(int, 2), help=f"samples a step (default: {batch_size})")
         add("--lr", type=number(float, 0), help="Adam's learning rate (default: the model's own)")
         add("--seed", type=number(int, 0, 2**32 - 1), default=0, help="of all randomness")
         self._run(Path(out))
@@ -90,14 +95,18 @@ class Parser(argparse.ArgumentParser):
         again = "go on from the checkpoint in --out, with the flags of that run but for those given"
         add("--resume", action="store_true", help=again)
         add("--overwrite", action="store_true", help="begin anew in an --out that holds a run")
+        seen = "show the run in TensorBoard (`tensorboard --logdir OUT`) or W&B, or write log.csv"
+        add("--track", choices=[*TRACKERS], help=seen)
+
+    def _judged(self):
+        """The flags about what is made of a trained model of pictures."""
+        add = self.add_argument
         count = {"type": number(int, 0), "default": 0, "metavar": "N"}
         figures = "FID and coverage every N epochs, to be compared with each other only: they are "
         figures += "of all pictures, and tinygan.evaluate's of a part; best.npz is kept"
         add("--evaluate", **count, help=figures)
         count["type"] = number(int, 0, MOST_SAMPLES)
         add("--samples", **count, help="pictures to write to OUT/samples.npz at the end")
-        seen = "show the run in TensorBoard (`tensorboard --logdir OUT`) or W&B, or write log.csv"
-        add("--track", choices=[*TRACKERS], help=seen)
 
     def parse_args(self, args=None, namespace=None):
         """With --resume, what is not said is as it was said to the run that goes on."""

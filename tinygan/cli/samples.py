@@ -22,7 +22,7 @@ def noted(args, passing):
     or a file of pictures by its whole path, since it may be asked for from another folder.
     """
     arguments = {name: value for name, value in vars(args).items() if name not in passing}
-    if args.data not in data.SETS:
+    if "data" in arguments and args.data not in data.SETS:
         arguments["data"] = str(Path(args.data).absolute())
     return arguments
 

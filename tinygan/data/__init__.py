@@ -14,10 +14,11 @@ from .idx import DataError, read_idx
 from .images import Pictures
 from .named import SETS
 from .sets import load, split
+from .stacked import stacked
 from .toys import TOYS, Toy
 from .transforms import Augmented, Scale, binarise, binarised, scale
 
 __all__ = [
     "SETS", "TOYS", "Augmented", "Batches", "DataError", "Pictures", "Scale", "Toy", "binarise",
-    "binarised", "load", "pictures", "read_idx", "scale", "split",
+    "binarised", "load", "pictures", "read_idx", "scale", "split", "stacked",
 ]  # fmt: skip
