@@ -22,7 +22,6 @@ PAGES = {path: path.read_text(encoding="utf-8") for path in sorted(DOCS.rglob("*
 # rooms whose public names all stand in docs/api
 ROOMS = ["", "data", "device", "io", "metrics", "metrics.distances", "models", "nn", "nn.init"]
 ROOMS += ["nn.losses", "ops", "optim", "optim.schedules", "plot", "random", "testing", "train"]
-ELSEWHERE = {"plot": {"graph", "Graph"}}  # names of a room that has neither, from another file
 
 
 def needs(*modules):
@@ -113,7 +112,7 @@ def public(room):
         names = [n.name for n in body if isinstance(n, ast.FunctionDef | ast.ClassDef)]
         names += [a.asname for n in body if isinstance(n, ast.ImportFrom) for a in n.names]
     things = {n: getattr(module, n, None) for n in names if n and n[0] != "_"}
-    return {n for n, x in things.items() if callable(x)} | ELSEWHERE.get(room, set())
+    return {n for n, x in things.items() if callable(x)}
 
 
 def documented(room):

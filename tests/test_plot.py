@@ -10,7 +10,7 @@ import pytest
 from matplotlib.axes import Axes
 from PIL import Image, ImageSequence
 
-from tinygan import plot
+from tinygan import data, plot, random
 
 RNG = np.random.default_rng(0)
 GREY = RNG.uniform(-1, 1, (5, 1, 4, 6)).astype(np.float32)
@@ -281,3 +281,98 @@ def test_what_is_left_over_is_white_below_names_and_in_colour(shape, names, empt
     plot.grid(np.full(shape, 99, np.uint8), tmp_path / "grid.png", columns=2, zoom=1, names=names)
     picture = np.asarray(Image.open(tmp_path / "grid.png"))
     assert (picture[-8:, 8:] == empty).all() and (picture[-16:, :8] == 99).all()
+
+
+# The plane
+
+
+def at(picture, panel, extent, x, y):
+    """The colour of a frame at a place (x, y) of a panel, whose edge is 10 pixels from its side."""
+    column = 480 * panel + 10 + 460 * (x + extent) / (2 * extent)
+    row = len(picture) - 10 - 460 * (y + extent) / (2 * extent)
+    return picture[int(row), int(column)].astype(int)
+
+
+def is_blue(colour):
+    return colour[2] > colour[0] + 30
+
+
+def is_orange(colour):
+    return colour[0] > colour[2] + 30
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["ring", "checkerboard"])
+def test_a_frame_shows_the_density_the_points_and_the_field(name):
+    toy = data.TOYS[name]
+    mode, empty = {"ring": ((1, 0), (0, 0)), "checkerboard": ((1, 1), (1, -1))}[name]
+    fake = np.array([[-1.2, -1.3]] * 3 + [[99, 0]], np.float32)
+    frame = plot.plane(toy, fake, lambda places: places[:, 0] - 0.3, np.ones((4, 2)), "step 7")
+    assert frame.dtype == np.uint8 and frame.shape[1:] == (960, 3)
+    assert is_blue(at(frame, 0, toy.extent, *mode))
+    assert (at(frame, 0, toy.extent, *empty) == 255).all()
+    assert is_orange(at(frame, 0, toy.extent, -1.2, -1.3))  # a point
+    assert is_orange(at(frame, 1, toy.extent, -1.4, 1)) and is_blue(
+        at(frame, 1, toy.extent, 1.4, 1)
+    )
+    line = [at(frame, 1, toy.extent, x, 0.9).sum() for x in np.linspace(-1.4, 1.4, 561)]
+    assert min(line[330:350]) < 300 < min(line[:330] + line[350:])  # at 0.3, where it is 0
+    bare = plot.plane(toy, fake, lambda places: places[:, 0] - 0.3)
+    assert (bare != frame).any()
+    corner = frame[-40:-12, 380:468]
+    assert (abs(corner.astype(int) - (232, 89, 12)) < 60).all(2).any()  # "25% outside"
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("flow", "score"), [(0.0, 0.0), (1e-38, -3.0), (np.nan, 0.0), (1e30, 1e30)]
+)
+def test_a_frame_of_a_game_that_is_over(flow, score):
+    """Nothing moves, D says the same everywhere, or a model diverged."""
+    fake = np.array([[0, 0], [np.nan, 1]], np.float32)
+    fake = fake if score else fake[1:]
+    moves = np.full_like(fake, flow)
+    scores = lambda places: np.full(len(places), score, np.float32)
+    frame = plot.plane(data.TOYS["ring"], fake, scores, moves)
+    assert frame.dtype == np.uint8 and frame.shape[1:] == (960, 3)
+
+
+def test_arrows_lead_where_the_flow_does(monkeypatch):
+    drawn, plain = [], Axes.quiver
+
+    def spy(self, *arrays, **options):
+        drawn.extend(np.stack(arrays).T)
+        return plain(self, *arrays, **options)
+
+    monkeypatch.setattr(Axes, "quiver", spy)
+    fake = RNG.uniform(-1, 1, (300, 2)).astype(np.float32)
+    flow = RNG.normal(size=(300, 2)) * 1e-6
+    plot.plane(data.TOYS["ring"], fake, lambda places: places[:, 0], flow)
+    points, arrows = np.hsplit(np.array(drawn), 2)
+    np.testing.assert_array_equal(points, fake[:200])
+    lengths = np.hypot(*flow[:200].T)
+    turn = (arrows * flow[:200]).sum(1) / (np.hypot(*arrows.T) * lengths)
+    np.testing.assert_allclose(turn, 1, rtol=1e-6)
+    longest = np.hypot(*arrows.T)
+    np.testing.assert_allclose(longest.max(), 1.5 / 6)
+    shorter = lengths < np.quantile(lengths, 0.9)
+    ratio = longest[shorter] / lengths[shorter]
+    np.testing.assert_allclose(ratio, ratio[0])
+    assert 18 <= (longest > 0.2499).sum() <= 21
+
+
+@pytest.mark.parametrize("toy", [None, "grid"])
+def test_points_alone(tmp_path, toy):
+    given = data.TOYS["grid"].sample(500, random.Generator(0))
+    plot.points(given, tmp_path / "points.png", toy and data.TOYS[toy], "some points")
+    picture = np.asarray(Image.open(tmp_path / "points.png").convert("RGB")).astype(int)
+    orange = picture[..., 0] > picture[..., 2] + 100
+    assert orange.mean() > 0.001
+    blue = (picture[..., 2] > picture[..., 0] + 60).any()
+    assert blue == (toy is not None)
+
+
+@pytest.mark.parametrize("given", [np.zeros((0, 2)), np.full((3, 2), np.nan), np.zeros((2, 2))])
+def test_the_window_of_no_points(tmp_path, given):
+    plot.points(given, tmp_path / "points.png")
+    assert (tmp_path / "points.png").exists()
