@@ -58,6 +58,7 @@ def histogram_kl(counts, k):
             f"histogram_kl: counts must be at most k numbers, none below 0, got {len(counts)} "
             f"for k of {k}: {counts[:8]}"
         )
-    shares = counts[counts > 0]
-    shares = shares / (shares.sum() or 1)
-    return max(0.0, float(np.log(k) + (shares * np.log(shares)).sum()))  # not -1e-16
+    if not counts.any():
+        return float(np.log(k))
+    shares = counts[counts > 0] / counts.sum()
+    return max(0.0, float((shares * np.log(shares * k)).sum()))  # rounding may leave -1e-16
