@@ -13,7 +13,7 @@ import functools
 import numpy as np
 import pytest
 
-from tinygan import device, models, random
+from tinygan import device, models, nn, random
 from tinygan.kernels import reference
 from tinygan.nn import losses
 
@@ -200,6 +200,16 @@ def wgan_gp(device):
     return models.WGANGP(nets.generator, nets.discriminator, 3, device=device)
 
 
+def critics(device):
+    """A discriminator of the layers that only discriminators have."""
+    discriminator = nn.Sequential(
+        nn.spectral_norm(nn.Conv2d(1, 2, 4, 4)), nn.LeakyReLU(0.2), nn.MinibatchStdDev(2),
+        nn.spectral_norm(nn.Conv2d(3, 4, 3, 2)), nn.Flatten(), nn.MinibatchStdDev(),
+        nn.spectral_norm(nn.Linear(37, 6)), nn.Maxout(2), nn.spectral_norm(nn.Linear(3, 1)),
+    )  # fmt: skip
+    return models.GAN(small().generator, discriminator, 3, objective=losses.hinge, device=device)
+
+
 MODELS = {
     f"gan {name}": functools.partial(make, latent=3) for name, make in models.MODELS.items()
 } | {"gan dcgan": small}
@@ -207,6 +217,7 @@ MODELS |= {f"vae {name}": functools.partial(make, latent=3) for name, make in mo
 MODELS |= {
     f.__name__: functools.partial(small, objective=f) for f in (losses.hinge, losses.wasserstein)
 }
+MODELS |= {"critics": critics}
 MODELS |= {"augmented": functools.partial(small, augment="flip,shift,colour,cutout")}
 MODELS |= {"wgan-gp": wgan_gp, "no noise": functools.partial(models.VAES["mlp"], latent=3, beta=0)}
 MODELS |= {

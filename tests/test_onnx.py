@@ -96,6 +96,8 @@ LAYERS = {
     nn.PixelShuffle: [((2,), (7, 8, 3, 4))],
     nn.Flatten: [((), (7, 2, 3)), ((0,), (7, 2)), ((2, -1), (7, 2, 3, 4))],
     nn.Unflatten: [((1, (2, 3)), (7, 6)), ((-1, (2, 3)), (7, 4, 6))],
+    nn.Maxout: [((2,), (7, 6)), ((3,), (7, 6, 2, 2))],
+    nn.MinibatchStdDev: [((), (7, 6)), ((), (7, 2, 3, 3)), ((1,), (7, 4))],
     nn.Identity: [((), (7, 3))],
     nn.Dropout: [((), (7, 3))],
     nn.Dropout2d: [((), (7, 3, 2, 2))],
@@ -132,6 +134,18 @@ def test_an_embedding_takes_whole_numbers(tmp_path, padding_idx):
     model = agree(tmp_path / "a.onnx", nn.Embedding(5, 3, padding_idx), labels)
     assert kinds(model) == ["Gather"]
     agree(tmp_path / "a.onnx", nn.Embedding(5, 3), np.stack([labels, labels], 1))
+
+
+def test_spectral_norm(tmp_path):
+    net = nn.Sequential(
+        nn.spectral_norm(nn.Conv2d(2, 3, 3)), nn.Flatten(), nn.spectral_norm(nn.Linear(27, 2))
+    )
+    agree(tmp_path / "a.onnx", net, real(7, 2, 5, 5))
+
+
+def test_a_deviation_of_groups_is_of_batches_that_they_fill(tmp_path):
+    with pytest.raises(ValueError, match="MinibatchStdDev: group_size=4 must divide the batch of"):
+        io.export_onnx(nn.MinibatchStdDev(4), real(4, 3), tmp_path / "a.onnx")
 
 
 def test_layers_that_onnx_has_are_one_node_each(tmp_path):

@@ -429,6 +429,19 @@ LAYERS = {
     "Conv1d same": (lambda nn: nn.Conv1d(2, 3, (4,), padding="same", bias=False), (2, 2, 7)),
     "ConvTranspose1d": (lambda nn: nn.ConvTranspose1d(4, 6, 3, 2, 1, 1, 2, True, 2), (2, 4, 5)),
     "PReLU": (lambda nn: nn.PReLU(), (2, 3)),
+    **{
+        f"spectral norm of {layer}": (
+            lambda nn, layer=layer: getattr(nn, "utils", nn).spectral_norm(eval(f"nn.{layer}")),
+            shape,
+        )
+        for layer, shape in {
+            "Linear(4, 3)": (2, 4),
+            "Conv2d(4, 6, (3, 2), groups=2)": (2, 4, 5, 4),
+            "Conv1d(4, 3, 2, bias=False)": (2, 4, 5),
+            "ConvTranspose2d(4, 6, (3, 2), 2)": (2, 4, 3, 2),
+            "ConvTranspose1d(4, 6, 2, groups=2)": (2, 4, 5),
+        }.items()
+    },
     "PReLU of channels": (lambda nn: nn.PReLU(3, 0.1), (2, 3, 4, 4)),
     **{
         f"nn.{layer}": (lambda nn, layer=layer: eval(f"nn.{layer}"), (2, 4, 5, 6))
