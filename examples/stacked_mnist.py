@@ -13,7 +13,7 @@ import numpy as np
 
 from tinygan import cli, data, device, kernels, metrics, random
 from tinygan.models import MODELS
-from tinygan.train import Evaluate, constant
+from tinygan.train import Evaluate
 
 MODES = 1000
 TRAINING, JUDGED = 128_000, 26_000  # pictures, and samples to be counted
@@ -52,9 +52,7 @@ def main():
     count = lambda: figures(gan.sample(JUDGED, points), judge)
     callbacks = [Evaluate(count, every=args.count)]
     with kernels.precision(args.precision, where):
-        cli.run_training(
-            args, gan, batches, real=pictures, step=gan.step, callbacks=callbacks, schedule=constant
-        )
+        cli.run_training(args, gan, batches, real=pictures, step=gan.step, callbacks=callbacks)
     found = count()
     print(f"{found['modes']} of {MODES} modes, KL {found['kl']:.3f} nats")
 

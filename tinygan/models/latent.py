@@ -14,6 +14,7 @@ from .labels import joined, numbered, one_hot
 
 PREVIEW = 2  # the random stream of the points that every preview of a run shows
 COLUMNS = 16  # of a preview, at most
+SCATTERED = 2000  # points of the plane in a preview
 
 
 class LatentModel:
@@ -77,14 +78,20 @@ class LatentModel:
 
     def preview(self, path):
         """Draw `path`.png, a grid of samples of the same points each time: a column a class, with
-        its name if it has one; of more than 16 classes, 16 of them, evenly spread.
+        its name if it has one; of more than 16 classes, 16 of them, evenly spread. Of samples that
+        are no pictures, but points of the plane, a scatter plot.
         """
+        path = path.with_name(f"{path.name}.png")
+        source = random.Generator(random.default.seed, PREVIEW)
+        if self.sample_shape == (2,):
+            points = self.noise(SCATTERED, source)
+            plot.points(device.to_host(self.sample(SCATTERED, points)), path)
+            return path
         columns = min(self.classes or 8, COLUMNS)
         shown = np.linspace(0, self.classes - 1, columns).round().astype(int)
         labels = np.tile(shown, 8) if self.classes else None
-        points = self.noise(8 * columns, random.Generator(random.default.seed, PREVIEW))
+        points = self.noise(8 * columns, source)
         images = plot.to_uint8(device.to_host(self.sample(len(points), points, labels)))
-        path = path.with_name(f"{path.name}.png")
         names = [self.names[k] for k in shown] if self.names else None
         plot.grid(images, path, columns, names=names)
         return path
