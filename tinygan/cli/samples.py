@@ -33,14 +33,15 @@ def learnt(arguments):
     return {name: said[name] for name in SAID if isinstance(said.get(name), str)}
 
 
-def save_samples(model, n, path, labels=None, learnt=None):
+def save_samples(model, n, path, labels=None, learnt=None, noise=None):
     """Write n samples as an .npz: images, uint8 (n, h, w) or (n, h, w, 3), and, if the model knows
     classes, the labels they were made for, (n,), and the `names` of the classes, if they have any;
-    returns the images. learnt: what it was taught, {"data": ...} as `learnt` gives it.
+    returns the images. learnt: what it was taught, {"data": ...} as `learnt` gives it. noise: their
+    latent points, if they are chosen already.
     """
     if model.classes and labels is None:
         labels = np.arange(n) % model.classes
-    noise = model.noise(n)  # all at once: the samples are those of one call
+    noise = model.noise(n) if noise is None else noise  # all at once: those of one call
     pieces = []
     for i in range(0, n, PIECE):
         points = noise[i : i + PIECE]
