@@ -195,11 +195,6 @@ def check_cupys_ways(x, to_gpu):
 small = functools.partial(models.dcgan, width=2, latent=3)
 
 
-def wgan_gp(device):
-    nets = small()
-    return models.WGANGP(nets.generator, nets.discriminator, 3, device=device)
-
-
 def critics(device):
     """A discriminator of the layers that only discriminators have."""
     discriminator = nn.Sequential(
@@ -214,12 +209,10 @@ MODELS = {
     f"gan {name}": functools.partial(make, latent=3) for name, make in models.MODELS.items()
 } | {"gan dcgan": small}
 MODELS |= {f"vae {name}": functools.partial(make, latent=3) for name, make in models.VAES.items()}
-MODELS |= {
-    f.__name__: functools.partial(small, objective=f) for f in (losses.hinge, losses.wasserstein)
-}
-MODELS |= {"critics": critics}
+MODELS |= {loss: functools.partial(small, loss=loss, n_critic=2) for loss in models.LOSSES}
+MODELS |= {"packed": functools.partial(small, loss="r3gan", packing=2), "critics": critics}
 MODELS |= {"augmented": functools.partial(small, augment="flip,shift,colour,cutout")}
-MODELS |= {"wgan-gp": wgan_gp, "no noise": functools.partial(models.VAES["mlp"], latent=3, beta=0)}
+MODELS |= {"no noise": functools.partial(models.VAES["mlp"], latent=3, beta=0)}
 MODELS |= {
     f"conditional {name}": functools.partial(MODELS[name], classes=3)
     for name in ("gan dcgan", "vae conv")

@@ -24,7 +24,7 @@ class WGAN(GAN):
     def constrain(self):
         """Cut D's weights, in place."""
         for parameter in self.d_optimizer.params:
-            parameter.data.clip(-self.clip, self.clip, out=parameter.data)
+            parameter.data[...] = parameter.data.clip(-self.clip, self.clip)
 
 
 class WGANGP(GAN):
