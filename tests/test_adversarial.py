@@ -2,11 +2,12 @@
 that fit any of them.
 """
 
+import importlib
 import itertools
 
 import numpy as np
 import pytest
-from runs import example, weights
+from runs import ROOT, example, weights
 from test_checkpoint import same
 
 from tinygan import Tensor, data, grad, metrics, models, nn, ops, optim, random, train
@@ -271,3 +272,26 @@ def test_pairs_and_flat_slopes_find_the_whole_ring():
 
 def test_the_optimizers_of_both_are_scheduled():
     assert [type(o) for o in models.points().optimizers] == [optim.Adam, optim.Adam]
+
+
+def test_the_thousand_modes_are_counted_by_what_the_judge_reads(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(ROOT / "examples")
+    stacked_mnist = importlib.import_module("stacked_mnist")
+    digits = data.load()
+    judge = metrics.Judge(data.scale(digits.images[:100]))
+    pictures = data.stacked(digits, 500, random.Generator(1))
+    seen = stacked_mnist.modes(data.scale(pictures.images), judge)
+    assert (seen == pictures.labels).mean() > 0.98
+    alike = data.scale(pictures.images[:1].repeat(50, 0))
+    found = stacked_mnist.figures(alike, judge)
+    assert found == {"modes": 1, "kl": pytest.approx(np.log(1000))}
+
+    monkeypatch.setattr(stacked_mnist, "JUDGED", 40)
+    flags = ["--pictures", 128, "--epochs", 1, "--width", 1, "--count", 1]
+    monkeypatch.setattr(
+        "sys.argv", ["stacked_mnist.py", *map(str, flags), "--out", f"{tmp_path}/x"]
+    )
+    stacked_mnist.main()
+    *_, last = capsys.readouterr().out.splitlines()
+    assert "of 1000 modes, KL" in last
+    assert train.load(tmp_path / "x").recipe["loss"] == "r3gan"
