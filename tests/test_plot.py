@@ -337,6 +337,15 @@ def test_a_frame_of_a_game_that_is_over(flow, score):
     assert frame.dtype == np.uint8 and frame.shape[1:] == (960, 3)
 
 
+def test_a_field_is_asked_of_places_that_are_evenly_spread_in_the_window():
+    asked = []
+    plot.plane(data.TOYS["ring"], GREY[:, 0, 0, :2], lambda x: asked.append(x) or x[:, 1])
+    (places,) = asked
+    assert places.dtype == np.float32 and places.shape == (120**2, 2)
+    np.testing.assert_allclose([places.min(), places.max()], [-1.4875, 1.4875])
+    np.testing.assert_allclose(places[1] - places[0], [0.025, 0], atol=1e-6)  # a row from below
+
+
 def test_arrows_lead_where_the_flow_does(monkeypatch):
     drawn, plain = [], Axes.quiver
 

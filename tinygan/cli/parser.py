@@ -50,12 +50,16 @@ class Parser(argparse.ArgumentParser):
         add("--batch-size", type=number(int, 2), help=f"samples a step (default: {batch_size})")
         add("--lr", type=number(float, 0), help="Adam's learning rate (default: the model's own)")
         add("--seed", type=number(int, 0, 2**32 - 1), default=0, help="of all randomness")
-        self._run(Path(out))
+        self.folder(out)
+        seen = "show the run in TensorBoard (`tensorboard --logdir OUT`) or W&B, or write log.csv"
+        add("--track", choices=[*TRACKERS], help=seen)
 
-    def adversarial(self):
-        """Add the flags about which game two networks play; `GAME` names them."""
+    def adversarial(self, loss="non-saturating"):
+        """Add the flags about which game two networks play; `GAME` names them. loss: the game that
+        the caller lets them play where none is named.
+        """
         add = self.add_argument
-        games = "the game that the networks play (default: non-saturating)"
+        games = f"the game that the networks play (default: {loss})"
         add("--loss", choices=[*LOSSES], help=games)
         add("--d-lr", type=number(float, 0), help="D's own learning rate (default: --lr's)")
         updates = "updates of D for each of G, on so many batches (default: 1)"
@@ -88,15 +92,14 @@ class Parser(argparse.ArgumentParser):
         behind = "the colour behind what is transparent, or beside what is padded"
         add("--background", default="white", metavar="COLOUR", help=behind)
 
-    def _run(self, out):
-        """The flags about a run's folder and what is made in it."""
+    def folder(self, out):
+        """Add the flags about a run's folder, `out` unless told otherwise."""
         add = self.add_argument
-        add("--out", type=Path, default=out, metavar="DIR", help="where everything is written")
+        where = "where everything is written"
+        add("--out", type=Path, default=Path(out), metavar="DIR", help=where)
         again = "go on from the checkpoint in --out, with the flags of that run but for those given"
         add("--resume", action="store_true", help=again)
         add("--overwrite", action="store_true", help="begin anew in an --out that holds a run")
-        seen = "show the run in TensorBoard (`tensorboard --logdir OUT`) or W&B, or write log.csv"
-        add("--track", choices=[*TRACKERS], help=seen)
 
     def _judged(self):
         """The flags about what is made of a trained model of pictures."""

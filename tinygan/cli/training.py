@@ -50,12 +50,14 @@ def fitting(args, pictures):
     return {"side": height, "channels": channels, "classes": classes, "names": names}
 
 
-def built(build, **options):
-    """The model that `build` makes; DataError for pictures and flags that it cannot be made for."""
+def built(build, flags=" (--model, --side, --no-conditional)", **options):
+    """The model that `build` makes; DataError, with those flags that help, for what it cannot be
+    made for.
+    """
     try:
         return build(**options)
     except ValueError as error:
-        raise DataError(f"{error} (--model, --side, --no-conditional)") from error
+        raise DataError(f"{error}{flags}") from error
 
 
 def in_words(pictures):

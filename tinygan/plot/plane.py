@@ -82,8 +82,8 @@ def _extent(points):
 
 def _places(extent, n):
     """n * n places, evenly spread in the window, row by row from below, (n * n, 2) float32."""
-    along = (np.arange(n, dtype=np.float32) + 0.5) * (2 * extent / n) - extent
-    return np.stack(np.meshgrid(along, along), 2).reshape(-1, 2)
+    along = ((np.arange(n) + 0.5) * (2 / n) - 1) * extent
+    return np.stack(np.meshgrid(along, along), 2).reshape(-1, 2).astype(np.float32)
 
 
 @functools.lru_cache(maxsize=8)

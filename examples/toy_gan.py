@@ -1,0 +1,128 @@
+"""Watch a GAN learn a density in the plane: what an image hides is seen here, in a minute.
+
+    python examples/toy_gan.py                             # a ring of eight narrow peaks
+    python examples/toy_gan.py --loss non-saturating       # the first game; --help has the others
+    python examples/toy_gan.py --density roll              # or grid, moons, checkerboard
+    python examples/toy_gan.py --density grid --model pacgan --packing 4
+
+OUT/samples.gif is the game: on the left the real density, blue, under G's points; on the right what
+D says of every place, and where that sends G's points next. Read `adversarial_step` first, which is
+R3GAN's; examples/mnist_gan.py spells out the classic one.
+"""
+
+import numpy as np
+
+from tinygan import Tensor, cli, data, grad, plot, random
+from tinygan.metrics import distances, mode_figures
+from tinygan.models import POINTS
+from tinygan.nn.losses import relativistic, zero_centred_penalty
+from tinygan.train import train
+
+REAL, SEEN, SHOWN, JUDGED = 1, 2, 3, 4  # random streams: to learn from, to draw, and to judge by
+MANY = 12_800  # real points to learn from
+GAMMA = 0.05  # R1's and R2's weight: for peaks as narrow as the ring's, less than for images
+
+
+def adversarial_step(gan, batch):
+    """One move of each player on real points (n, 2); this is `gan.step`, spelled out."""
+    D = gan.discriminate
+    fake = gan.generate(gan.noise(len(batch)))  # of random points, (n, latent)
+
+    # D learns to score each real point above the fake one that it is paired with, and to be flat,
+    # at real points and at fake ones. fake.data is a plain array, a constant: G stays out of it.
+    real, made = Tensor(batch), Tensor(fake.data)
+    says_real, says_fake = D(real), D(made)
+    d_loss = relativistic(says_fake, says_real)
+    d_loss += gan.r1 / 2 * zero_centred_penalty(says_real, real)
+    d_loss += gan.r2 / 2 * zero_centred_penalty(says_fake, made)
+    gan.d_optimizer.step(grad(d_loss, gan.discriminator.parameters()))
+
+    # G learns to have its points scored above the real ones.
+    g_loss = relativistic(D(batch), D(fake))
+    gan.g_optimizer.step(grad(g_loss, gan.generator.parameters()))
+
+    gan.ema.update()  # samples are drawn from a moving average of G, steadier than G itself
+    return {"d_loss": d_loss.data, "g_loss": g_loss.data}
+
+
+def frame(gan, toy, title):
+    """One picture of the game, (h, w, 3) uint8; it shows the same 1,500 points z each time."""
+    n = 1500 // gan.packing * gan.packing
+    fake = gan.sample(n, gan.noise(n, random.Generator(0, SEEN)))
+    real = toy.sample(n, random.Generator(0, SHOWN))
+    points = Tensor(fake)
+    flow = -grad(gan.g_loss(gan.discriminate, points, real), points)  # down the slope of G's loss
+
+    def says(places):
+        """D's scores; where it sees points packed, each is packed with some of G's."""
+        packs = [places, *(np.resize(fake[i], places.shape) for i in range(1, gan.packing))]
+        return gan.discriminate(np.stack(packs, 1).reshape(-1, 2)).data[:, 0]
+
+    middle = (says(real).mean() + says(fake).mean()) / 2  # of some games only differences count
+    return plot.plane(toy, fake, lambda places: says(places) - middle, flow, title)
+
+
+def in_words(points, toy):
+    """How good G's points are, in a line."""
+    if toy.centres is not None:
+        found, modes = mode_figures(points, toy.centres, toy.deviation), len(toy.centres)
+        words = f"{found['modes']} of {modes} modes, {found['quality']:.1%} of the points on them"
+        return f"{words} (of real ones 98.9%), KL from even shares {found['kl']:.3f} nats"
+    real, others = (toy.sample(len(points), random.Generator(i, JUDGED)) for i in (0, 1))
+    logs = toy.log_density(points)
+    inside = np.isfinite(logs)
+    words = f"mean log density {logs[inside].mean():.2f} nats"
+    words += f" (of real points {toy.log_density(real).mean():.2f})"
+    words += "" if inside.all() else f", and {1 - inside.mean():.1%} where it is 0"
+    apart = [distances.sliced_wasserstein(real, x) for x in (points, others)]
+    return f"{words}; sliced Wasserstein distance {apart[0]:.3f} (of real ones {apart[1]:.3f})"
+
+
+def main():
+    args = arguments()
+    toy = data.TOYS[args.density]
+    random.manual_seed(args.seed)
+    game = cli.options(args, *cli.GAME)
+    usual = {"loss": "r3gan", "r1": GAMMA, "r2": GAMMA}
+    if game.get("loss", "r3gan") != "r3gan":
+        usual = {}
+    gan = cli.built(POINTS[args.model], flags="", lr=args.lr, **usual | game)
+
+    points = toy.sample(MANY, random.Generator(args.seed, REAL))
+    batches = data.Batches(points, cli.share(args, args.batch_size), args.seed, transform=None)
+
+    def preview(path):
+        """What `train` asks for after each epoch, and makes samples.gif of: path-NNN.png."""
+        step = int(path.name.split("-")[1]) * len(batches)
+        picture = frame(gan, toy, f"{toy.name}, {gan.recipe['loss']}, step {step}")
+        plot.grid(picture[None], path.with_suffix(".png"), columns=1)
+
+    gan.preview = preview
+    # other games, or more moves of D, are in tinygan/models/gan.py
+    step = gan.step if game else lambda batch: adversarial_step(gan, batch)
+    said = {name: value for name, value in vars(args).items() if name not in cli.PASSING}
+    folder = {"resume": args.resume, "overwrite": args.overwrite, "notes": {"arguments": said}}
+    train(gan, batches, args.epochs, args.out, step=step, config={"density": toy.name}, **folder)
+
+    fake = gan.sample(2500, gan.noise(2500, random.Generator(args.seed, JUDGED)))
+    print(f"{args.out / 'samples.gif'}\n{in_words(fake, toy)}")
+
+
+def arguments():
+    """The command line."""
+    parser = cli.Parser("Watch a GAN learn a density in the plane.")
+    add = parser.add_argument
+    add("--density", choices=[*data.TOYS], default="ring", help="what it learns")
+    add("--model", choices=[*POINTS], default="mlp", help="the networks")
+    count = {"type": cli.number(int, 1)}
+    add("--epochs", **count, default=40, help=f"passes over {MANY} points, a picture each")
+    add("--batch-size", **count, default=128, help="points an update")
+    add("--lr", type=cli.number(float, 0), default=0.003, help="Adam's learning rate")
+    add("--seed", type=cli.number(int, 0, 2**32 - 1), default=0, help="of all randomness")
+    parser.folder("runs/toy_gan")
+    parser.adversarial(loss="r3gan")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    cli.run(main)
