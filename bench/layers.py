@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from common import machine, race, speed
 from peers.with_torch import twin
-from tasks import TASKS, images, model
+from tasks import GAMES, TASKS, images, model
 
 from tinygan import Tensor, grad, models, nn, no_grad, ops, optim, random
 
@@ -99,7 +99,7 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--tasks", nargs="+", choices=TASKS, default=[task for task in TASKS if task != "wgan-gp"]
+        "--tasks", nargs="+", choices=TASKS, default=[task for task in TASKS if task not in GAMES]
     )
     parser.add_argument("--match", default="", metavar="TEXT", help="only lines that contain it")
     parser.add_argument("--batch-size", type=int, default=128)

@@ -1,7 +1,7 @@
 """Milliseconds per training step next to PyTorch and others: the same networks, batch and
 optimizer, taking turns.
 
-    python bench/step.py [--tasks mlp-gan dcgan5x5 mlp-vae conv-vae wgan-gp dcgan]
+    python bench/step.py [--tasks mlp-gan dcgan5x5 mlp-vae conv-vae wgan-gp dcgan r3gan hinge-sn]
                          [--peers jax ...] [--rounds 7] [--readme]
 
 Each side has a process of its own, as its users run it, and waits while another works: in a shared
@@ -25,7 +25,7 @@ import statistics
 
 import numpy as np
 from common import answer, machine, obey, race, running, speed, turns
-from tasks import TASKS, Ours, images, maker, model
+from tasks import TASKS, Ours, images, maker, model, sized
 from work import gflop
 
 from tinygan import kernels
@@ -37,6 +37,8 @@ TITLES = {
     "conv-vae": "conv VAE",
     "wgan-gp": "WGAN-GP",
     "dcgan": "small DCGAN",
+    "r3gan": "R3GAN",
+    "hinge-sn": "hinge, spectral norm",
 }
 WORDS = {
     "tinygan": "**tinygan**",
@@ -90,7 +92,7 @@ def main():
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS)
     parser.add_argument("--peers", nargs="*", choices=others, default=others, help="beside PyTorch")
     parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--width", type=int, default=32, help="of dcgan")
+    parser.add_argument("--width", type=int, default=32, help="of dcgan, r3gan, hinge-sn")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--readme", action="store_true", help="print docs/results.md's table too")
     args = parser.parse_args()
@@ -106,7 +108,7 @@ def main():
     print("".join(f"{title:>12}" for title in columns))
     table = {}
     for task in args.tasks:
-        options = {"width": args.width} if task == "dcgan" else {}
+        options = sized(task, args.width)
         work, times = measure(task, found, args.batch_size, args.rounds, **options)
         table[task] = row(task, work, times, names)
     if args.readme:

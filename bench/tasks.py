@@ -11,18 +11,26 @@ import warnings
 
 from common import peak
 
-TASKS = ("mlp-gan", "dcgan5x5", "mlp-vae", "conv-vae", "wgan-gp", "dcgan")
+GAMES = {  # networks of another task in another game
+    "wgan-gp": ("dcgan5x5", {"loss": "wgan-gp"}),
+    "r3gan": ("dcgan", {"loss": "r3gan"}),
+    "hinge-sn": ("dcgan", {"loss": "hinge", "spectral": True}),
+}
+TASKS = ("mlp-gan", "dcgan5x5", "mlp-vae", "conv-vae", "wgan-gp", "dcgan", "r3gan", "hinge-sn")
 
 
 def model(task, **options):
     """The model of tinygan that makes this training step."""
     from tinygan import models
 
-    if task == "wgan-gp":
-        nets = models.dcgan5x5(**options)
-        return models.WGANGP(nets.generator, nets.discriminator, nets.latent)
-    name, _, kind = task.partition("-")
-    return (models.VAES if kind == "vae" else models.MODELS)[name](**options)
+    networks, game = GAMES.get(task, (task, {}))
+    name, _, kind = networks.partition("-")
+    return (models.VAES if kind == "vae" else models.MODELS)[name](**options, **game)
+
+
+def sized(task, width):
+    """The options of `model` for a task's width, if it has one."""
+    return {"width": width} if GAMES.get(task, [task])[0] == "dcgan" else {}
 
 
 def images(n, side=28):

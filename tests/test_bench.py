@@ -1,7 +1,10 @@
-"""The benches' own parts that print no time: what counts a step's work, and who imports whom."""
+"""The benches' own parts that print no time: what counts a step's work, who imports whom, and
+whether PyTorch's steps are ours.
+"""
 
 import ast
 import graphlib
+import functools
 import importlib
 import sys
 from pathlib import Path
@@ -22,6 +25,22 @@ def work(monkeypatch):
     monkeypatch.syspath_prepend(BENCH)
     yield importlib.import_module("work")
     sys.modules.pop("work")
+
+
+@pytest.mark.parametrize("task", ["dcgan", "r3gan", "hinge-sn"])
+def test_pytorchs_step_of_a_gan_is_ours(task, monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.syspath_prepend(BENCH)
+    before = {*sys.modules}
+    try:
+        agree, tasks, peers = map(importlib.import_module, ("agree", "tasks", "peers"))
+        make = functools.partial(tasks.model, task, **tasks.sized(task, 4))
+        peer = {"torch tuned": peers.PEERS["torch tuned"]()}
+        assert agree.agree(make, peer, n=4) == [*peer]
+    finally:
+        for name in {*sys.modules} - before:
+            if str(BENCH) in str(getattr(sys.modules[name], "__file__", "")):
+                del sys.modules[name]
 
 
 def imported(name, path):

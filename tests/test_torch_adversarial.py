@@ -217,8 +217,8 @@ class Twin:
         self.options = {"n_critic": 1, "packing": 1, "r1": 0, "r2": 0, "smoothing": 0} | options
         self.source = random.Generator(5)
         self.optimizers = [
-            torch.optim.Adam(net.parameters(), ours.lr, (0.5, 0.999), 1e-3)
-            for net, ours in ((self.D, gan.d_optimizer), (self.G, gan.g_optimizer))
+            torch.optim.Adam(net.parameters(), lr, (0.5, 0.999), 1e-3)
+            for net, lr in ((self.D, options.get("d_lr", 0.01)), (self.G, 0.01))
         ]
 
     def scores(self, x):
@@ -274,7 +274,7 @@ MEMBERS = {  # a member by name and its options; the objective, and what PyTorch
     "non-saturating, smoothed": (
         {"smoothing": 0.1, "d_lr": 0.003},
         "non_saturating",
-        {"smoothing": 0.1},
+        {"smoothing": 0.1, "d_lr": 0.003},
     ),
     "minimax, packed": ({"packing": 2}, "minimax", {"packing": 2}),
     "wgan-gp, n_critic": ({"n_critic": 2}, "wasserstein", {"gp": 10, "n_critic": 2}),

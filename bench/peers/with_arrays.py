@@ -127,13 +127,22 @@ class Functional:
     def bce(self, x, t):
         return self.np.sum(self.np.logaddexp(zero, x) - t * x) / np.float32(len(x))
 
+    def relativistic(self, fake, real):
+        return self.np.mean(self.np.logaddexp(zero, fake - real))
+
+    def slope(self, critic, x):
+        return self.value_and_grad(lambda x: self.np.sum(critic(x)), x)[1]
+
     def critic_loss(self, critic, fake, real, mix):
         """What D is to lower: critic(x) gives its scores."""
+        if isinstance(self.model, models.R3GAN):
+            r1, r2 = (self.np.sum(self.slope(critic, x) ** 2) / len(x) for x in (real, fake))
+            game = self.relativistic(critic(fake), critic(real))
+            return game + half * self.model.r1 * r1 + half * self.model.r2 * r2
         if not isinstance(self.model, models.WGANGP):
             return self.bce(critic(fake), zero) + self.bce(critic(real), one)
         mix = mix.reshape(-1, 1, 1, 1)
-        between = mix * real + (1 - mix) * fake
-        _, slope = self.value_and_grad(lambda x: self.np.sum(critic(x)), between)
+        slope = self.slope(critic, mix * real + (1 - mix) * fake)
         length = self.np.sqrt(self.np.sum(slope**2, axis=(1, 2, 3)))
         penalty = self.np.mean((length - 1) ** 2)
         scores = self.np.mean(critic(fake)) - self.np.mean(critic(real))
@@ -155,6 +164,8 @@ class Functional:
 
         def g_loss(x):
             scores = critic(D.weights, x["fake"])
+            if isinstance(gan, models.R3GAN):
+                return self.relativistic(critic(D.weights, real), scores)
             wasserstein = isinstance(gan, models.WGANGP)
             return -self.np.mean(scores) if wasserstein else self.bce(scores, one)
 
@@ -214,7 +225,14 @@ def with_jax():
     jit = functools.partial(jax.jit, donate_argnums=0)
     convolutions = {"Conv2d": conv2d, "ConvTranspose2d": conv_transpose2d}
     lib = types.SimpleNamespace(np=jax.numpy, vjp=vjp, keep=keep, jit=jit, **convolutions)
-    return lambda model: Functional(model, lib)
+    # u and v would be one more state that a step changes
+    return lambda model: None if has("SpectralNorm", model) else Functional(model, lib)
+
+
+def has(kind, model):
+    """Whether a network of the model has a layer of that kind."""
+    nets = [part for part in model.parts().values() if hasattr(part, "modules")]
+    return any(kind in type(m).__name__ for net in nets for m in net.modules())
 
 
 def dense_only(library, vjp):
@@ -224,10 +242,8 @@ def dense_only(library, vjp):
         return lambda p, shape: (np.random.rand(*shape) >= p).astype(np.float32) / np.float32(1 - p)
 
     def peer(model):
-        nets = [part for part in model.parts().values() if hasattr(part, "modules")]
-        convolves = any("Conv" in type(m).__name__ for net in nets for m in net.modules())
         lib = types.SimpleNamespace(np=library, vjp=vjp, keep=keep, jit=lambda f: f)
-        return None if convolves else Functional(model, lib)
+        return None if has("Conv", model) or has("SpectralNorm", model) else Functional(model, lib)
 
     return peer
 

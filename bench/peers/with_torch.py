@@ -9,8 +9,11 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
+from torch.nn.functional import relu, softplus
+from torch.nn.utils import spectral_norm
 
 from tinygan import device, models
+from tinygan.nn.losses import hinge
 
 
 def twin(module):
@@ -24,6 +27,8 @@ def twin(module):
 def _layer(m):
     """PyTorch's layer of the same name and sizes, with first weights of its own."""
     name, arguments, options = type(m).__name__, (), {}
+    if name == "SpectralNorm":
+        return spectral_norm(_layer(m.layer), n_power_iterations=m.n_power_iterations, eps=m.eps)
     if name == "Linear":
         arguments, options = m.weight.shape[::-1], {"bias": m.bias is not None}
     elif name in ("Conv2d", "ConvTranspose2d"):
@@ -103,7 +108,7 @@ class TorchGAN(Torch):
         fake_loss = bce(self.discriminator(fake), torch.zeros_like(one))
         return fake_loss + bce(self.discriminator(real), one)
 
-    def g_loss(self, fake):
+    def g_loss(self, fake, real):
         return bce(self.discriminator(fake), torch.ones(len(fake), 1, device=fake.device))
 
     def update(self, real):
@@ -116,7 +121,7 @@ class TorchGAN(Torch):
         self.g_optimizer.zero_grad()
         if self.tuned:
             self.d_net.requires_grad_(False)
-        g_loss = self.g_loss(fake)
+        g_loss = self.g_loss(fake, real)
         g_loss.backward()
         if self.tuned:
             self.d_net.requires_grad_(True)
@@ -143,8 +148,41 @@ class TorchWGANGP(TorchGAN):
         scores = self.discriminator(fake).mean() - self.discriminator(real).mean()
         return scores + self.penalty * penalty
 
-    def g_loss(self, fake):
+    def g_loss(self, fake, real):
         return -self.discriminator(fake).mean()
+
+
+class TorchHinge(TorchGAN):
+    """`models.GAN` with the hinge loss."""
+
+    def d_loss(self, fake, real, mix):
+        fake_loss = relu(1 + self.discriminator(fake)).mean()
+        return fake_loss + relu(1 - self.discriminator(real)).mean()
+
+    def g_loss(self, fake, real):
+        return -self.discriminator(fake).mean()
+
+
+class TorchR3GAN(TorchGAN):
+    """`models.R3GAN`."""
+
+    def __init__(self, gan, *args, **options):
+        super().__init__(gan, *args, **options)
+        self.weights = gan.r2, gan.r1
+
+    def d_loss(self, fake, real, mix):
+        samples = [x.detach().requires_grad_() for x in (fake, real)]
+        fakes, reals = map(self.discriminator, samples)
+        slopes = torch.autograd.grad(fakes.sum() + reals.sum(), samples, create_graph=True)
+        loss = softplus(fakes - reals).mean()
+        for weight, slope in zip(self.weights, slopes):
+            loss = loss + weight / 2 * slope.square().sum() / len(slope)
+        return loss
+
+    def g_loss(self, fake, real):
+        with torch.no_grad():
+            reals = self.discriminator(real)
+        return softplus(reals - self.discriminator(fake)).mean()
 
 
 class TorchVAE(Torch):
@@ -175,5 +213,7 @@ class TorchVAE(Torch):
 
 def with_torch(model, *args, **options):
     """The PyTorch step of a model."""
-    kinds = {models.GAN: TorchGAN, models.WGANGP: TorchWGANGP, models.VAE: TorchVAE}
-    return kinds[type(model)](model, *args, **options)
+    kinds = {models.GAN: TorchGAN, models.WGANGP: TorchWGANGP, models.R3GAN: TorchR3GAN}
+    kinds |= {models.VAE: TorchVAE}
+    hinged = getattr(model, "objective", None) is hinge
+    return (TorchHinge if hinged else kinds[type(model)])(model, *args, **options)
