@@ -81,9 +81,7 @@ def main():
     labelled = gan.classes and judge.classes is not None
     methods = args.method or [m for m in METHODS if labelled or m not in BY_JUDGE]
     if not labelled and {*BY_JUDGE} & {*methods}:
-        raise data.DataError(
-            f"{args.run}: --method {' and '.join(BY_JUDGE)} need a model of classes"
-        )
+        raise data.DataError(f"--method {' and '.join(BY_JUDGE)} need a model of classes")
     labels = refine.draws.asked(gan, n, asked(gan, real.training, n))
     try:
         source = random.Generator(args.seed, CALIBRATION)

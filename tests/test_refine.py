@@ -318,6 +318,9 @@ def test_a_discriminator_without_a_score_for_one_sample_is_refused():
     refused("packs of 2 samples", lambda: refine.best_of(packed, 5, 2))
     beside = toy(Of(lambda x: x - ops.mean(x, axis=0, keepdims=True)))
     refused("beside others", lambda: refine.latent_optimised(beside, 5))
+    for size in (None, 4):
+        layers = nn.Linear(1, 2), nn.MinibatchStdDev(size), nn.Linear(3, 1)
+        refused("beside others", lambda: refine.rejection(toy(nn.Sequential(*layers)), 5))
     normalised = toy(nn.Sequential(nn.Linear(1, 1), nn.BatchNorm1d(1)))  # by its running figures
     assert np.isfinite(refine.best_of(normalised, 5, 2).scores).all()
 

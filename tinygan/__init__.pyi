@@ -9,6 +9,7 @@ from . import nn as nn
 from . import ops as ops
 from . import optim as optim
 from . import random as random
+from . import refine as refine
 from . import testing as testing
 from . import train as train
 from .autograd import Tensor as Tensor
