@@ -13,6 +13,7 @@ from .mlp import mlp
 from .points import pacgan, points
 from .r3gan import R3GAN
 from .recipes import FAMILIES, build
+from .upsample import Upsample, upsample
 from .vae import VAE
 from .wgan import WGAN, WGANGP
 
@@ -25,6 +26,7 @@ __all__ = [
     "MODELS",
     "POINTS",
     "R3GAN",
+    "Upsample",
     "VAE",
     "VAES",
     "WGAN",
@@ -36,4 +38,5 @@ __all__ = [
     "mlp",
     "pacgan",
     "points",
+    "upsample",
 ]

@@ -22,20 +22,31 @@ LOSSES = {
 }
 
 
-def adversarial(*networks_and_latent, loss="non-saturating", spectral=False, **options):
+def adversarial(
+    *networks_and_latent, loss="non-saturating", spectral=False, base=GAN, **options
+):  # fmt: skip
     """The model in which a generator and a discriminator play the game of that name.
 
     spectral: each layer of the discriminator is divided by its largest singular value
-    (`nn.spectral_norm`). ValueError for a name that is no game's.
+    (`nn.spectral_norm`). base: a class of GANs that do more than play. ValueError for a name that
+    is no game's.
     """
     if loss not in LOSSES:
         raise ValueError(f"loss: there is no {loss!r:.50}; there are {', '.join(LOSSES)}")
     generator, discriminator, *latent = networks_and_latent
     if spectral:
-        discriminator = nn.Sequential(*map(_bounded, discriminator))
-    return LOSSES[loss](generator, discriminator, *latent, **options)
+        discriminator = _bounded(discriminator)
+    game = LOSSES[loss]
+    if base is not GAN:
+        kind, given = getattr(game, "func", game), getattr(game, "keywords", {})
+        game = partial(type(base.__name__, (base, kind), {}), **given)
+    return game(generator, discriminator, *latent, **options)
 
 
-def _bounded(layer):
-    """A layer with a matrix of weights, normalised; any other as it is."""
-    return nn.spectral_norm(layer) if isinstance(layer, nn.Linear | nn.Conv2d) else layer
+def _bounded(network):
+    """The network, each layer in it that has a matrix of weights normalised."""
+    if isinstance(network, nn.Linear | nn.Conv2d):
+        return nn.spectral_norm(network)
+    for name, layer in network.named_children():
+        setattr(network, name, _bounded(layer))
+    return network

@@ -19,8 +19,7 @@ def dcgan(
 
     side, channels: of pictures (n, channels, side, side), see `sizes.halved`. Where the side
     halves, the channels double: for 28x28, G goes 7 -> 14 -> 28 with 4 * width, 2 * width and 1
-    channels, D 28 -> 14 -> 7 with 1, width and 2 * width. lr: unless given 2e-3, 1e-3 in colour,
-    and 5e-4 for sides above 64, where 2e-3 diverged within two hundred steps.
+    channels, D 28 -> 14 -> 7 with 1, width and 2 * width. lr: see `rate`.
 
     packing: D sees so many pictures at once, as channels (see `GAN`). minibatch_std: its last layer
     is told how much the pictures of a batch differ (`nn.MinibatchStdDev`). options: of `GAN` and
@@ -31,8 +30,6 @@ def dcgan(
     picture be its own, as gradient penalties need. At these depths it learns well without.
     """
     sides = halved("dcgan", side, channels)
-    if lr is None:
-        lr = 5e-4 if side > 64 else 1e-3 if channels == 3 else 2e-3
     smallest = sides[-1]
     down = [channels * packing] + [
         width * 2**i for i in range(len(sides) - 1)
@@ -58,12 +55,19 @@ def dcgan(
         nn.init.dcgan(nn.Sequential(*generator)),
         nn.init.dcgan(nn.Sequential(*discriminator)),
         latent,
-        lr=lr,
+        lr=rate(side, channels) if lr is None else lr,
         classes=classes,
         names=names,
         packing=packing,
         **options,
     )
+
+
+def rate(side, channels):
+    """The learning rate of such networks, unless another is given: 2e-3, in colour 1e-3, and 5e-4
+    for sides above 64, where 2e-3 diverged within two hundred steps.
+    """
+    return 5e-4 if side > 64 else 1e-3 if channels == 3 else 2e-3
 
 
 @recipe("gan", "dcgan5x5")
