@@ -99,6 +99,16 @@ def test_r1_and_r2_are_added_with_half_their_weights():
     np.testing.assert_allclose(r3gan["g_loss"], np.log1p(np.exp(0.5 * 2.0)), rtol=1e-12)
 
 
+@pytest.mark.parametrize(("r1", "r2", "squares"), [(2.0, 0.0, 16.0), (0.0, 2.0, 0.0)])
+def test_r1_is_at_real_samples_and_r2_at_fake_ones(r1, r2, squares):
+    """With s(x) = x^2 the slope is 4 at the real 2, and 0 at the fake 0."""
+    model = line(r1=r1, r2=r2)
+    model.discriminator.forward = lambda x: x**2
+    loss = model.d_loss(model.discriminate, np.zeros((3, 1)), np.full((3, 1), 2.0))
+    game = model.objective(Tensor([0.0]), Tensor([4.0]))
+    np.testing.assert_allclose(loss.data - game.data, squares, atol=1e-12)
+
+
 def test_the_clipped_critic_stays_in_its_box_and_g_does_not():
     model = line(models.WGAN, clip=0.25, lr=10.0)
     model.step(np.full((4, 1), 2.0))
@@ -190,6 +200,8 @@ def test_every_game_with_every_option_is_remembered_and_moves_all_weights(loss, 
     again = models.build(model.recipe)
     assert again.recipe == model.recipe and type(again) is type(model)
     assert again.objective == model.objective
+    bounded = [hasattr(layer, "weight_u") for layer in model.discriminator]
+    assert any(bounded) == bool(options.get("spectral"))
     before = weights(model)
     model.step(RNG.normal(size=(8, 2)).astype(np.float32))
     after = weights(model)
