@@ -105,7 +105,7 @@ def test_r1_is_at_real_samples_and_r2_at_fake_ones(r1, r2, squares):
     model = line(r1=r1, r2=r2)
     model.discriminator.forward = lambda x: x**2
     loss = model.d_loss(model.discriminate, np.zeros((3, 1)), np.full((3, 1), 2.0))
-    game = model.objective(Tensor([0.0]), Tensor([4.0]))
+    game = model.objective(*(Tensor(np.array([[s]])) for s in (0.0, 4.0)))
     np.testing.assert_allclose(loss.data - game.data, squares, atol=1e-12)
 
 
