@@ -81,7 +81,7 @@ class SpectralNorm(Module):
         return self._divided(*self._vectors())
 
     def _divided(self, u, v):
-        sigma = ops.matmul(ops.matmul(v, self._matrix(self.weight_orig)), u)
+        sigma = ops.matmul(ops.matmul(v.T, self._matrix(self.weight_orig)), u)  # (1, 1)
         return self.weight_orig / sigma
 
     def _matrix(self, w):
@@ -97,26 +97,26 @@ class SpectralNorm(Module):
         return self.weight_v.reshape(channels, -1).T
 
     def _vectors(self):
-        """u and v, of length 1: those in a moving average of this layer (`optim.EMA`) are shorter.
-
-        The results are none of the buffers' memory, as a graph needs that keeps them.
+        """u and v as columns of length 1: those in a moving average of this layer (`optim.EMA`) are
+        shorter. They have memory of their own, as a graph needs, which keeps them.
         """
-        return self._unit(self.weight_u), self._unit(self._channels_first().reshape(-1))
+        v = self._channels_first().reshape(-1, 1)
+        return self._unit(self.weight_u[:, None]), self._unit(v)
 
     def _iterate(self, times):
-        """u and v after so many power iterations (algorithm 1, step 1), which are kept in place."""
-        u, matrix = self.weight_u, self._matrix(self.weight_orig.data)
+        """The same after so many power iterations (algorithm 1, step 1), and kept, in place."""
+        u, matrix = self.weight_u[:, None], self._matrix(self.weight_orig.data)
         for _ in range(times):
             v = self._unit(ops.matmul(matrix, u))
-            u = self._unit(ops.matmul(v, matrix))
-        self.weight_u[...] = u
+            u = self._unit(ops.matmul(matrix.T, v))
+        self.weight_u[...] = u[:, 0]
         columns = self._channels_first()
         columns[...] = v.reshape(columns.shape)
         return u, v
 
     def _unit(self, a):
         """a / max(|a|, eps)."""
-        return a / np.maximum(ops.sqrt(ops.sum(a * a)), self.eps)
+        return a / np.maximum(np.sqrt((a * a).sum()), self.eps)
 
     def extra_repr(self):
         return f"{self.layer}, n_power_iterations={self.n_power_iterations}"
