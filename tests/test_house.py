@@ -20,7 +20,7 @@ RANKS = {"__version__": 0, "device": 0, "files": 0, "arrays": 1, "kernels": 1, "
 RANKS |= {"recording": 1, "autograd": 2, "ops": 3, "nn": 4, "optim": 4, "data": 4, "plot": 4}
 RANKS |= {"extras": 0, "graph": 3}
 RANKS |= {"models": 5, "train": 6, "checkpoint": 6, "capture": 6, "metrics": 6, "testing": 6}
-RANKS |= {"io": 6, "refine": 6, "cli": 7, "evaluate": 8, "export": 8, "sample": 8}
+RANKS |= {"io": 6, "latents": 6, "refine": 6, "cli": 7, "evaluate": 8, "export": 8, "sample": 8}
 NEIGHBOURS = {("random", "kernels"), ("train", "capture"), ("train", "checkpoint")}
 FLAGS = ("cli", "evaluate", "export", "sample")  # the rooms that know the command line
 

@@ -1,0 +1,188 @@
+"""From pictures back to points: inversion by gradient descent, and inpainting by the same descent.
+
+It asks a `models.latent.LatentModel` for `noise`, `sample`, `draw` and `sample_shape`: a GAN's
+generator, a VAE's decoder, or one of your own.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import device, ops, optim
+from ..autograd import Tensor, describe, grad
+from ..models.labels import joined, numbered, one_hot
+from ..optim.schedules import second_half
+from ..recording import no_grad
+
+ROWS = 250  # points that descend together
+POOL = 1000  # random samples among which descents find their starts, at least
+
+
+class Inversion(NamedTuple):
+    """The points z (n, latent) whose samples (n, ...) are nearest to given images, the labels that
+    the model was told, (n,) or None, and the mean squared error of each (n,), of what is known.
+    """
+
+    z: np.ndarray
+    samples: np.ndarray
+    labels: np.ndarray | None
+    mse: np.ndarray
+
+
+def invert(
+    model, images, labels=None, *, mask=None, steps=200, lr=0.1, starts=4, deviation=0.2,
+    source=None,
+):  # fmt: skip
+    """The points z whose samples G(z) are nearest to images (n, ...), pictures in [-1, 1]: an
+    `Inversion`.
+
+    Adam lowers |G(z) - x|**2 / (2 deviation**2) + |z|**2 / 2 for each image x, which is minus
+    log p(x|z) p(z), but for a constant, where pixels have Gaussian errors of that deviation: beside
+    hundreds of pixels a weak pull towards the prior (Creswell & Bharath 2018; Zhu 2016). Only z
+    moves. lr falls to 0 in the second half of the steps.
+
+    The cost has many valleys. Of a thousand random points, drawn from `source`, those `starts` of
+    them descend whose samples are nearest to an image, and the best is kept. starts may also be
+    points (n, latent) or (n, starts, latent): the means that an encoder gives, say. labels: the
+    class of each image, as for `sample`; None: that of the best start. mask: true where an image is
+    known, (h, w) or (n, h, w); the rest counts for nothing (Yeh 2017).
+    """
+    images, known = _seen(model, images, mask)
+    if not steps >= 1 or not lr > 0 or not deviation > 0:
+        wanted = "steps must be at least 1, lr and deviation above 0"
+        raise ValueError(f"invert: {wanted}, got {steps}, {lr} and {deviation}")
+    labels = _told(model, len(images), labels)
+    if device.is_array(starts):
+        z, labels = _given(model, images, labels, starts)
+    else:
+        z, labels = _near(model, images, known, labels, starts=starts, source=source)
+    n, s = z.shape[:2]
+    z, costs = z.reshape(n * s, -1), []
+    rows = one_hot(None if labels is None else labels.reshape(-1), model.classes, z)
+    image = device.to(np.arange(n).repeat(s), model.device)  # the one that each start is for
+    for i in range(0, n * s, ROWS):
+        some = slice(i, i + ROWS)
+        target = Target(model, rows[some], images[image[some]], known[image[some]], deviation)
+        z[some] = descend(z[some], target, steps, lr)
+        with no_grad():
+            costs.append(device.to_host(ops.raw(target.cost(z[some]))))
+    best = np.concatenate(costs).reshape(n, s).argmin(1)
+    labels = None if labels is None else labels[np.arange(n), best]
+    z = z[device.to(np.arange(n) * s + best, model.device)]
+    samples = model.sample(n, z, labels)
+    squares, known = ((known * (samples - images) ** 2).reshape(n, -1), known.reshape(n, -1))
+    return Inversion(z, samples, labels, squares.sum(1) / known.sum(1))
+
+
+def inpaint(model, images, mask, labels=None, **options):
+    """Images (n, c, h, w) whose pixels are filled, where the mask is false, from the sample that is
+    nearest to the others, which stay as they are: raw, on the model's device.
+
+    The rest is as of `invert`. Yeh 2017, but that the prior takes the place of their
+    discriminator, and edges are not blended.
+    """
+    found = invert(model, images, labels, mask=mask, **options)
+    images, known = _seen(model, images, mask)
+    return np.where(known > 0, images, found.samples)
+
+
+class Target(NamedTuple):
+    """What m points are to meet: the classes that the model is told, (m, classes), images (m, ...),
+    1 where they are known and else 0, and how far off pixels usually are.
+    """
+
+    model: object
+    rows: np.ndarray
+    images: np.ndarray
+    known: np.ndarray
+    deviation: float
+
+    def cost(self, z):
+        """The cost of each of the points, (m,)."""
+        off = self.known * (self.model.draw(joined(z, self.rows)) - self.images)
+        squares = ops.sum(off * off, axis=tuple(range(1, off.ndim)))
+        return squares / (2 * self.deviation**2) + ops.sum(z * z, axis=1) / 2
+
+
+def descend(z, target, steps, lr):
+    """The points (m, latent), raw, that so many steps from z lead to. Adam sees to each number by
+    itself: that all costs are summed changes nothing. Its memory is short, as the first slopes are
+    the steepest.
+    """
+    z = Tensor(z.copy(), name="z")
+    optimizer = optim.Adam([z], lr, betas=(0.9, 0.99))
+    for step in range(steps):
+        optimizer.lr = lr * second_half(step / steps)
+        optimizer.step([grad(ops.sum(target.cost(z)), z)])
+    return z.data
+
+
+def _near(model, images, known, labels, *, starts, source):
+    """For each image those random points whose samples are nearest to it, and of its class where
+    that is told: (n, starts, latent), and their labels (n, starts) or None.
+    """
+    if not starts >= 1:
+        raise ValueError(f"invert: starts must be at least 1, or points, got {starts!r:.50}")
+    classes = np.arange(model.classes) if labels is None else np.unique(labels)
+    count = max(POOL, starts * len(classes))
+    told = np.resize(classes, count) if model.classes else None
+    points = model.noise(count, source).astype(images.dtype, copy=False)
+    x, m, g = (a.reshape(len(a), -1) for a in (images, known, model.sample(count, points, told)))
+    # of sum(m * (x - g)**2) what differs among the samples g
+    distance = device.to_host(ops.matmul(m, (g * g).T) - 2 * ops.matmul(m * x, g.T))
+    if labels is not None:
+        distance = np.where(told == labels[:, None], distance, np.inf)
+    chosen = distance.argsort(axis=1, kind="stable")[:, :starts]
+    return points[device.to(chosen, model.device)], None if told is None else told[chosen]
+
+
+def _given(model, images, labels, starts):
+    """The caller's points as (n, starts, latent), and their labels (n, starts) or None."""
+    n, z = len(images), starts[:, None] if starts.ndim == 2 else starts
+    if z.ndim != 3 or len(z) != n or z.shape[2] != model.latent or z.dtype != images.dtype:
+        wanted = f"({n}, {model.latent}) or ({n}, starts, {model.latent}) {images.dtype}"
+        raise ValueError(f"invert: starts must be points {wanted}, got {describe(starts)}")
+    if model.classes and labels is None:
+        raise ValueError(f"invert: points to start from need labels ({n},) too, got None")
+    told = None if labels is None else labels[:, None].repeat(z.shape[1], axis=1)
+    return device.to(z, model.device).copy(), told
+
+
+def _told(model, n, labels):
+    """Labels (n,) of the model's classes, on the host, or None."""
+    if labels is None:
+        return None
+    if not model.classes:
+        raise ValueError("invert: this model was taught no classes: leave out labels")
+    if np.shape(labels) != (n,):
+        raise ValueError(f"invert: {n} images need labels of shape ({n},), got {np.shape(labels)}")
+    labels = numbered(labels, model.names)
+    return device.to_host(labels) if device.is_array(labels) else np.asarray(labels)
+
+
+def _seen(model, images, mask):
+    """The images on the model's device, and in their shape 1 where they are known, else 0."""
+    form = model.sample_shape
+    words = f"invert: needs images (n, {', '.join(map(str, form))}) of floats"
+    pictures = len(form) == 3
+    if not device.is_array(images) or images.dtype.kind != "f" or images.shape[1:] != form:
+        way = "; data.scale makes them of uint8" if pictures else ""
+        raise ValueError(f"{words}, got {describe(images)}{way}")
+    if not len(images):
+        raise ValueError(f"{words}, one or more, got {describe(images)}")
+    least, most = float(images.min()), float(images.max())
+    if not (-1 <= least and most <= 1 if pictures else -np.inf < least and most < np.inf):
+        within = " in [-1, 1]" if pictures else ", finite ones"
+        raise ValueError(f"{words}{within}, got {describe(images)} from {least:g} to {most:g}")
+    images = device.to(images, model.device)
+    if mask is None:
+        return images, np.ones_like(images)
+    n, *_, h, w = images.shape if pictures else (0, 0, 0)
+    if not device.is_array(mask) or mask.dtype != bool or mask.shape not in ((h, w), (n, h, w)):
+        wanted = f"({h}, {w}) or ({n}, {h}, {w}) of bool, for pictures (n, c, h, w)"
+        raise ValueError(f"invert: the mask must be {wanted}, got {describe(mask)}")
+    mask = device.to(mask, model.device)
+    if not mask.any((-2, -1)).all():
+        raise ValueError("invert: the mask leaves nothing known of a picture: true is known")
+    mask = mask[:, None] if mask.ndim == 3 else mask
+    return images, np.where(mask, 1, np.zeros_like(images))
