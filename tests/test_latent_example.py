@@ -1,0 +1,117 @@
+"""`examples/latent.py`: what it draws, and what it refuses."""
+
+import re
+import runpy
+
+import numpy as np
+import pytest
+from PIL import Image
+from runs import ROOT
+
+from tinygan import data, models, train
+from tinygan.latents import inversion
+
+SIZES = {"interpolation": (16, 12), "truncation": (16, 10), "inversion": (5, 2)}
+SIZES |= {"inpainting": (5, 3), "directions": (5, 8)}  # columns and rows
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """A set of 50 pictures of 8x8, in three classes that have names."""
+    path = tmp_path_factory.mktemp("set") / "set.npz"
+    images = np.random.default_rng(0).integers(0, 256, (50, 8, 8), np.uint8)
+    np.savez(path, images=images, labels=np.arange(50) % 3, names=np.array(["a", "b", "c"]))
+    return path
+
+
+def trained(out, pictures, build, **options):
+    """The folder of a run of one step."""
+    images = data.load(pictures).images
+    batches = data.Batches(images if not options else (images, np.arange(50) % 3), 25)
+    notes = {"arguments": {"data": str(pictures)}}
+    model = build(latent=3, side=8, **options)
+    train.train(model, batches, 1, out, notes=notes, callbacks=[])
+    return out
+
+
+def called(monkeypatch, *args):
+    """The exit code of the example."""
+    monkeypatch.setattr("sys.argv", ["latent.py", *map(str, args), "--device", "cpu"])
+    with pytest.raises(SystemExit) as exit:
+        runpy.run_path(str(ROOT / "examples/latent.py"), run_name="__main__")
+    return exit.value.code or 0
+
+
+def test_the_example_draws_all_pictures(tmp_path, pictures, monkeypatch, capsys):
+    names = {"classes": 3, "names": ["a", "b", "c"]}
+    run = trained(tmp_path / "run", pictures, models.MODELS["mlp"], **names)
+    monkeypatch.setattr(inversion, "POOL", 20)
+    plain = inversion.descend
+    monkeypatch.setattr(inversion, "descend", lambda z, target, steps, lr: plain(z, target, 2, lr))
+    assert called(monkeypatch, run) == 0
+    out = capsys.readouterr().out
+    assert "mean squared error of 5 held-out pictures: " in out and str(run / "latent") in out
+    for name, (columns, rows) in SIZES.items():
+        with Image.open(run / f"latent/{name}.png") as picture:
+            cell = 8 * round(900 / (8 * columns))
+            assert picture.width == columns * cell
+            assert rows * cell < picture.height < (rows + 4) * cell  # a title, and white between
+    with Image.open(run / "latent/walk.gif") as gif:
+        assert gif.size == (8 * 24, 2 * 24) and gif.n_frames == 72
+
+    kept = {path: path.read_bytes() for path in (run / "latent").iterdir()}
+    assert called(monkeypatch, run, "--only", "truncation", "--seed", "1") == 0  # its own folder
+    changed = [path.name for path in kept if path.read_bytes() != kept[path]]
+    assert changed == ["truncation.png"]
+    assert called(monkeypatch, run / "checkpoint.npz", "--only", "truncation") == 0
+    assert all(path.read_bytes() == kept[path] for path in kept)
+
+
+@pytest.mark.parametrize("there", ["mine.txt", "walk.gif"])
+def test_the_example_replaces_nothing_of_others(there, tmp_path, pictures, monkeypatch, capsys):
+    run = trained(tmp_path / "run", pictures, models.VAES["mlp"])
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / there).write_text("mine")
+    assert called(monkeypatch, run, "--out", out, "--only", "walk") == 2
+    assert f"{there}: was not made here; --out names another" in capsys.readouterr().err
+    assert [(p.name, p.read_text()) for p in out.iterdir()] == [(there, "mine")]
+
+
+def test_the_examples_mistakes_are_one_line(tmp_path, pictures, monkeypatch, capsys):
+    run = trained(tmp_path / "run", pictures, models.VAES["mlp"])
+    for args, words in (
+        ([tmp_path], "there is no checkpoint"),
+        ([run, "--data", tmp_path / "none"], "no such data"),
+        ([run, "--only", "nothing"], "invalid choice"),
+        ([run, "--n", 0], "must be"),
+    ):
+        assert called(monkeypatch, *args) == 2
+        err = capsys.readouterr().err
+        assert err.count("\n") == 1
+        assert words in err, err
+    assert not (run / "latent").exists()
+
+
+def test_the_judge_names_directions_where_a_model_knows_no_classes(
+    tmp_path, pictures, monkeypatch, capsys
+):
+    """Here of pictures that are bright or dark."""
+
+    class Judge:
+        def look(self, images):
+            bright = images.mean((1, 2, 3)) > np.median(images)
+            return None, np.stack([bright, ~bright, 0 * bright], 1)
+
+    monkeypatch.setattr("tinygan.metrics.judge_of", lambda *args, **options: Judge())
+    run = trained(tmp_path / "run", pictures, models.VAES["mlp"])
+    assert called(monkeypatch, run, "--only", "directions") == 0
+    out = capsys.readouterr().out
+    shares = [[int(n) for n in re.findall(r"(\d+)%", line)] for line in out.splitlines()[:2]]
+    assert all(after > before + 20 for before, after in shares)
+    Judge.look = lambda self, images: (None, None)
+    assert called(monkeypatch, run, "--only", "directions") == 0
+    assert "the judge knows no classes" in capsys.readouterr().out
+    Judge.look = lambda self, images: (None, np.ones((len(images), 1)))
+    assert called(monkeypatch, run, "--only", "directions") == 0
+    assert "all samples are of one class" in capsys.readouterr().out

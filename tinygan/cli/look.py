@@ -1,0 +1,55 @@
+"""What a command needs that looks at a trained model: pictures that were held out, and a folder of
+its own.
+"""
+
+import json
+
+import numpy as np
+
+from .. import data, device, files, plot
+from ..data import DataError
+from .real import USUAL
+from .training import spread
+
+MARK = "made.json"  # says that the files beside it were made by such a command
+
+
+def held_out(model, n, source, said):
+    """Pictures to learn from, and n others, evenly spread: (n, c, h, w) on the model's device, and
+    their labels (n,), or None where the model's classes are others than theirs.
+
+    source: as for `data.split`; None: that of `said`, what the model's checkpoint says, else the
+    usual. A model that was not told to leave some out has seen these others, too.
+    """
+    said = USUAL | (said if source is None else {"data": source})
+    form = {"side": model.side, "colour": "grey" if model.channels == 1 else "rgb"}
+    known, others = data.split(said["data"], fit=said["fit"], background=said["background"], **form)
+    others = others.rows(spread(others, min(n, len(others.images))))
+    same = (known.classes, known.names) == (model.classes, model.names)
+    images = device.to(data.scale(others.images), model.device)
+    return known, images, others.labels if same else None
+
+
+def own_folder(out, made):
+    """Make the folder `out`, in which a command replaces only what it made before: DataError if it
+    holds other files than those named `made`, or these without the mark that they are ours.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    found = {path.name for path in out.iterdir()}
+    if other := found - {*made, MARK} or (found if MARK not in found else ()):
+        raise DataError(f"{out / min(other)}: was not made here; --out names another folder")
+    with files.replacing(out / MARK) as part:
+        part.write_text(json.dumps({"made": sorted(made)}) + "\n")
+
+
+def draw_rows(path, title, blocks, gap=4):
+    """Write blocks of rows of images, each of them (n, h, w) or (n, h, w, 3) uint8, as one picture
+    under its title, with white between the blocks, enlarged to about 900 pixels.
+    """
+    sheets = []
+    for rows in blocks:
+        block = plot.sheet(np.concatenate(rows), len(rows[0]))
+        sheets += [block, np.full_like(block[:gap], 255)]
+    picture = np.concatenate(sheets[:-1])
+    zoom = max(1, round(900 / picture.shape[1]))
+    plot.grid(picture[None], path, columns=1, zoom=zoom, names=[title])
