@@ -208,6 +208,7 @@ def critics(device):
 MODELS = {
     f"gan {name}": functools.partial(make, latent=3) for name, make in models.MODELS.items()
 } | {"gan dcgan": small}
+MODELS["gan upsample"] = functools.partial(models.upsample, width=2, latent=3)
 MODELS |= {f"vae {name}": functools.partial(make, latent=3) for name, make in models.VAES.items()}
 MODELS |= {loss: functools.partial(small, loss=loss, n_critic=2) for loss in models.LOSSES}
 MODELS |= {"packed": functools.partial(small, loss="r3gan", packing=2), "critics": critics}
