@@ -3,7 +3,7 @@
     python examples/toy_gan.py                             # a ring of eight narrow peaks
     python examples/toy_gan.py --loss non-saturating       # the first game; --help has the others
     python examples/toy_gan.py --density roll              # or grid, moons, checkerboard
-    python examples/toy_gan.py --density grid --model pacgan --packing 4
+    python examples/toy_gan.py --density grid --model pacgan --loss non-saturating --packing 4
 
 OUT/samples.gif is the game: on the left the real density, blue, under G's points; on the right what
 D says of every place, and where that sends G's points next. Read `adversarial_step` first, which is
@@ -12,15 +12,14 @@ R3GAN's; examples/mnist_gan.py spells out the classic one.
 
 import numpy as np
 
-from tinygan import Tensor, cli, data, grad, plot, random
+from tinygan import Tensor, cli, data, device, grad, kernels, plot, random
 from tinygan.metrics import distances, mode_figures
 from tinygan.models import POINTS
 from tinygan.nn.losses import relativistic, zero_centred_penalty
-from tinygan.train import train
 
 REAL, SEEN, SHOWN, JUDGED = 1, 2, 3, 4  # random streams: to learn from, to draw, and to judge by
-MANY = 12_800  # real points to learn from
-GAMMA = 0.05  # R1's and R2's weight: for peaks as narrow as the ring's, less than for images
+# the game unless another is asked for; gamma, the weight of R1 and R2, suits peaks so narrow
+USUAL = {"loss": "r3gan", "r1": 0.05, "r2": 0.05, "lr": 0.003}
 
 
 def adversarial_step(gan, batch):
@@ -31,7 +30,7 @@ def adversarial_step(gan, batch):
     # D learns to score each real point above the fake one that it is paired with, and to be flat,
     # at real points and at fake ones. fake.data is a plain array, a constant: G stays out of it.
     real, made = Tensor(batch), Tensor(fake.data)
-    says_real, says_fake = D(real), D(made)
+    says_fake, says_real = D(made), D(real)
     d_loss = relativistic(says_fake, says_real)
     d_loss += gan.r1 / 2 * zero_centred_penalty(says_real, real)
     d_loss += gan.r2 / 2 * zero_centred_penalty(says_fake, made)
@@ -46,19 +45,24 @@ def adversarial_step(gan, batch):
 
 
 def frame(gan, toy, title):
-    """One picture of the game, (h, w, 3) uint8; it shows the same 1,500 points z each time."""
+    """One picture of the game, (h, w, 3) uint8; it shows G's samples of the same points z each
+    time.
+    """
     n = 1500 // gan.packing * gan.packing
     fake = gan.sample(n, gan.noise(n, random.Generator(0, SEEN)))
-    real = toy.sample(n, random.Generator(0, SHOWN))
+    real = device.to(toy.sample(n, random.Generator(0, SHOWN)), gan.device)
     points = Tensor(fake)
     flow = -grad(gan.g_loss(gan.discriminate, points, real), points)  # down the slope of G's loss
+    fake, flow = device.to_host(fake), device.to_host(flow)
 
     def says(places):
         """D's scores; where it sees points packed, each is packed with some of G's."""
         packs = [places, *(np.resize(fake[i], places.shape) for i in range(1, gan.packing))]
-        return gan.discriminate(np.stack(packs, 1).reshape(-1, 2)).data[:, 0]
+        packs = np.stack(packs, 1).reshape(-1, 2)
+        return device.to_host(gan.discriminate(device.to(packs, gan.device)).data)[:, 0]
 
-    middle = (says(real).mean() + says(fake).mean()) / 2  # of some games only differences count
+    # of some games only differences count
+    middle = (says(device.to_host(real)).mean() + says(fake).mean()) / 2
     return plot.plane(toy, fake, lambda places: says(places) - middle, flow, title)
 
 
@@ -80,16 +84,17 @@ def in_words(points, toy):
 
 def main():
     args = arguments()
-    toy = data.TOYS[args.density]
+    toy, where = data.TOYS[args.density], device.resolve(args.device)
     random.manual_seed(args.seed)
     game = cli.options(args, *cli.GAME)
-    usual = {"loss": "r3gan", "r1": GAMMA, "r2": GAMMA}
-    if game.get("loss", "r3gan") != "r3gan":
-        usual = {}
-    gan = cli.built(POINTS[args.model], flags="", lr=args.lr, **usual | game)
+    usual = USUAL if args.loss in (None, USUAL["loss"]) else {}
+    options = usual | game | cli.options(args, "lr")
+    gan = cli.built(POINTS[args.model], flags="", device=where, **options)
 
-    points = toy.sample(MANY, random.Generator(args.seed, REAL))
-    batches = data.Batches(points, cli.share(args, args.batch_size), args.seed, transform=None)
+    real = device.to(toy.sample(12_800, random.Generator(args.seed, REAL)), where)
+    batch_size = cli.share(args, args.batch_size or 128)
+    batches = data.Batches(real, batch_size, args.seed, transform=None)
+    args.epochs = args.epochs or 40
 
     def preview(path):
         """What `train` asks for after each epoch, and makes samples.gif of: path-NNN.png."""
@@ -100,27 +105,21 @@ def main():
     gan.preview = preview
     # other games, or more moves of D, are in tinygan/models/gan.py
     step = gan.step if game else lambda batch: adversarial_step(gan, batch)
-    said = {name: value for name, value in vars(args).items() if name not in cli.PASSING}
-    folder = {"resume": args.resume, "overwrite": args.overwrite, "notes": {"arguments": said}}
-    train(gan, batches, args.epochs, args.out, step=step, config={"density": toy.name}, **folder)
+    with kernels.precision(args.precision, where):
+        config = {"density": toy.name}
+        cli.run_training(args, gan, batches, real=None, step=step, config=config)
 
     fake = gan.sample(2500, gan.noise(2500, random.Generator(args.seed, JUDGED)))
-    print(f"{args.out / 'samples.gif'}\n{in_words(fake, toy)}")
+    print(in_words(device.to_host(fake), toy))
 
 
 def arguments():
     """The command line."""
     parser = cli.Parser("Watch a GAN learn a density in the plane.")
-    add = parser.add_argument
-    add("--density", choices=[*data.TOYS], default="ring", help="what it learns")
-    add("--model", choices=[*POINTS], default="mlp", help="the networks")
-    count = {"type": cli.number(int, 1)}
-    add("--epochs", **count, default=40, help=f"passes over {MANY} points, a picture each")
-    add("--batch-size", **count, default=128, help="points an update")
-    add("--lr", type=cli.number(float, 0), default=0.003, help="Adam's learning rate")
-    add("--seed", type=cli.number(int, 0, 2**32 - 1), default=0, help="of all randomness")
-    parser.folder("runs/toy_gan")
-    parser.adversarial(loss="r3gan")
+    parser.add_argument("--density", choices=[*data.TOYS], default="ring", help="what it learns")
+    told = {"epochs": "40", "batch_size": "128", "out": "runs/toy_gan", "pictures": False}
+    parser.training(POINTS, model="mlp", **told)
+    parser.adversarial(loss=USUAL["loss"])
     return parser.parse_args()
 
 

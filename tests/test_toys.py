@@ -1,13 +1,16 @@
 """Toy densities: samples follow their density, which integrates to 1 and agrees with other ways to
-compute it; and the figures that count modes.
+compute it; the figures that count modes; and the example that watches a GAN learn them.
 """
 
+import importlib
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from tinygan import data, metrics, random
+from tinygan import Tensor, cli, data, grad, metrics, models, ops, plot, random
 
 TOYS = data.TOYS
 NAMES = ["ring", "grid", "roll", "moons", "checkerboard"]
@@ -54,7 +57,7 @@ def masses(toy, n, fine):
 
 
 @pytest.mark.parametrize(
-    ("name", "fine"), [("grid", 20), ("roll", 4), ("moons", 4), ("checkerboard", 4)]
+    ("name", "fine"), [("grid", 20), ("roll", 3), ("moons", 3), ("checkerboard", 3)]
 )
 def test_a_density_integrates_to_one_and_samples_follow_it(name, fine):
     """By a chi-squared test of 20 x 20 cells."""
@@ -227,3 +230,84 @@ def test_the_divergence_of_counts():
     for counts, k in (([1, 2, 3], 2), ([-1, 2], 2), ([math.nan], 2), ([], 0)):
         with pytest.raises(ValueError, match="histogram_kl: counts must be"):
             kl(counts, k)
+
+
+# The example
+
+
+@pytest.fixture
+def toy_gan(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent / "examples")
+    return importlib.import_module("toy_gan")
+
+
+def test_the_examples_step_is_the_models(toy_gan):
+    made, losses = [], []
+    for step in (models.R3GAN.step, toy_gan.adversarial_step):
+        random.manual_seed(0)
+        gan, points = models.points(width=8, **toy_gan.USUAL), random.Generator(1)
+        for i in range(3):
+            random.default.seek(i)
+            losses.append(step(gan, TOYS["ring"].sample(32, points)))
+        made.append(gan)
+    assert losses[:3] == losses[3:]
+    for part in ("generator", "discriminator", "average"):
+        first, second = (getattr(gan, part).parameters() for gan in made)
+        assert first and all((p.data == q.data).all() for p, q in zip(first, second, strict=True))
+
+
+def test_a_frame_shows_the_slope_of_gs_loss_and_ds_scores(toy_gan, monkeypatch):
+    """Of the first game: -d(-log sigmoid(s))/dx = sigmoid(-s) ds/dx, and a mean over the points."""
+    shown = []
+    monkeypatch.setattr(plot, "plane", lambda *things: shown.extend(things))
+    random.manual_seed(3)
+    gan, toy = models.points(width=8), TOYS["grid"]
+    toy_gan.frame(gan, toy, "a title")
+    which, fake, scores, flow, title = shown
+    assert which is toy and fake.shape == (1500, 2) and title == "a title"
+    x = Tensor(fake)
+    s = gan.discriminator(x)
+    expected = grad(ops.sum(s), x) / (1 + np.exp(s.data)) / 1500
+    np.testing.assert_allclose(flow, expected, rtol=1e-4, atol=1e-9)
+    real = toy.sample(1500, random.Generator(0, toy_gan.SHOWN))
+    np.testing.assert_allclose(scores(real).mean(), -scores(fake).mean(), atol=1e-5)
+    apart = s.data[0, 0] - s.data[9, 0]
+    np.testing.assert_allclose(scores(fake)[0] - scores(fake)[9], apart, atol=1e-6)
+
+
+@pytest.mark.parametrize("options", [{"packing": 4, "loss": "hinge"}, {"minibatch_std": True}])
+def test_a_frame_of_other_games(toy_gan, options):
+    picture = toy_gan.frame(models.points(width=8, **options), TOYS["ring"], "ring")
+    assert picture.shape[1:] == (960, 3) and picture.dtype == np.uint8
+
+
+def test_the_example_ends_with_an_animation_and_figures(toy_gan, tmp_path, monkeypatch, capsys):
+    def run(*flags):
+        words = ["toy_gan", "--batch-size", "12800", "--out", str(tmp_path), *flags]
+        monkeypatch.setattr("sys.argv", words)
+        toy_gan.main()
+        return capsys.readouterr().out.splitlines()[-1]
+
+    first = run("--epochs", "1", "--density", "checkerboard")
+    assert first.startswith("mean log density -3.47 nats (of real points -3.47), and ")
+    again = run("--epochs", "2", "--resume")
+    assert " where it is 0; sliced Wasserstein distance " in again and again != first
+    with (
+        Image.open(tmp_path / "samples.gif") as gif,
+        Image.open(tmp_path / "samples/epoch-002.png") as last,
+    ):
+        assert gif.n_frames == 2 and gif.size == last.size == (960, 540)
+    monkeypatch.setattr(
+        "sys.argv", ["toy_gan", "--out", str(tmp_path), "--resume", "--density", "ring"]
+    )
+    with pytest.raises(SystemExit, match="2"):
+        cli.run(toy_gan.main)
+    assert "config.density was checkerboard, is ring" in capsys.readouterr().err
+
+
+def test_the_figures_in_words(toy_gan):
+    ring, moons = TOYS["ring"], TOYS["moons"]
+    words = toy_gan.in_words(ring.sample(2500, random.Generator(0)), ring)
+    assert words.startswith("8 of 8 modes, 9") and "(of real ones 98.9%)" in words
+    words = toy_gan.in_words(moons.sample(2500, random.Generator(0)), moons)
+    assert "where it is 0" not in words and words.startswith("mean log density -2.3")
