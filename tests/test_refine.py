@@ -3,13 +3,15 @@ there is, refined samples have the distribution of the data, and those before it
 """
 
 import math
+import runpy
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from runs import ROOT, folder
 
-from tinygan import nn, ops, random, refine
+from tinygan import checkpoint, cli, nn, ops, random, refine
 from tinygan.models import GAN, MODELS, VAES
 
 WIDTH = 1.5  # G's samples are N(0, 1.5**2)
@@ -133,6 +135,15 @@ def test_the_percentile_says_how_many_are_kept():
     assert acceptance.top == np.log(2)
 
 
+def test_each_class_has_a_largest_ratio_of_its_own():
+    """D finds all of one class too frequent by the same factor: among its own none is."""
+    levels = np.array([[0, -5, 7]], np.float32)
+    model = toy(Of(lambda x: 0 * x + levels), classes=3)
+    for percentile, share in (None, 1), (80, 0.5):
+        kept = refine.rejection(model, 2000, percentile=percentile, source=source())
+        assert kept.accepted == pytest.approx(share, abs=0.05)
+
+
 def test_metropolis_hastings_gives_the_datas_distribution():
     model = toy()
     ended = refine.metropolis_hastings(model, 3000, known(model), steps=30, source=source())
@@ -221,6 +232,9 @@ def test_best_of_is_the_best_of_all_draws():
     np.testing.assert_array_equal(found.points, points[scored.argmax(0), rows])
     np.testing.assert_allclose(found.scores, scored.max(0), rtol=1e-6)
     assert found.draws == 3500 and found.accepted == 0.2
+    # of equals the first that came
+    same = refine.best_of(model, 700, 5, lambda x, labels: 0 * x[:, 0], source=source(3))
+    np.testing.assert_array_equal(same.points, points[0])
     # one is no choice; D scores where nobody else does; a VAE has samples too
     once = refine.best_of(model, 9, 1, source=source(3))
     np.testing.assert_array_equal(once.points, model.noise(9, source(3)))
@@ -352,3 +366,61 @@ def test_rejection_ends_where_nearly_all_are_rejected():
     reject = lambda most: refine.rejection(model, 30, percentile=None, most=most, source=source())
     refused("1250 draws gave .* of 30 samples", lambda: reject(1250), refine.RejectionError)
     assert (samples(model, reject(10**6)) > 4.5).all()
+
+
+# --- the example
+
+
+@pytest.fixture
+def table(monkeypatch, capsys):
+    """The example as a command: its exit code, its rows of words and its complaint."""
+
+    def call(*flags):
+        monkeypatch.setattr("sys.argv", ["refine.py", *map(str, flags)])
+        with pytest.raises(SystemExit) as end:
+            runpy.run_path(str(ROOT / "examples/refine.py"), run_name="__main__")
+        printed = capsys.readouterr()
+        return end.value.code, [line.split() for line in printed.out.splitlines()], printed.err
+
+    return call
+
+
+def run_of(model, path, **arguments):
+    """The folder of a run that learnt nothing from a hundred digits."""
+    folder(path, 100)
+    notes = {"arguments": {"data": str(path)} | arguments}
+    meta = {"model": model.recipe, "notes": notes, "step": 0}
+    checkpoint.save(path / "checkpoint.npz", model.parts(), meta)
+    return path
+
+
+def test_the_example_prints_one_table_and_writes_samples(table, tmp_path):
+    gan = MODELS["dcgan"](width=1, latent=3, classes=10)
+    run = run_of(gan, tmp_path / "gan")
+    code, rows, complaint = table(run, "--n", 40, "--k", 3, "--method", "best", "agreed")
+    assert code is None and not complaint
+    rows = {" ".join(row[:1]): row for row in rows if row}
+    assert {"real", "as", "best", "agreed"} <= rows.keys()
+    assert rows["agreed"][-1] == rows["best"][-1] == "3.00"
+    code, _, complaint = table(run, "--n", 40, "--method", "best", "--out", tmp_path / "better")
+    assert code is None
+    made, learnt = cli.read_samples(tmp_path / "better.npz")
+    assert made.images.shape == (40, 28, 28) and learnt["data"] == str(run)
+    chosen = refine.best_of(gan, 40, 4, source=random.Generator(0))
+    expected = 127.5 * samples(gan, chosen)[:, 0] + 127.5
+    assert abs(made.images - expected).max() <= 1 and (made.labels == chosen.labels).all()
+
+
+def test_the_example_refuses_in_one_line(table, tmp_path):
+    def complains(*flags, words):
+        code, _, complaint = table(*flags)
+        assert code == 2 and words in complaint and complaint.count("\n") == 1
+
+    complains(tmp_path, words="no checkpoint")
+    gan = run_of(MODELS["dcgan"](width=1, latent=3), tmp_path / "gan")
+    complains(gan, "--out", tmp_path / "x", words="one --method")
+    complains(gan, "--n", 40, "--method", "surest", words="a model of classes")
+    vae = run_of(VAES["mlp"](latent=2), tmp_path / "vae")
+    complains(vae, "--n", 40, words="VAE has no discriminator")
+    elsewhere = run_of(MODELS["dcgan"](width=1, latent=3), tmp_path / "else", data=3)
+    complains(elsewhere, words="does not say what its model learnt from")
