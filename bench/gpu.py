@@ -25,15 +25,20 @@ import sys
 import time
 import warnings
 
-from tasks import images
+from tasks import GAMES, images
 from work import moved, operations
 
 from tinygan import device, kernels, models, nn, random
 from tinygan.capture import capture
 from tinygan.cli import run
 
-MODELS = {f"gan-{name}": make for name, make in models.MODELS.items()}
+# upsample's networks are no chains of layers, which could be widened
+CHAINS = {name: make for name, make in models.MODELS.items() if name != "upsample"}
+MODELS = {f"gan-{name}": make for name, make in CHAINS.items()}
 MODELS |= {f"vae-{name}": make for name, make in models.VAES.items()}
+MODELS |= {
+    task: functools.partial(models.MODELS[nets], **game) for task, (nets, game) in GAMES.items()
+}
 PRECISIONS = ("float32", "tf32")
 
 
@@ -51,6 +56,8 @@ def widened(net, k):
 def _widened(m, inner, out):
     """The layer for inputs `inner` times and outputs `out` times as large."""
     name = type(m).__name__
+    if name == "SpectralNorm":
+        return nn.spectral_norm(_widened(m.layer, inner, out))
     if name == "Linear":
         o, i = m.weight.shape
         return nn.Linear(i * inner, o * out, m.bias is not None)
@@ -70,9 +77,10 @@ def ours(name, k, where):
     """tinygan's model of that name and width, always with the same first weights."""
     random.manual_seed(0)
     plain = MODELS[name]()
-    if name.startswith("gan"):
+    if hasattr(plain, "generator"):
         nets = widened(plain.generator, k), widened(plain.discriminator, k)
-        return models.GAN(*nets, plain.latent, lr=2e-4, device=where)
+        options = {"lr": 2e-4, "objective": plain.objective, "device": where}
+        return type(plain)(*nets, plain.latent, **options)
     nets = widened(plain.encoder, k), widened(plain.decoder, k)
     return models.VAE(*nets, plain.latent, lr=1e-3, device=where)
 
