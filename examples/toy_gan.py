@@ -17,7 +17,7 @@ from tinygan.metrics import distances, mode_figures
 from tinygan.models import POINTS
 from tinygan.nn.losses import relativistic, zero_centred_penalty
 
-REAL, SEEN, SHOWN, JUDGED = 1, 2, 3, 4  # random streams: to learn from, to draw, and to judge by
+REAL, SEEN, SHOWN, JUDGED = 6, 7, 8, 9  # random streams: to learn from, to draw, and to judge by
 # the game unless another is asked for; gamma, the weight of R1 and R2, suits peaks so narrow
 USUAL = {"loss": "r3gan", "r1": 0.05, "r2": 0.05, "lr": 0.003}
 

@@ -256,6 +256,16 @@ def test_the_examples_step_is_the_models(toy_gan):
         assert first and all((p.data == q.data).all() for p, q in zip(first, second, strict=True))
 
 
+def test_the_examples_points_are_shuffled(toy_gan):
+    """They were not, in the first epoch: points and their order came from one random stream, so
+    that each batch was one mode.
+    """
+    points = TOYS["ring"].sample(12_800, random.Generator(0, toy_gan.REAL))
+    for batch in data.Batches(points, 128, 0, transform=None):
+        modes = (np.arctan2(*batch.T) / (math.pi / 4)).round() % 8
+        assert len({*modes}) == 8
+
+
 def test_a_frame_shows_the_slope_of_gs_loss_and_ds_scores(toy_gan, monkeypatch):
     """Of the first game: -d(-log sigmoid(s))/dx = sigmoid(-s) ds/dx, and a mean over the points."""
     shown = []

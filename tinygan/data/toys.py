@@ -33,6 +33,9 @@ class Toy:
     def sample(self, n, source):
         """n points, (n, 2) float32, drawn by source, a `random.Generator`: the same for the same
         seed, stream and step.
+
+        To be learned from, they need a stream that neither models draw from, as from 0, nor
+        `random.permutation`, which has 1: it would sort them by their modes.
         """
         return self._draw(operator.index(n), source).astype(np.float32)
 
