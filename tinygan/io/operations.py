@@ -71,6 +71,12 @@ def _reduction(kind):
     return reduced
 
 
+@becomes(reduce._deviations)
+def _deviations(graph, out, x, axis=None, keepdims=False):
+    mean = _reduction("ReduceMean")(graph, out, x, axis, keepdims=True)
+    return _reduction("ReduceSumSquare")(graph, out, graph.node("Sub", x, mean), axis, keepdims)
+
+
 TABLE |= {op: _same(kind) for op, kind in SAME.items()}
 TABLE |= {op: _reduction(kind) for op, kind in REDUCED.items()}
 

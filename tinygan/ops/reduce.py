@@ -68,13 +68,29 @@ def mean(x, axis=None, keepdims=False):
     return sum(x, axis, keepdims) / count(x.shape, axis)
 
 
+@primitive
+def _deviations(x, axis=None, keepdims=False):
+    """The sum of the squares of x - mean(x, axis)."""
+    d = x - total(x, axis, True) / count(x.shape, axis)
+    d *= d
+    return total(d, axis, keepdims)
+
+
+def _from_mean(g, out, x, axis=None, keepdims=False):
+    # by way of the mean there is no more, for the differences from it add up to 0
+    return spread(2 * g, out, x, axis) * (x - mean(x, axis, True))
+
+
+_deviations.defvjp(_from_mean)
+
+
 def var(x, axis=None, correction=0, keepdims=False):
     """The variance over `axis`, divided by the count less `correction`.
 
     That is 0 by default, as in NumPy; PyTorch's default is 1.
     """
-    d = x - mean(x, axis, True)
-    return sum(d * d, axis, keepdims) / builtins.max(count(x.shape, axis) - correction, 0)
+    freedom = builtins.max(count(x.shape, axis) - correction, 0)
+    return _deviations(x, axis, keepdims) / freedom
 
 
 @primitive
