@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from runs import ROOT
 
-from tinygan import data, models, train
+from tinygan import data, models, random, train
 from tinygan.latents import inversion
 
 SIZES = {"interpolation": (16, 12), "truncation": (16, 10), "inversion": (5, 2)}
@@ -17,19 +17,20 @@ SIZES |= {"inpainting": (5, 3), "directions": (5, 8)}  # columns and rows
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    """A set of 50 pictures of 8x8, in three classes that have names."""
+    """A set of 50 pictures of 8x8 in colour, in three classes that have names."""
     path = tmp_path_factory.mktemp("set") / "set.npz"
-    images = np.random.default_rng(0).integers(0, 256, (50, 8, 8), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (50, 8, 8, 3), np.uint8)
     np.savez(path, images=images, labels=np.arange(50) % 3, names=np.array(["a", "b", "c"]))
     return path
 
 
-def trained(out, pictures, build, **options):
-    """The folder of a run of one step."""
+def trained(out, pictures, build, noted=True, **options):
+    """The folder of a run of an epoch, which notes what it learnt from or does not."""
+    random.manual_seed(0)
     images = data.load(pictures).images
-    batches = data.Batches(images if not options else (images, np.arange(50) % 3), 25)
-    notes = {"arguments": {"data": str(pictures)}}
-    model = build(latent=3, side=8, **options)
+    batches = data.Batches((images, np.arange(50) % 3) if "classes" in options else images, 25)
+    notes = {"arguments": {"data": str(pictures)} if noted else {}}
+    model = build(latent=3, side=8, channels=3, **options)
     train.train(model, batches, 1, out, notes=notes, callbacks=[])
     return out
 
@@ -44,20 +45,23 @@ def called(monkeypatch, *args):
 
 def test_the_example_draws_all_pictures(tmp_path, pictures, monkeypatch, capsys):
     names = {"classes": 3, "names": ["a", "b", "c"]}
-    run = trained(tmp_path / "run", pictures, models.MODELS["mlp"], **names)
+    run = trained(tmp_path / "run", pictures, models.VAES["mlp"], **names)
     monkeypatch.setattr(inversion, "POOL", 20)
     plain = inversion.descend
-    monkeypatch.setattr(inversion, "descend", lambda z, target, steps, lr: plain(z, target, 2, lr))
+    monkeypatch.setattr(inversion, "descend", lambda *args, steps, lr: plain(*args, steps=2, lr=lr))
     assert called(monkeypatch, run) == 0
     out = capsys.readouterr().out
-    assert "mean squared error of 5 held-out pictures: " in out and str(run / "latent") in out
+    assert (
+        "mean squared error of 5 held-out pictures: samples 0." in out
+        and str(run / "latent") in out
+    )
     for name, (columns, rows) in SIZES.items():
         with Image.open(run / f"latent/{name}.png") as picture:
             cell = 8 * round(900 / (8 * columns))
-            assert picture.width == columns * cell
+            assert picture.mode == "RGB" and picture.width == columns * cell
             assert rows * cell < picture.height < (rows + 4) * cell  # a title, and white between
     with Image.open(run / "latent/walk.gif") as gif:
-        assert gif.size == (8 * 24, 2 * 24) and gif.n_frames == 72
+        assert gif.size == (8 * 24, 2 * 24) and 36 < gif.n_frames <= 72  # equal ones are one
 
     kept = {path: path.read_bytes() for path in (run / "latent").iterdir()}
     assert called(monkeypatch, run, "--only", "truncation", "--seed", "1") == 0  # its own folder
@@ -91,6 +95,11 @@ def test_the_examples_mistakes_are_one_line(tmp_path, pictures, monkeypatch, cap
         assert err.count("\n") == 1
         assert words in err, err
     assert not (run / "latent").exists()
+    unsaid = trained(tmp_path / "unsaid", pictures, models.VAES["mlp"], noted=False)
+    assert called(monkeypatch, unsaid, "--only", "inversion") == 2
+    assert "does not say what its model learnt from: give --data" in capsys.readouterr().err
+    assert called(monkeypatch, unsaid, "--only", "interpolation") == 0  # which needs none
+    assert called(monkeypatch, unsaid, "--only", "inpainting", "--data", pictures) == 0
 
 
 def test_the_judge_names_directions_where_a_model_knows_no_classes(
@@ -100,15 +109,21 @@ def test_the_judge_names_directions_where_a_model_knows_no_classes(
 
     class Judge:
         def look(self, images):
-            bright = images.mean((1, 2, 3)) > np.median(images)
+            means = images.mean((1, 2, 3))
+            self.level = getattr(self, "level", np.median(means))
+            bright = means > self.level
             return None, np.stack([bright, ~bright, 0 * bright], 1)
 
     monkeypatch.setattr("tinygan.metrics.judge_of", lambda *args, **options: Judge())
     run = trained(tmp_path / "run", pictures, models.VAES["mlp"])
     assert called(monkeypatch, run, "--only", "directions") == 0
     out = capsys.readouterr().out
-    shares = [[int(n) for n in re.findall(r"(\d+)%", line)] for line in out.splitlines()[:2]]
-    assert all(after > before + 20 for before, after in shares)
+    shares = [
+        [int(n) for n in re.findall(r"(\d+)%", line)]
+        for line in out.splitlines()
+        if line[:5] == "class"
+    ]
+    assert len(shares) == 2 and all(after > before + 20 for before, after in shares)
     Judge.look = lambda self, images: (None, None)
     assert called(monkeypatch, run, "--only", "directions") == 0
     assert "the judge knows no classes" in capsys.readouterr().out

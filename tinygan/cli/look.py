@@ -19,12 +19,17 @@ def held_out(model, n, source, said):
     their labels (n,), or None where the model's classes are others than theirs.
 
     source: as for `data.split`; None: that of `said`, what the model's checkpoint says, else the
-    usual. A model that was not told to leave some out has seen these others, too.
+    usual. A model that was not told to leave some out has seen these others, too. DataError where
+    nothing says the set and it cannot be the usual one, the digits.
     """
+    if source is None and "data" not in said and model.sample_shape != (1, 28, 28):
+        raise DataError("the run does not say what its model learnt from: give --data SET")
     said = USUAL | (said if source is None else {"data": source})
     form = {"side": model.side, "colour": "grey" if model.channels == 1 else "rgb"}
-    known, others = data.split(said["data"], fit=said["fit"], background=said["background"], **form)
-    others = others.rows(spread(others, min(n, len(others.images))))
+    form |= {"fit": said["fit"], "background": said["background"]}
+    known, others = data.split(said["data"], **form)
+    chosen = spread(others, min(n, len(others.images)))
+    others = others.rows(chosen)
     same = (known.classes, known.names) == (model.classes, model.names)
     images = device.to(data.scale(others.images), model.device)
     return known, images, others.labels if same else None
@@ -36,7 +41,8 @@ def own_folder(out, made):
     """
     out.mkdir(parents=True, exist_ok=True)
     found = {path.name for path in out.iterdir()}
-    if other := found - {*made, MARK} or (found if MARK not in found else ()):
+    ours = {*made, MARK} if MARK in found else set()
+    if other := found - ours:
         raise DataError(f"{out / min(other)}: was not made here; --out names another folder")
     with files.replacing(out / MARK) as part:
         part.write_text(json.dumps({"made": sorted(made)}) + "\n")

@@ -56,22 +56,12 @@ def invert(
         z, labels = _given(model, images, labels, starts)
     else:
         z, labels = _near(model, images, known, labels, starts=starts, source=source)
-    n, s = z.shape[:2]
-    z, costs = z.reshape(n * s, -1), []
-    rows = one_hot(None if labels is None else labels.reshape(-1), model.classes, z)
-    image = device.to(np.arange(n).repeat(s), model.device)  # the one that each start is for
-    for i in range(0, n * s, ROWS):
-        some = slice(i, i + ROWS)
-        target = Target(model, rows[some], images[image[some]], known[image[some]], deviation)
-        z[some] = descend(z[some], target, steps, lr)
-        with no_grad():
-            costs.append(device.to_host(ops.raw(target.cost(z[some]))))
-    best = np.concatenate(costs).reshape(n, s).argmin(1)
-    labels = None if labels is None else labels[np.arange(n), best]
-    z = z[device.to(np.arange(n) * s + best, model.device)]
-    samples = model.sample(n, z, labels)
-    squares, known = ((known * (samples - images) ** 2).reshape(n, -1), known.reshape(n, -1))
-    return Inversion(z, samples, labels, squares.sum(1) / known.sum(1))
+    target = Target(model, images, known, deviation)
+    z, labels = _best(target, z, labels, steps=steps, lr=lr)
+    samples = model.sample(len(z), z, labels)
+    squares = known * (samples - images) ** 2
+    axes = tuple(range(1, images.ndim))
+    return Inversion(z, samples, labels, squares.sum(axes) / known.sum(axes))
 
 
 def inpaint(model, images, mask, labels=None, **options):
@@ -87,34 +77,61 @@ def inpaint(model, images, mask, labels=None, **options):
 
 
 class Target(NamedTuple):
-    """What m points are to meet: the classes that the model is told, (m, classes), images (m, ...),
-    1 where they are known and else 0, and how far off pixels usually are.
+    """What points are to meet: images (n, ...) where `known` is 1, and how far off pixels usually
+    are.
     """
 
     model: object
-    rows: np.ndarray
     images: np.ndarray
     known: np.ndarray
     deviation: float
 
-    def cost(self, z):
-        """The cost of each of the points, (m,)."""
-        off = self.known * (self.model.draw(joined(z, self.rows)) - self.images)
+    def rows(self, chosen):
+        """The target of other points, for the images of these numbers."""
+        return self._replace(images=self.images[chosen], known=self.known[chosen])
+
+    def cost(self, z, told):
+        """The cost of each of the points (n, latent), of the classes told, (n, classes): (n,)."""
+        off = self.known * (self.model.draw(joined(z, told)) - self.images)
         squares = ops.sum(off * off, axis=tuple(range(1, off.ndim)))
         return squares / (2 * self.deviation**2) + ops.sum(z * z, axis=1) / 2
 
 
-def descend(z, target, steps, lr):
-    """The points (m, latent), raw, that so many steps from z lead to. Adam sees to each number by
-    itself: that all costs are summed changes nothing. Its memory is short, as the first slopes are
-    the steepest.
+def descend(z, told, target, *, steps, lr):
+    """The points (n, latent), raw, that so many steps from z lead to, and what they cost, (n,).
+
+    Adam sees to each number by itself: that all costs are summed changes nothing. Its memory is
+    short, as the first slopes are the steepest.
     """
     z = Tensor(z.copy(), name="z")
     optimizer = optim.Adam([z], lr, betas=(0.9, 0.99))
     for step in range(steps):
         optimizer.lr = lr * second_half(step / steps)
-        optimizer.step([grad(ops.sum(target.cost(z)), z)])
-    return z.data
+        cost = ops.sum(target.cost(z, told))
+        optimizer.step([grad(cost, z)])
+    with no_grad():
+        return z.data, target.cost(z, told).data
+
+
+def _best(target, starts, labels, *, steps, lr):
+    """Where the best descent from points (n, starts, latent) ends, for each image: (n, latent), and
+    its label (n,) or None.
+    """
+    n, s = starts.shape[:2]
+    z = starts.reshape(n * s, -1)
+    told = None if labels is None else labels.reshape(-1)
+    told = one_hot(told, target.model.classes, z)
+    image = device.to_device_of(np.arange(n).repeat(s), z)  # that each start is for
+    costs = []
+    for i in range(0, n * s, ROWS):
+        some = slice(i, i + ROWS)
+        those = target.rows(image[some])
+        z[some], cost = descend(z[some], told[some], those, steps=steps, lr=lr)
+        costs.append(device.to_host(cost))
+    best = np.concatenate(costs).reshape(n, s).argmin(1)
+    every = np.arange(n)
+    labels = None if labels is None else labels[every, best]
+    return z[device.to_device_of(every * s + best, z)], labels
 
 
 def _near(model, images, known, labels, *, starts, source):
@@ -127,19 +144,25 @@ def _near(model, images, known, labels, *, starts, source):
     count = max(POOL, starts * len(classes))
     told = np.resize(classes, count) if model.classes else None
     points = model.noise(count, source).astype(images.dtype, copy=False)
-    x, m, g = (a.reshape(len(a), -1) for a in (images, known, model.sample(count, points, told)))
-    # of sum(m * (x - g)**2) what differs among the samples g
-    distance = device.to_host(ops.matmul(m, (g * g).T) - 2 * ops.matmul(m * x, g.T))
+    g = model.sample(count, points, told).reshape(count, -1)
+    x = images.reshape(len(images), -1)
+    m = known.reshape(len(images), -1)
+    # of sum(m * (x - g)**2) what differs among the samples g: (n, count)
+    distance = ops.matmul(m, (g * g).T) - 2 * ops.matmul(m * x, g.T)
+    distance = device.to_host(distance)
     if labels is not None:
         distance = np.where(told == labels[:, None], distance, np.inf)
     chosen = distance.argsort(axis=1, kind="stable")[:, :starts]
-    return points[device.to(chosen, model.device)], None if told is None else told[chosen]
+    labels = None if told is None else told[chosen]
+    return points[device.to(chosen, model.device)], labels
 
 
 def _given(model, images, labels, starts):
     """The caller's points as (n, starts, latent), and their labels (n, starts) or None."""
-    n, z = len(images), starts[:, None] if starts.ndim == 2 else starts
-    if z.ndim != 3 or len(z) != n or z.shape[2] != model.latent or z.dtype != images.dtype:
+    n = len(images)
+    z = starts[:, None] if starts.ndim == 2 else starts
+    fits = z.ndim == 3 and len(z) == n and z.shape[2] == model.latent
+    if not fits or z.dtype != images.dtype:
         wanted = f"({n}, {model.latent}) or ({n}, starts, {model.latent}) {images.dtype}"
         raise ValueError(f"invert: starts must be points {wanted}, got {describe(starts)}")
     if model.classes and labels is None:
@@ -163,26 +186,31 @@ def _told(model, n, labels):
 def _seen(model, images, mask):
     """The images on the model's device, and in their shape 1 where they are known, else 0."""
     form = model.sample_shape
-    words = f"invert: needs images (n, {', '.join(map(str, form))}) of floats"
     pictures = len(form) == 3
+    words = f"invert: needs images (n, {', '.join(map(str, form))}) of floats"
     if not device.is_array(images) or images.dtype.kind != "f" or images.shape[1:] != form:
         way = "; data.scale makes them of uint8" if pictures else ""
         raise ValueError(f"{words}, got {describe(images)}{way}")
     if not len(images):
         raise ValueError(f"{words}, one or more, got {describe(images)}")
     least, most = float(images.min()), float(images.max())
-    if not (-1 <= least and most <= 1 if pictures else -np.inf < least and most < np.inf):
-        within = " in [-1, 1]" if pictures else ", finite ones"
-        raise ValueError(f"{words}{within}, got {describe(images)} from {least:g} to {most:g}")
+    limit = 1 if pictures else np.finfo(images.dtype).max
+    if not -limit <= least <= most <= limit:  # NaN is not, either
+        within = "in [-1, 1]" if pictures else "that are finite"
+        found = f"{describe(images)} from {least:g} to {most:g}"
+        raise ValueError(f"{words} {within}, got {found}")
     images = device.to(images, model.device)
-    if mask is None:
-        return images, np.ones_like(images)
-    n, *_, h, w = images.shape if pictures else (0, 0, 0)
+    known = np.ones_like(images)
+    return images, known if mask is None else known * _spread(mask, images)
+
+
+def _spread(mask, images):
+    """The mask of pictures, (h, w) or (n, h, w), for all of their channels, of bool."""
+    n, h, w = (len(images), *images.shape[2:]) if images.ndim == 4 else (0, 0, 0)
     if not device.is_array(mask) or mask.dtype != bool or mask.shape not in ((h, w), (n, h, w)):
         wanted = f"({h}, {w}) or ({n}, {h}, {w}) of bool, for pictures (n, c, h, w)"
         raise ValueError(f"invert: the mask must be {wanted}, got {describe(mask)}")
-    mask = device.to(mask, model.device)
+    mask = device.to_device_of(mask, images)
     if not mask.any((-2, -1)).all():
         raise ValueError("invert: the mask leaves nothing known of a picture: true is known")
-    mask = mask[:, None] if mask.ndim == 3 else mask
-    return images, np.where(mask, 1, np.zeros_like(images))
+    return mask[:, None] if mask.ndim == 3 else mask

@@ -32,17 +32,20 @@ def slerp(a, b, steps):
     by the straight way; opposite ones by the half circle over the axis that they lie least along.
     """
     t = _shares("slerp", a, b, steps)
-    (length, u), (other, v) = (_polar(x.astype(np.float64)) for x in (a, b))
+    length, u = _polar(a.astype(np.float64))
+    other, v = _polar(b.astype(np.float64))
     u = np.where(length > 0, u, v)  # 0 has any direction
     v = np.where(other > 0, v, u)
     cosine = (u * v).sum(-1, keepdims=True)
     sine, w = _polar(v - cosine * u)
     sine = np.where(sine > PARALLEL, sine, 0)
     w = np.where(sine > 0, w, _least(u))
-    w = _polar(w - (u * w).sum(-1, keepdims=True) * u)[1]  # at right angles to u, to the last bit
-    angle = np.arctan2(sine, cosine)
-    turned = np.cos(t * angle) * u + np.sin(t * angle) * w
-    return _ending(((1 - t) * length + t * other) * turned, a, b)
+    along = (u * w).sum(-1, keepdims=True)
+    _, w = _polar(w - along * u)  # at right angles to u, to the last bit
+    angle = t * np.arctan2(sine, cosine)
+    turned = np.cos(angle) * u + np.sin(angle) * w
+    lengths = (1 - t) * length + t * other
+    return _ending(lengths * turned, a, b)
 
 
 def walk(points, steps, closed=True, way=slerp):
@@ -54,9 +57,11 @@ def walk(points, steps, closed=True, way=slerp):
     if len(points) < 2 or steps < 1:
         given = f"{describe(points)} and {steps}"
         raise ValueError(f"walk: needs 2 points (m, ..., k), and 1 step, or more, got {given}")
-    ends = np.concatenate([points[1:], points[:1]]) if closed else points[1:]
-    ways = way(points[: len(ends)], ends, steps + 1)[:-1]  # (steps, m, ..., k)
-    path = ways.swapaxes(0, 1).reshape(-1, *points.shape[1:])
+    if closed:
+        points = np.concatenate([points, points[:1]])
+    ways = way(points[:-1], points[1:], steps + 1)  # (steps + 1, m, ..., k)
+    ways = ways[:-1].swapaxes(0, 1)  # the last of each way is the first of the next
+    path = ways.reshape(-1, *points.shape[1:])
     return path if closed else np.concatenate([path, points[-1:]])
 
 
@@ -74,8 +79,10 @@ def truncated(n, latent, *, threshold=None, psi=1.0, source=None, device="cpu"):
         raise ValueError(f"truncated: threshold must be at least {LEAST}, got {threshold}")
     source = source or random.default
     z = source.normal((n, latent), device=device)
-    while threshold is not None and (beyond := abs(z) > threshold).any():
-        z[beyond] = source.normal((int(beyond.sum()),), device=device)
+    if threshold is not None:
+        while (beyond := abs(z) > threshold).any():
+            count = int(beyond.sum())
+            z[beyond] = source.normal((count,), device=device)
     return psi * z
 
 
@@ -90,20 +97,29 @@ def directions(points, attributes, fit="linear"):
     does. "means" is X^T y; least squares multiplies it by (X^T X)^-1, and so takes out how the
     points happen to lie: it needs fewer of them, and they may be others than those of N(0, 1).
     """
-    x, y = (devices.to_host(a) for a in (points, attributes))
+    x = devices.to_host(points)
+    y = devices.to_host(attributes)
     if fit not in ("linear", "means"):
         raise ValueError(f"directions: fit must be linear or means, got {fit!r:.50}")
-    if x.ndim != 2 or y.ndim not in (1, 2) or len(y) != len(x) or y.dtype != bool:
+    fits = x.ndim == 2 and y.ndim in (1, 2) and len(y) == len(x)
+    if not fits or y.dtype != bool:
         wanted = "points (n, k) need attributes (n,) or (n, a) of bool"
         raise ValueError(f"directions: {wanted}, got {describe(points, attributes)}")
     columns = y.reshape(len(y), -1)
-    if (same := columns.all(0) | ~columns.any(0)).any():
-        which = f"attribute {int(same.argmax())} is the same at all {len(x)} points"
+    same = columns.all(0) | ~columns.any(0)
+    if same.any():
+        which = f"attribute {same.argmax()} is the same at all {len(x)} points"
         raise ValueError(f"directions: {which}: leave it out, or give more points")
-    x, wanted = (a - a.mean(0) for a in (x.astype(np.float64), columns))
-    found = np.linalg.lstsq(x, wanted, rcond=None)[0] if fit == "linear" else x.T @ wanted
-    found = _polar(found.T)[1].astype(points.dtype)
-    return devices.to_device_of(found if y.ndim == 2 else found[0], points)
+    x = x.astype(np.float64)
+    x = x - x.mean(0)
+    columns = columns - columns.mean(0)
+    if fit == "linear":
+        found = np.linalg.lstsq(x, columns, rcond=None)[0]  # (k, a)
+    else:
+        found = x.T @ columns
+    _, found = _polar(found.T)
+    found = found if y.ndim == 2 else found[0]
+    return devices.to_device_of(found.astype(points.dtype), points)
 
 
 def moved(points, direction, distances):
@@ -149,4 +165,5 @@ def _polar(x):
 def _least(u):
     """The axis, as a unit vector (..., k), that each vector lies least along."""
     k = devices.to_device_of(np.arange(u.shape[-1]), u)
-    return (k == abs(u).argmin(-1)[..., None]).astype(u.dtype)
+    least = abs(u).argmin(-1)[..., None]
+    return (k == least).astype(u.dtype)
