@@ -4,6 +4,7 @@ there is, refined samples have the distribution of the data, and those before it
 
 import math
 import runpy
+import shutil
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runs import ROOT, folder
 
-from tinygan import checkpoint, cli, nn, ops, random, refine
+from tinygan import checkpoint, cli, device, nn, ops, random, refine
 from tinygan.models import GAN, MODELS, VAES
 
 WIDTH = 1.5  # G's samples are N(0, 1.5**2)
@@ -161,6 +162,7 @@ def test_of_logits_that_are_wrong_the_calibration_makes_right_ones():
     assert right.slope == pytest.approx(1 / 3, rel=0.1)
     assert right.intercept == pytest.approx(2 / 3, abs=0.1)
     assert abs(right.z) < 3 < abs(right.before) and right.loss < math.log(2) - 0.05
+    np.testing.assert_allclose(right.real, right(logits(model, of_data(4000)[0])), atol=1e-5)
     wrong = refine.rejection(model, 3000, percentile=None, source=source())
     kept = refine.rejection(model, 3000, percentile=None, calibration=right, source=source())
     assert off(samples(model, wrong)) > 2 > 1 > off(samples(model, kept))
@@ -184,6 +186,7 @@ METHODS = {
     "best_of": lambda model, n, known, **o: refine.best_of(model, n, 3, **o),
     "latent_optimised": lambda model, n, known, **o: refine.latent_optimised(model, n, **o),
 }
+gpp = pytest.mark.skipif(not shutil.which("g++"), reason="g++ compiles the kernels for the host")
 
 
 @pytest.mark.parametrize("name", ["rejection", "metropolis_hastings"])
@@ -298,6 +301,13 @@ def test_logits_that_separate_or_say_nothing_have_finite_answers():
         np.testing.assert_allclose(p, [1 / 52, 51 / 52], rtol=1e-6)
     far = np.append(np.zeros(99), 1e9)
     assert np.isfinite(refine.platt(far, far > 0)).all()
+    # few real ones and logits far out: Newton's whole steps never arrive
+    rng = np.random.default_rng(268)
+    logits, real = rng.standard_cauchy(500) ** 3, rng.uniform(size=500) < 0.02
+    slope, intercept = refine.platt(logits, real)
+    p = 0.5 + 0.5 * np.tanh((slope * logits + intercept) / 2)
+    target = np.where(real, (real.sum() + 1) / (real.sum() + 2), 1 / (502 - real.sum()))
+    assert abs((p - target).sum()) < 1e-6
     for same in (0.0, 7.0, -1e-3):
         slope, intercept = refine.platt(np.full(30, same), np.arange(30) < 10)
         assert slope == 0 and 1 / (1 + np.exp(-intercept)) == pytest.approx(1 / 3, abs=0.02)
@@ -424,3 +434,22 @@ def test_the_example_refuses_in_one_line(table, tmp_path):
     complains(vae, "--n", 40, words="VAE has no discriminator")
     elsewhere = run_of(MODELS["dcgan"](width=1, latent=3), tmp_path / "else", data=3)
     complains(elsewhere, words="does not say what its model learnt from")
+
+
+@gpp
+def test_a_gpu_chooses_the_same_points(gpu):
+    found = {}
+    for where in ("cpu", "gpu"):
+        random.manual_seed(0)
+        gan = MODELS["dcgan"](width=1, latent=3, classes=3, device=where)
+        images = np.tanh(np.random.default_rng(0).standard_normal((40, 1, 28, 28)))
+        images = device.to(images.astype(np.float32), where)
+        right = refine.calibrated(gan, images, np.arange(40) % 3, source=source())
+        for name, method in METHODS.items():
+            options = {"burn_in": 30} if name == "rejection" else {}
+            chosen = method(gan, 7, right, source=source(), **options)
+            assert device.of(chosen.points) == device.of(samples(gan, chosen)) == where
+            found[name, where] = device.to_host(chosen.points), chosen.scores
+    for name in METHODS:
+        for cpu, other in zip(found[name, "cpu"], found[name, "gpu"]):
+            np.testing.assert_allclose(cpu, other, rtol=1e-3, atol=1e-4)
