@@ -23,7 +23,7 @@ class Doubler(nn.Module):
     over 2x2 pixels are those given, but for what had to be cut to [-1, 1].
 
     Convolutions of the small picture tell four pixels for each of its own (Shi 2016); what they get
-    wrong of the mean, `forward` puts right (Bahat & Michaeli 2020, "Explorable super resolution"):
+    wrong of the mean, `uncut` puts right (Bahat & Michaeli 2020, "Explorable super resolution"):
     they are details, LAPGAN's residual, and no loss has to ask for it. Noise shifts their channels.
     """
 
@@ -37,10 +37,12 @@ class Doubler(nn.Module):
         )  # fmt: skip
 
     def forward(self, low, z):
+        return ops.clip(self.uncut(low, z), -1.0, 1.0)
+
+    def uncut(self, low, z):
+        """The same before it is cut, where a pixel has a gradient out of bounds as well."""
         details = self.details(self.look(low) + self.shift(z))
-        x = details + self.enlarge(low - self.shrink(details))
-        # as it learns, a pixel that is out of bounds needs a gradient to come back by
-        return x if self.training else ops.clip(x, -1.0, 1.0)
+        return details + self.enlarge(low - self.shrink(details))
 
 
 class TwoStages(nn.Module):
@@ -84,7 +86,7 @@ class Upsample(GAN):
         self.content = content
 
     def g_loss(self, D, fake, real):
-        doubled = self.generator.second(ops.avg_pool2d(real, 2), self.noise(len(real)))
+        doubled = self.generator.second.uncut(ops.avg_pool2d(real, 2), self.noise(len(real)))
         return super().g_loss(D, fake, real) + self.content * mse(doubled, real)
 
     @no_grad()
