@@ -116,10 +116,11 @@ def test_the_clipped_critic_stays_in_its_box_and_g_does_not():
     assert np.abs(model.generator.bias.data).max() > 1
 
 
-def test_d_has_a_rate_of_its_own():
-    model = line(lr=1e-3, d_lr=4e-3)
+@pytest.mark.parametrize(("d_lr", "rate"), [(None, 1e-3), (4e-3, 4e-3), (0.0, 0.0)])
+def test_d_has_a_rate_of_its_own(d_lr, rate):
+    model = line(lr=1e-3, d_lr=d_lr)
     rates = [o.param_groups[0]["lr"] for o in (model.g_optimizer, model.d_optimizer)]
-    assert rates == [1e-3, 4e-3]
+    assert rates == [1e-3, rate]
 
 
 def test_each_update_of_d_has_its_share_of_the_batch_and_g_moves_once():

@@ -58,7 +58,8 @@ class GAN(LatentModel):
         self.average = copy.deepcopy(generator).eval()
         self.ema = optim.EMA(self.average, generator, decay)
         self.g_optimizer = optim.Adam(generator.parameters(), lr, betas)
-        self.d_optimizer = optim.Adam(discriminator.parameters(), d_lr or lr, betas)
+        d_lr = lr if d_lr is None else d_lr
+        self.d_optimizer = optim.Adam(discriminator.parameters(), d_lr, betas)
 
     def generate(self, z, labels=None):
         """G's samples (a Tensor) of points z (n, latent) and, if it has classes, labels (n,)."""
