@@ -342,6 +342,8 @@ def test_a_discriminator_without_a_score_for_one_sample_is_refused():
     refused("packs of 2 samples", lambda: refine.best_of(packed, 5, 2))
     beside = toy(Of(lambda x: x - ops.mean(x, axis=0, keepdims=True)))
     refused("beside others", lambda: refine.latent_optimised(beside, 5))
+    weak = MODELS["dcgan"](width=1, latent=2, minibatch_std=True)  # not trained yet
+    refused("beside others", lambda: refine.best_of(weak, 5, 2))
     for size in (None, 4):
         layers = nn.Linear(1, 2), nn.MinibatchStdDev(size), nn.Linear(3, 1)
         refused("beside others", lambda: refine.rejection(toy(nn.Sequential(*layers)), 5))
