@@ -16,6 +16,7 @@ from tinygan.models import MODELS
 from tinygan.nn.losses import binary_cross_entropy_with_logits as cross_entropy
 
 SMALL = 5000  # pictures that D would learn by heart, unless ...
+SIZED = ("dcgan", "upsample")  # models whose width can be chosen
 POLICY = "colour,shift,cutout"  # ... it sees nothing but changed ones, see ops/augment.py
 
 
@@ -59,14 +60,15 @@ def main():
     chosen = cli.fitting(args, pictures) | cli.options(args, "lr", "width", "augment") | game
     gan = cli.built(MODELS[args.model], device=where, **chosen)
     images = device.to(pictures.images, where)
-    usual = 32 if args.model == "dcgan" else 128
+    usual = 32 if args.model in SIZED else 128
     batch_size = args.batch_size or min(usual, len(images))
     arrays = (images, pictures.labels) if gan.classes else images
     batches = data.Batches(arrays, cli.share(args, batch_size), args.seed)
     args.epochs = args.epochs or min(1000, max(32, 10_000 // (len(images) // batch_size)))
 
     # the same two moves with other losses, or D's more often, are in tinygan/models/gan.py
-    step = gan.step if game else lambda batch: adversarial_step(gan, batch)
+    other = game or args.model == "upsample"
+    step = gan.step if other else lambda batch: adversarial_step(gan, batch)
     with kernels.precision(args.precision, where):
         cli.run_training(args, gan, batches, step=step, real=pictures)
 
@@ -79,18 +81,18 @@ def arguments():
         model="dcgan",
         conditional=None,
         epochs="32, of a small set more, for 10,000 steps",
-        batch_size="32 for dcgan, else 128",
+        batch_size="32 for dcgan and upsample, else 128",
         out="runs/mnist_gan",
     )
-    width = "channels of dcgan's narrowest layer (default: 16)"
+    width = "channels of the narrowest layer of dcgan or upsample (default: 16)"
     parser.add_argument("--width", type=cli.number(int, 1, 1024), help=width)
     parser.adversarial()
     change = "show D changed pictures only: some of flip,colour,shift,cutout, or none"
     change += f" (default: {POLICY} for fewer than {SMALL} pictures)"
     parser.add_argument("--augment", type=cli.policy, metavar="POLICY", help=change)
     args = parser.parse_args()
-    if args.width and args.model != "dcgan":
-        parser.error(f"--width is for --model dcgan, not {args.model}")
+    if args.width and args.model not in SIZED:
+        parser.error(f"--width is for --model {' or '.join(SIZED)}, not {args.model}")
     return args
 
 
