@@ -432,6 +432,9 @@ def test_the_same_on_a_gpu(gpu, monkeypatch):
     for where in ("cpu", "gpu"):
         random.manual_seed(0)
         gan = models.dcgan(width=1, latent=3, classes=2, device=where)
+        own = {"starts": normal(3, 3).astype("float32"), "steps": 3}  # on the host
+        own = latents.invert(gan, images, [1, 0, 1], **own)
+        assert {device.of(a) for a in (own.z, own.samples, own.mse)} == {where}
         ask = {"steps": 3, "lr": 0.01, "starts": 2, "source": random.Generator(1)}
         found += [latents.invert(gan, images, [1, 0, 1], mask=mask, **ask)]
         found += [latents.inpaint(gan, device.to(images, where), device.to(mask, where), **ask)]

@@ -16,8 +16,8 @@ def lerp(a, b, steps):
     """The straight way from a to b, (..., k) each, in so many points: (steps, ..., k), of which the
     first is a and the last b.
 
-    In the middle between two points of N(0, 1) the length is less by about sqrt(2) than it ever is
-    of such points, if dimensions are many: `slerp` keeps it.
+    In the middle between two points of N(0, 1), if dimensions are many, the length is about
+    sqrt(2) times less than it ever is of such points: `slerp` keeps it.
     """
     t = _shares("lerp", a, b, steps)
     return _ending((1 - t) * a + t * b, a, b)
@@ -27,9 +27,9 @@ def slerp(a, b, steps):
     """The way from a to b, (..., k) each, along a great circle, (steps, ..., k), at equal angles
     (Shoemake 1985) and with lengths that go evenly from a's to b's.
 
-    N(0, 1) of k dimensions lies in a thin shell of radius sqrt(k), which the straight way cuts
-    through and this one stays in (White 2016). Points of one direction, or 0, are joined
-    by the straight way; opposite ones by the half circle over the axis that they lie least along.
+    N(0, 1) of k dimensions lies in a thin shell of radius sqrt(k), which the straight way leaves
+    and this one stays in (White 2016). Points of one direction, or 0, are joined by the straight
+    way; opposite ones by the half circle over the axis that they lie least along.
     """
     t = _shares("slerp", a, b, steps)
     length, u = _polar(a.astype(np.float64))
