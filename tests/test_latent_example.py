@@ -67,7 +67,7 @@ def test_the_example_draws_all_pictures(tmp_path, pictures, monkeypatch, capsys)
     assert called(monkeypatch, run, "--only", "truncation", "--seed", "1") == 0  # its own folder
     changed = [path.name for path in kept if path.read_bytes() != kept[path]]
     assert changed == ["truncation.png"]
-    assert called(monkeypatch, run / "checkpoint.npz", "--only", "truncation") == 0
+    assert called(monkeypatch, run / "checkpoint.npz", "--only", "truncation", "interpolation") == 0
     assert all(path.read_bytes() == kept[path] for path in kept)
 
 
