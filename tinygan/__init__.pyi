@@ -3,6 +3,7 @@
 from . import data as data
 from . import device as device
 from . import io as io
+from . import latents as latents
 from . import metrics as metrics
 from . import models as models
 from . import nn as nn
