@@ -13,8 +13,8 @@ from test_checkpoint import same
 from tinygan import Tensor, data, grad, metrics, models, nn, ops, optim, random, train
 from tinygan.nn import losses
 
-RNG = np.random.default_rng(0)
-FAKE, REAL = RNG.normal(size=(2, 5, 1))
+normal = lambda *shape: np.random.default_rng(0).normal(size=shape)
+FAKE, REAL = normal(2, 5, 1)
 log_sigmoid = lambda s: -np.log1p(np.exp(-s))
 # game -> D's loss and G's, of the scores of fakes f and reals r, as the papers write them
 EQUATIONS = {
@@ -69,7 +69,7 @@ def test_smoothing_is_one_sided(objective):
 
 def test_zero_centred_penalty_of_known_slopes():
     """Of s(x) = w.x / 2 + |x|^2, the slope at x is w / 2 + 2x."""
-    w, x = RNG.normal(size=3), RNG.normal(size=(4, 3))
+    w, x = normal(3), normal(4, 3)
     weight, point = Tensor(w), Tensor(x)
     scores = ops.sum(0.5 * weight * point + point**2, axis=1, keepdims=True)
     penalty = losses.zero_centred_penalty(scores, point)
@@ -155,7 +155,7 @@ def test_packs_are_samples_one_behind_another_as_channels():
     model, seen = models.dcgan(width=1, latent=2, side=8, channels=3, packing=2), []
     plain = model.discriminator.forward
     model.discriminator.forward = lambda x: (seen.append(ops.raw(x)), plain(x))[1]
-    x = RNG.normal(size=(4, 3, 8, 8)).astype(np.float32)
+    x = normal(4, 3, 8, 8).astype(np.float32)
     assert model.discriminate(x).shape == (2, 1)
     pairs = [np.concatenate([x[i], x[i + 1]]) for i in (0, 2)]
     assert np.array_equal(seen[0], pairs)
@@ -197,14 +197,14 @@ OPTIONS += [{"r1": 0.5, "r2": 0.5, "d_lr": 1e-3}]
 @pytest.mark.parametrize(("loss", "options"), [*itertools.product(models.LOSSES, OPTIONS)])
 def test_every_game_with_every_option_is_remembered_and_moves_all_weights(loss, options):
     random.manual_seed(0)
-    model = models.points(width=4, loss=loss, **options)
+    model = models.points(width=16, loss=loss, **options)
     again = models.build(model.recipe)
     assert again.recipe == model.recipe and type(again) is type(model)
     assert again.objective == model.objective
     bounded = [hasattr(layer, "weight_u") for layer in model.discriminator]
     assert any(bounded) == bool(options.get("spectral"))
     before = weights(model)
-    model.step(RNG.normal(size=(8, 2)).astype(np.float32))
+    model.step(normal(32, 2).astype(np.float32))
     after = weights(model)
     networks = {"generator": model.generator, "discriminator": model.discriminator}
     learnt = [f"{n}/{k}" for n, net in networks.items() for k, _ in net.named_parameters()]
@@ -308,3 +308,78 @@ def test_the_thousand_modes_are_counted_by_what_the_judge_reads(tmp_path, monkey
     *_, last = capsys.readouterr().out.splitlines()
     assert "of 1000 modes, KL" in last
     assert train.load(tmp_path / "x").recipe["loss"] == "r3gan"
+
+
+def test_a_penalty_is_of_what_d_sees_as_one():
+    """D of packs (x1, x2) is 3 x1 + 4 x2, of slope 5; of each x alone it would be 3 and 4."""
+    w = np.array([[3.0], [4.0]])
+    D = lambda x: ops.matmul(ops.reshape(x, (-1, 2)), w)
+    x = Tensor(normal(6, 1))
+    np.testing.assert_allclose(losses.zero_centred_penalty(D(x), x).data, 25.0)
+    mix = np.array([0.2, 0.5, 0.9])
+    np.testing.assert_allclose(losses.gradient_penalty(D, x.data, -x.data, mix).data, 16.0)
+    seen = []
+    losses.gradient_penalty(lambda x: (seen.append(x.data), D(x))[1], x.data, 0 * x.data, mix)
+    np.testing.assert_allclose(seen[0], x.data * mix.repeat(2)[:, None])
+
+
+def test_a_packed_wgan_gp_mixes_pack_by_pack(monkeypatch):
+    random.manual_seed(0)
+    model, drawn = models.points(width=3, loss="wgan-gp", packing=2), []
+    plain = losses.gradient_penalty
+    monkeypatch.setattr(
+        "tinygan.models.wgan.gradient_penalty",
+        lambda *given: (drawn.append(given[-1].shape), plain(*given))[1],
+    )
+    model.step(np.zeros((8, 2), np.float32))
+    assert drawn == [(4,)]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"packing": -1}, "packing must be a whole number of at least 1, got -1"),
+        ({"n_critic": 0}, "n_critic must be a whole number of at least 1, got 0"),
+        ({"n_critic": 2.0}, "n_critic must be a whole number of at least 1, got 2.0"),
+        ({"r1": -1.0}, "r1 must be a number at least 0, got -1.0"),
+        ({"r2": [1, 2]}, "r2 must be a number at least 0"),
+        ({"r1": float("nan")}, "r1 must be a number at least 0, got nan"),
+        ({"smoothing": 3.0}, "smoothing must be a number from 0 to 0.5, got 3.0"),
+        ({"kind": models.WGAN, "clip": 0.0}, "clip must be a number at least 1e-30, got 0.0"),
+        ({"kind": models.WGANGP, "penalty": -1}, "penalty must be a number at least 0, got -1"),
+    ],
+)
+def test_options_out_of_range_are_refused_in_code_as_well(options, words):
+    with pytest.raises(ValueError, match=words):
+        line(**options)
+
+
+def test_scores_that_would_broadcast_are_refused():
+    with pytest.raises(ValueError, match="relativistic"):
+        losses.relativistic(Tensor(FAKE), Tensor(REAL[:, 0]))
+    with pytest.raises(ValueError, match="see models.R3GAN"):
+        line(objective=losses.relativistic).step(np.zeros((2, 1)))
+    assert models.points(d_lr=None).recipe["d_lr"] is None
+
+
+class Lists(nn.Module):
+    """Layers in a list, one of them used twice."""
+
+    def __init__(self):
+        one = nn.Linear(2, 2)
+        self.layers = [one, one, nn.Conv1d(1, 1, 2)]
+
+    def forward(self, x):
+        for layer in self.layers[:2]:
+            x = layer(x)
+        return ops.reshape(self.layers[2](x[:, None]), (-1, 1))
+
+
+def test_every_matrix_of_a_discriminator_is_bounded_wherever_it_is_held():
+    model = models.adversarial(nn.Linear(2, 2), Lists(), 2, spectral=True)
+    first, second, third = model.discriminator.layers
+    assert first is second and hasattr(first, "weight_u") and hasattr(third, "weight_u")
+    assert not any(name.endswith("weight") for name in model.discriminator.state_dict())
+    model.step(normal(4, 2).astype(np.float32))
+    with pytest.raises(ValueError, match="spectral: the discriminator has no layer with a matrix"):
+        models.adversarial(nn.Linear(2, 2), nn.Sequential(nn.ReLU()), 2, spectral=True)

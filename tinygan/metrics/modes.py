@@ -1,6 +1,6 @@
 """Which modes of a density samples reach, and how evenly: how mode collapse is counted.
 
-The protocol is PacGAN's (Lin 2018, section 4.1, after VEEGAN, Srivastava 2017). This file knows
+The protocol is PacGAN's (Lin 2018, after VEEGAN, Srivastava 2017). This file knows
 arrays of points, and no density.
 """
 

@@ -22,6 +22,9 @@ LOSSES = {
 }
 
 
+MATRICES = nn.Linear, nn.Embedding, nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d
+
+
 def adversarial(
     *networks_and_latent, loss="non-saturating", spectral=False, base=GAN, **options
 ):  # fmt: skip
@@ -31,11 +34,14 @@ def adversarial(
     (`nn.spectral_norm`). base: a class of GANs that do more than play. ValueError for a name that
     is no game's.
     """
-    if loss not in LOSSES:
+    if loss not in [*LOSSES]:
         raise ValueError(f"loss: there is no {loss!r:.50}; there are {', '.join(LOSSES)}")
     generator, discriminator, *latent = networks_and_latent
     if spectral:
-        discriminator = _bounded(discriminator)
+        done = {}
+        discriminator = _bounded(discriminator, done)
+        if not done:
+            raise ValueError("spectral: the discriminator has no layer with a matrix of weights")
     game = LOSSES[loss]
     if base is not GAN:
         kind, given = getattr(game, "func", game), getattr(game, "keywords", {})
@@ -43,10 +49,20 @@ def adversarial(
     return game(generator, discriminator, *latent, **options)
 
 
-def _bounded(network):
-    """The network, each layer in it that has a matrix of weights normalised."""
-    if isinstance(network, nn.Linear | nn.Conv2d):
-        return nn.spectral_norm(network)
-    for name, layer in network.named_children():
-        setattr(network, name, _bounded(layer))
-    return network
+def _bounded(thing, done):
+    """A network, each layer in it that has a matrix of weights normalised, in lists and dicts, too.
+    done: {id of a layer: it, normalised}, for one that is used twice.
+    """
+    if isinstance(thing, list | tuple):
+        return type(thing)(_bounded(part, done) for part in thing)
+    if isinstance(thing, dict):
+        return {name: _bounded(part, done) for name, part in thing.items()}
+    if isinstance(thing, MATRICES):
+        if id(thing) not in done:
+            done[id(thing)] = nn.spectral_norm(thing)
+        return done[id(thing)]
+    if isinstance(thing, nn.Module):
+        for name, part in vars(thing).items():
+            if isinstance(part, nn.Module | list | tuple | dict):
+                setattr(thing, name, _bounded(part, done))
+    return thing

@@ -6,6 +6,7 @@ This room knows layers, losses and optimizers, and nothing of files, progress ba
 
 import copy
 import inspect
+import math
 from functools import partial
 
 from .. import ops, optim
@@ -46,6 +47,10 @@ class GAN(LatentModel):
         objective=non_saturating, device="cpu", classes=0, names=(), augment="", d_lr=None,
         n_critic=1, packing=1, r1=0.0, r2=0.0, smoothing=0.0,
     ):  # fmt: skip
+        for name, count in ("n_critic", n_critic), ("packing", packing):
+            if not isinstance(count, int) or count < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1, got {count!r:.50}")
+        check("r1", r1), check("r2", r2), check("smoothing", smoothing, most=0.5)
         self.names = checked(names, classes)
         changes(augment)  # refuses what is no policy
         if classes and packing > 1:
@@ -125,6 +130,13 @@ class GAN(LatentModel):
     def draw(self, points):
         """The averaged generator's samples of points (n, latent + classes)."""
         return self.average(points)
+
+
+def check(name, value, least=0.0, most=math.inf):
+    """ValueError unless an option is a number in that range."""
+    if not isinstance(value, int | float) or not least <= value <= most:
+        wanted = f"from {least:g} to {most:g}" if most < math.inf else f"at least {least:g}"
+        raise ValueError(f"{name} must be a number {wanted}, got {value!r:.50}")
 
 
 def _smoothed(objective, smoothing):

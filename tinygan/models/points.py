@@ -25,9 +25,10 @@ def points(latent=2, width=128, lr=1e-3, packing=1, minibatch_std=False, **optio
 
 @recipe("toy", "pacgan")
 def pacgan(latent=2, lr=1e-4, packing=1, **options):
-    """The networks of PacGAN's experiments in the plane (Lin 2018, section 4.1, after ALI, Dumoulin
-    2017): G with four hidden layers of 400 features and batch normalisation, D with three of 200
-    maxout units of 5 pieces; weights from N(0, 0.02), Adam with betas 0.8 and 0.999.
+    """The networks of PacGAN's experiments in the plane (Lin 2018, after ALI, Dumoulin 2017).
+
+    G has four hidden layers of 400 features and batch normalisation, D three of 200 maxout units of
+    5 pieces; weights from N(0, 0.02), Adam with betas 0.8 and 0.999.
     """
     generator, features = [], latent
     for _ in range(4):

@@ -14,7 +14,7 @@ from .. import random
 from .labels import LONGEST
 
 # options of GAN that are words or whole numbers, which builders pass on
-PASSED = {"augment": "", "loss": "", "spectral": False, "n_critic": 1}
+PASSED = {"augment": "", "loss": "", "spectral": False, "n_critic": 1, "d_lr": None}
 FAMILIES = {}  # family -> {name: what builds a model of that name}
 LEAST = {"latent": 1, "width": 1, "classes": 0, "packing": 1, "n_critic": 1}
 MOST = 1 << 20  # the largest whole number in a recipe, such as a width, and ...

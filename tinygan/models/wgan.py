@@ -1,12 +1,14 @@
 """Wasserstein GANs: a critic whose slopes are bounded, by clipped weights (Arjovsky 2017) or by a
 penalty (Gulrajani 2017).
 
-A critic may have no layer that looks at several samples at once, as batch normalisation does.
+A critic's slope is meant to be that at one sample, so that batch normalisation, by which it depends
+on others, does not belong in one (Gulrajani 2017, section 4); `nn.MinibatchStdDev`, which does the
+same, is used all the same (Karras 2018).
 """
 
 from .. import random
 from ..nn.losses import gradient_penalty, wasserstein
-from .gan import GAN
+from .gan import GAN, check
 
 
 class WGAN(GAN):
@@ -19,6 +21,7 @@ class WGAN(GAN):
 
     def __init__(self, *networks_and_latent, clip=0.01, objective=wasserstein, **options):
         super().__init__(*networks_and_latent, objective=objective, **options)
+        check("clip", clip, 1e-30)
         self.clip = clip
 
     def constrain(self):
@@ -37,8 +40,9 @@ class WGANGP(GAN):
 
     def __init__(self, *networks_and_latent, penalty=10.0, objective=wasserstein, **options):
         super().__init__(*networks_and_latent, objective=objective, **options)
+        check("penalty", penalty)
         self.penalty = penalty
 
     def d_loss(self, D, fake, real):
-        mix = random.default.uniform((len(real),), device=self.device)
+        mix = random.default.uniform((len(real) // self.packing,), device=self.device)
         return super().d_loss(D, fake, real) + self.penalty * gradient_penalty(D, real, fake, mix)

@@ -71,7 +71,7 @@ def wasserstein(fake, real=None):
     return -ops.mean(fake) if real is None else ops.mean(fake) - ops.mean(real)
 
 
-def relativistic(fake, real):
+def relativistic(fake, real=None):
     """D lowers -log sigmoid(s(r) - s(f)), each real sample paired with a fake one; G plays the same
     game with the roles exchanged, relativistic(real, fake) (Jolicoeur-Martineau 2019; Huang 2024,
     equation 2).
@@ -79,20 +79,27 @@ def relativistic(fake, real):
     A mode that G leaves out scores high, and costs G in every pair, so that none is given up for
     long. Without R1 and R2 (`zero_centred_penalty`) it does not settle (Huang 2024, section 2.2).
     """
+    if real is None:
+        raise ValueError("relativistic: G's loss compares with real samples, too: see models.R3GAN")
+    same_shape("relativistic", fake, real)
     return ops.mean(ops.softplus(fake - real))
 
 
 def gradient_penalty(critic, real, fake, mix):
     """mean((|d critic(x)/dx| - 1)**2) at x = mix*real + (1 - mix)*fake; weigh it by 10.
 
-    real, fake: raw arrays (n, ...); mix: a raw array (n,) of numbers from [0, 1). Differentiable in
-    the critic's parameters. (Gulrajani 2017, equation 3)
+    real, fake: raw arrays (n, ...); mix: a raw array (n,) of numbers from [0, 1), or (n / m,) for a
+    critic that sees each m samples as one. Differentiable in the critic's parameters. (Gulrajani
+    2017, equation 3)
     """
     same_shape("gradient_penalty", real, fake)
-    mix = mix.reshape(-1, *[1] * (real.ndim - 1))
+    packs = len(mix)
+    mix = mix.repeat(len(real) // packs).reshape(-1, *[1] * (real.ndim - 1))
     x = Tensor(mix * raw(real) + (1 - mix) * raw(fake))
     slope = grad(ops.sum(critic(x)), x, create_graph=True)
     squares = ops.sum(slope * slope, axis=tuple(range(1, x.ndim)))
+    if packs < len(real):
+        squares = ops.sum(ops.reshape(squares, (packs, -1)), axis=1)
     length = ops.sqrt(squares + 1e-12)  # smooth where the slope vanishes
     return ops.mean((length - 1) ** 2)
 
@@ -101,8 +108,9 @@ def zero_centred_penalty(scores, x):
     """mean(|d score / d x|**2), weighed by gamma / 2: R1 at real samples x, R2 at fake ones
     (Mescheder 2018, equations 9 and 10).
 
-    x: a Tensor (n, ...), and scores (n, ...) what D made of it. Differentiable in D's parameters.
+    x: a Tensor (n, ...), and scores what D made of it, one a sample or one for several that it saw
+    as one. Differentiable in D's parameters.
     It lets a game end where G is right, as D may then be flat. Too much of it, and D tells nothing.
     """
     slope = grad(ops.sum(scores), x, create_graph=True)
-    return ops.sum(slope * slope) / len(x.data)
+    return ops.sum(slope * slope) / len(scores.data)
