@@ -1,7 +1,8 @@
 """Stacked MNIST: does a generator make all of a thousand kinds of pictures? They can be counted.
 
-    python examples/stacked_mnist.py                          # R3GAN's game, ten minutes or so
-    python examples/stacked_mnist.py --loss non-saturating    # the plain game
+    python examples/stacked_mnist.py --epochs 1 --lr 1e-3 --out runs/short    # some minutes
+    python examples/stacked_mnist.py                          # R3GAN's game, hours
+    python examples/stacked_mnist.py --loss non-saturating --out runs/plain   # the plain game
 
 Three digits at random are the red, green and blue of one picture (Metz 2017), and a classifier of
 digits reads the three of each sample: of the thousand numbers from 000 to 999, how many are there,

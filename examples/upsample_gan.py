@@ -53,7 +53,7 @@ def compare(args, gan, known, unknown):
     ways = resolved(gan, data.scale(some.images))
     seen = None
     if known.classes > 1 and len(known.images) >= LEAST:
-        judge = judge_of(known, gan.device, len(some.images), say=cli.say, progress=cli.bar)
+        judge = judge_of(known, gan.device, LEAST, say=cli.say, progress=cli.bar)
         seen = {way: judge.look(x)[1].argmax(1) for way, x in ways.items()}
     cli.say(f"{len(some.images)} held-out pictures, halved, and doubled again:")
     cli.say(f"{'':12}{'squared error':>14}{'PSNR, dB':>10}{'read rightly':>14}")

@@ -167,7 +167,7 @@ def test_packs_are_samples_one_behind_another_as_channels():
     ("make", "words"),
     [
         (lambda: models.points(loss="wasserstien"), "there is no 'wasserstien'; there are non-s"),
-        (lambda: models.points(loss="hinge", smoothing=0.1), "smoothing: hinge has no labels"),
+        (lambda: models.points(loss="hinge", smoothing=0.1), "smoothing: hinge has no targets"),
         (lambda: models.mlp(classes=3, packing=2), "packing is of samples without labels"),
         (lambda: models.points(packing=0), "packing must be at least 1, got 0"),
         (lambda: models.points(n_critic=0), "n_critic must be at least 1, got 0"),
@@ -243,7 +243,7 @@ def test_a_run_of_another_game_resumes_with_its_flags(tmp_path):
     [
         (["--packing", 3, "--no-conditional"], "--packing 3: a batch of 32 leaves a rest"),
         (["--packing", 2], "packing is of samples without labels"),
-        (["--loss", "hinge", "--smoothing", 0.1], "smoothing: hinge has no labels to smooth"),
+        (["--loss", "hinge", "--smoothing", 0.1], "smoothing: hinge has no targets to smooth"),
         (["--smoothing", 0.7], "must be from 0 to 0.5"),
         (["--n-critic", 0], "must be from 1 to 100"),
         (["--loss", "wasserstein"], "invalid choice: 'wasserstein'"),

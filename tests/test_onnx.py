@@ -201,6 +201,7 @@ OPERATIONS = {
     "mean of all": (lambda x: ops.mean(x), X),
     "var, std": (lambda x: ops.var(x, 1, 1) + ops.std(x, 1), X),
     "var, of the batch": (lambda x: x * ops.var(x, 0, correction=1), X),
+    "var of all": (lambda x: ops.var(x), X),
     "std, of the batch": (lambda x: x * ops.std(x, 0) + ops.std(x, correction=1), X),
     "a root of the batch": (lambda x: x / len(x) ** 0.5, X),
     "max, min": (lambda x: ops.max(x, 1) - ops.min(x, axis=1), X),

@@ -62,7 +62,7 @@ class Parser(argparse.ArgumentParser):
         games = f"the game that the networks play (default: {loss})"
         add("--loss", choices=[*LOSSES], help=games)
         add("--d-lr", type=number(float, 0), help="D's own learning rate (default: --lr's)")
-        updates = "updates of D for each of G, on so many batches (default: 1)"
+        updates = "updates of D for each of G; an epoch has N times fewer steps (default: 1)"
         add("--n-critic", type=number(int, 1, 100), metavar="N", help=updates)
         packs = "D judges so many samples at once, as PacGAN's does (default: 1)"
         add("--packing", type=number(int, 1, 64), metavar="M", help=packs)

@@ -106,7 +106,7 @@ def run_training(
         labels = asked(model, real, args.samples)
         told = {"labels": labels, "learnt": learnt(arguments)}
         save = lambda: save_samples(model, args.samples, args.out / "samples.npz", **told)
-        callbacks = [*callbacks, AtEnd(save)]
+        callbacks = [AtEnd(save), *callbacks]  # first: what a caller does at the end may fail
     if args.epochs > PREVIEWS:  # of a small set there may be a thousand, of a second each
         callbacks = [*callbacks, Preview(every=-(-args.epochs // PREVIEWS))]
     if args.track:

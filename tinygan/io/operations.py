@@ -73,6 +73,7 @@ def _reduction(kind):
 
 @becomes(reduce._deviations)
 def _deviations(graph, out, x, axis=None, keepdims=False):
+    axis = tuple(range(len(x.shape))) if axis is None else axis
     mean = _reduction("ReduceMean")(graph, out, x, axis, keepdims=True)
     return _reduction("ReduceSumSquare")(graph, out, graph.node("Sub", x, mean), axis, keepdims)
 

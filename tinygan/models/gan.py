@@ -40,6 +40,7 @@ class GAN(LatentModel):
     smoothing: one-sided label smoothing, of objectives that have labels.
     """
 
+    # `average` is a network, `ema` what moves its weights
     trained = "generator", "discriminator", "average", "ema", "g_optimizer", "d_optimizer"
 
     def __init__(
@@ -81,6 +82,7 @@ class GAN(LatentModel):
 
     def d_loss(self, D, fake, real):
         """What D is to lower, on raw samples of both kinds, (n, ...) each."""
+        # a penalty asks for slopes at its samples: these become Tensors
         fake, real = (Tensor(x) if r else x for x, r in ((fake, self.r2), (real, self.r1)))
         fakes, reals = D(fake), D(real)
         loss = self.objective(fakes, reals)
@@ -103,29 +105,28 @@ class GAN(LatentModel):
         batch: samples (n, ...) or (samples, labels); each update of D takes its share of them.
         """
         real, labels = unpack(batch, self.classes)
-        for part in self.parts_of(len(real)):
+        for part in self.shares(len(real)):
             x, told = real[part], labels if labels is None else labels[part]
-            D = partial(self.discriminate, labels=told)
+            D = partial(self.discriminate, labels=told)  # D, told what these samples are to show
             fake = self.generate(self.noise(len(x)), told)
             d_loss = self.d_loss(D, fake.data, x)  # fake.data: a constant, G stays
             self.d_optimizer.step(grad(d_loss, self.d_optimizer.params))
             self.constrain()
-        g_loss = self.g_loss(D, fake, x)
+        g_loss = self.g_loss(D, fake, x)  # of the last share's fakes, by the D that has just moved
         self.g_optimizer.step(grad(g_loss, self.g_optimizer.params))
         self.ema.update()
         return {"d_loss": d_loss.data, "g_loss": g_loss.data}
 
-    def parts_of(self, n):
+    def shares(self, n):
         """The n_critic slices of a batch of n; ValueError unless they can be equal packs."""
-        share, rest = divmod(n, self.n_critic * self.packing)
-        if rest or not share:
+        least = self.n_critic * self.packing
+        if n % least or not n:
             raise ValueError(
                 f"{type(self).__name__}.step: a batch of {n} cannot be cut into n_critic="
                 f"{self.n_critic} equal parts of packs of {self.packing}: make its size a multiple "
-                f"of {self.n_critic * self.packing}"
+                f"of {least}"
             )
-        share *= self.packing
-        return [slice(i, i + share) for i in range(0, n, share)]
+        return [slice(i, i + n // self.n_critic) for i in range(0, n, n // self.n_critic)]
 
     def draw(self, points):
         """The averaged generator's samples of points (n, latent + classes)."""
@@ -143,7 +144,7 @@ def _smoothed(objective, smoothing):
     """The objective with one-sided label smoothing; ValueError if it has no labels."""
     if "smoothing" not in inspect.signature(objective).parameters:
         raise ValueError(
-            f"smoothing: {objective.__name__} has no labels to smooth; minimax, non_saturating and "
-            "least_squares have"
+            f"smoothing: {objective.__name__} has no targets for real and fake to smooth; minimax, "
+            "non_saturating and least_squares have"
         )
     return partial(objective, smoothing=smoothing)

@@ -93,10 +93,11 @@ class Upsample(GAN):
     def upscale(self, images, noise=None):
         """Pictures (n, c, h, w) in [-1, 1] of twice the size, (n, c, 2h, 2w), as a raw array, by
         the averaged second stage: super-resolution, of any size. noise: (n, latent) or fresh;
-        another gives other details. ValueError for other shapes, and for whole numbers.
+        another gives other details. ValueError for other shapes, numbers and ranges.
         """
         n = len(images)
-        if images.shape[1:-2] != (self.channels,) or images.dtype.kind != "f" or not images.size:
+        form = images.shape[1:-2] == (self.channels,) and images.dtype.kind == "f" and images.size
+        if not form or not abs(images).max() < 1.01:
             wanted = f"(n, {self.channels}, h, w) of floats in [-1, 1]"
             raise ValueError(f"upscale: needs images {wanted}, got {describe(images)}")
         noise = self.noise(n) if noise is None else noise
