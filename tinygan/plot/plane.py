@@ -45,10 +45,15 @@ def plane(toy, points, scores, flow=None, title=""):
     left, right = (_panel(figure, i, toy.extent) for i in (0, 1))
     _density(left, toy)
     _dots(left, points, color=FAKE, alpha=0.6)
-    left.set_title("real density (blue) and G's points (orange)", fontsize=11)
+    words = "real density (blue) and G's points (orange)"
+    if toy.centres is not None:  # which G's points may cover
+        circles = {"s": 250, "facecolors": "none", "edgecolors": REAL, "linewidths": 1.2}
+        left.scatter(*toy.centres.T, **circles)
+        words = "real modes (blue circles) and G's points (orange)"
+    left.set_title(words, fontsize=10)
     _field(right, scores)
-    words = "D: real (blue) or generated (orange); arrows: G's next move"
-    right.set_title(words, fontsize=11)
+    words = "D: real (blue), fake (orange), undecided (line); arrows: G's next"
+    right.set_title(words, fontsize=10)
     if flow is None:
         _dots(right, points, color=INK, alpha=0.6)
     else:
@@ -114,6 +119,8 @@ def _field(axes, scores):
     values = np.asarray(scores(places), np.float64).reshape(COARSE, COARSE)
     most = float(np.median(abs(values))) or 1.0
     _image(axes, values, [PALE[FAKE], "white", PALE[REAL]], vmin=-most, vmax=most)
+    words = {"transform": axes.transAxes, "fontsize": 10, "color": INK}
+    axes.text(0.02, 0.02, f"full colour: scores of {most:.2g}", **words)
     if values.min() < 0 < values.max():
         along = places[:COARSE, 0]
         axes.contour(along, along, values, [0], colors=INK, linewidths=1.2)
