@@ -2,6 +2,7 @@
 
 import json
 import tracemalloc
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from runs import example, same, weights
 
 from tinygan import checkpoint, cli, data, models, nn, plot, random, sample, train
 from tinygan.checkpoint import CheckpointError
+from tinygan.train.settings import differing
 
 DIGITS = data.load()
 
@@ -196,6 +198,54 @@ def test_another_run_does_not_go_on(other, words, tmp_path):
     with pytest.raises(CheckpointError, match=f"another run: .*{words}"):
         train.train(model, batches, 2, tmp_path, resume=True)
     assert state(tmp_path) == before and same(weights(model), untouched)
+
+
+PLAIN = {"packing": 1, "minibatch_std": False, "loss": "non-saturating", "n_critic": 1, "r1": 0.0}
+
+
+def test_a_run_from_before_an_option_goes_on(tmp_path):
+    """As by default, and not otherwise."""
+    train.train(*tiny(**PLAIN), 1, tmp_path)
+    path = tmp_path / "checkpoint.npz"
+    meta, model = checkpoint.read_meta(path), train.load(path)
+    for option in PLAIN:
+        del meta["model"][option], meta["config"]["model"][option]
+    checkpoint.save(path, model.parts(), meta)
+    with pytest.raises(CheckpointError, match="another run: model.loss was non-saturating, is hin"):
+        train.train(*tiny(loss="hinge"), 2, tmp_path, resume=True)
+    train.train(*tiny(**PLAIN), 2, tmp_path, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("make", "same", "other"),
+    [
+        (partial(models.dcgan, 2), PLAIN, {"minibatch_std": True}),
+        (models.points, {"betas": [0.5, 0.999], "spectral": False}, {"betas": [0.5, 0.9]}),
+        (partial(models.points, loss="r3gan"), {"r1": 1.0, "r2": 1.0}, {"r1": 0.0}),
+        (partial(models.points, loss="wgan"), {"clip": 0.01}, {"clip": 0.1}),
+        (models.VAES["mlp"], {"beta": 1.0, "names": [], "likelihood": "auto"}, {"beta": 0.5}),
+    ],
+)
+def test_what_a_recipe_does_not_say_is_as_by_default(make, same, other):
+    model = make()
+    said = {"model": {k: v for k, v in model.recipe.items() if k not in same}}
+    for more in ({}, same, {"d_lr": 1e-3}):
+        told = {"model": said["model"] | more}
+        assert not differing(said, told, model) and not differing(told, said, model)
+    ((name, value),) = other.items()
+    told = {"model": said["model"] | other}
+    usual = (model.recipe | same)[name]
+    assert differing(said, told, model) == f"model.{name} was {usual}, is {value}"
+    assert differing(told, said, model) == f"model.{name} was {value}, is {usual}"
+    of_another = {"model": said["model"] | {"model": "conv"}}
+    assert differing(said, of_another, model).startswith("model.model was ")
+
+
+def test_both_rates_may_be_others_as_a_run_goes_on(tmp_path):
+    train.train(*tiny(), 1, tmp_path)
+    model, batches = tiny(lr=1e-4, d_lr=4e-4)
+    train.train(model, batches, 2, tmp_path, resume=True, schedule=train.constant)
+    assert [o.lr for o in model.optimizers] == [1e-4, 4e-4]
 
 
 def test_the_same_data_spelt_otherwise_goes_on(tmp_path):

@@ -13,10 +13,9 @@ import shutil
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import numpy as np
-
 from .. import __version__, checkpoint, files, models, random
 from ..checkpoint import CheckpointError
+from .settings import RATES, differing, jsonable
 
 LATEST, BEST, CONFIG = "checkpoint.npz", "best.npz", "config.json"
 LOG, TABLE = "log.jsonl", "log.csv"
@@ -24,7 +23,6 @@ LOG, TABLE = "log.jsonl", "log.csv"
 MADE = (BEST, "samples.npz", "samples.gif", "losses.png", TABLE, LOG, CONFIG, LATEST)
 CURVES, SYNCED = "tensorboard/*.tinygan", "wandb/*run-*-tinygan*"  # files; folders of trackers
 PICTURES = "samples"
-OTHER = {"batches.data": "the pictures are others (files, side, colour, fit or background)"}
 DRAWING = {"prefix": ".drawing-", "suffix": ".part"}  # a folder in which a picture is being drawn
 
 
@@ -72,11 +70,11 @@ class Run:
         self.recipe = getattr(model, "recipe", None)
         self.out = None if out is None else Path(out)
         if self.out:
-            self.pictures, self.notes = self.out / PICTURES, _jsonable("notes", notes or {})
+            self.pictures, self.notes = self.out / PICTURES, jsonable("notes", notes or {})
             data = batches.identity() if hasattr(batches, "identity") else {}
-            made = {k: v for k, v in (self.recipe or {}).items() if k != "lr"}
+            made = {k: v for k, v in (self.recipe or {}).items() if k not in RATES}
             settings = {"model": made, "batches": data, "config": config or {}}
-            self.settings = _jsonable("config", {"seed": random.default.seed} | settings)
+            self.settings = jsonable("config", {"seed": random.default.seed} | settings)
 
     @contextlib.contextmanager
     def opened(self, resume, overwrite, ask):
@@ -112,13 +110,11 @@ class Run:
         this run.
         """
         path = self.out / LATEST
-        was, now = _flat(meta.get("config", {})), _flat(self.settings)
+        was, now = meta.get("config", {}), self.settings
         if meta["version"] == 1:  # they named their settings otherwise
-            was = {k: was.get(k, now[k]) for k in ("seed",)}
-            now = {k: now[k] for k in was}
-        if differ := [k for k in was | now if was.get(k) != now.get(k)]:
-            said = lambda k: f"{k} was {was.get(k)}, is {now.get(k)}"
-            words = "; ".join(OTHER.get(k, said(k)) for k in differ)
+            now = {"seed": now["seed"]}
+            was = now | {k: v for k, v in was.items() if k in now}
+        if words := differing(was, now, self.model):
             raise CheckpointError(f"{path}: was made by another run: {words}")
         if not self.parts:
             raise CheckpointError(f"{path}: holds nothing of a model that has no parts()")
@@ -216,32 +212,6 @@ def _whole(epochs):
     if epochs < 1:
         raise ValueError("train: epochs must be a whole number of at least 1")
     return epochs
-
-
-def _jsonable(name, given):
-    """What JSON makes of a dict, with NumPy's numbers as Python's and paths as text."""
-
-    def plain(value):
-        if isinstance(value, np.generic):
-            return value.item()
-        if isinstance(value, Path):
-            return str(value)
-        raise TypeError(f"{value!r:.80} is neither number, text, list nor dict")
-
-    try:
-        return json.loads(json.dumps(given, default=plain, allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"train: {name} must be what JSON can hold: {error}") from None
-
-
-def _flat(settings):
-    """{"model.width": 16} of {"model": {"width": 16}}."""
-    flat = {}
-    for name, value in settings.items():
-        inner = value if isinstance(value, dict) else {}
-        flat |= {f"{name}.{k}": v for k, v in inner.items()}
-        flat |= {} if isinstance(value, dict) else {name: value}
-    return flat
 
 
 def _read(config):
