@@ -39,6 +39,24 @@ def machine(*packages):
     )
 
 
+def noted(path):
+    """The runs in a file, {tuple of what was run: figures}, but for a line that is torn."""
+    runs = {}
+    for line in path.read_text().splitlines() if path and path.exists() else []:
+        with contextlib.suppress(ValueError, TypeError):
+            key, figures = json.loads(line)
+            runs[tuple(key)] = figures
+    return runs
+
+
+def note(path, key, figures):
+    """Add a run to the file, if there is one: on a line of its own, the last may be torn."""
+    if path:
+        torn = path.exists() and not path.read_text().endswith("\n")
+        with path.open("a") as file:
+            file.write("\n" * torn + json.dumps([key, figures]) + "\n")
+
+
 def timed(f, n):
     """Milliseconds per call, of n."""
     start = time.perf_counter()

@@ -16,14 +16,13 @@ more without labels, and by a PyTorch twin from the same weights, for as many st
 
 import argparse
 import functools
-import json
 import statistics
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from common import machine
+from common import machine, note, noted
 
 GAMES = {
     "non-saturating": {},
@@ -124,12 +123,6 @@ def train(model, batches, steps):
         random.default.next_step()
 
 
-def noted(path):
-    """The runs in a file: {(source, game, side, steps, seed): figures}."""
-    lines = path.read_text().splitlines() if path and path.exists() else []
-    return {tuple(key): figures for key, figures in map(json.loads, lines)}
-
-
 def show(game, side, steps, results):
     """One line of the table: medians of the seeds, and each one's FID."""
     median = {name: statistics.median(r[name] for r in results) for name in FIGURES}
@@ -170,13 +163,6 @@ def main():
                 done[key] = future.result()
                 note(args.out, key, done[key])
             show(game, side, steps, [done[key] for key in keys])
-
-
-def note(path, key, value):
-    """Add a line to the file of runs, if there is one."""
-    if path:
-        with path.open("a") as file:
-            file.write(json.dumps([key, value]) + "\n")
 
 
 if __name__ == "__main__":

@@ -13,13 +13,12 @@ of its weights. --out notes each run, and those that are noted there are not mad
 """
 
 import argparse
-import json
 import statistics
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from common import machine
+from common import machine, note, noted
 
 GAMES = {
     "gan": {},
@@ -79,12 +78,6 @@ class Steps:
         return self.batches.rows(*divmod(i, len(self.batches)))
 
 
-def noted(path):
-    """The runs in a file: {(density, game, network, steps, seed): figures}."""
-    lines = path.read_text().splitlines() if path and path.exists() else []
-    return {tuple(key): figures for key, figures in map(json.loads, lines)}
-
-
 def show(density, game, results):
     """One line of the table: for both generators, mean and standard error."""
     cells = []
@@ -113,6 +106,8 @@ def main():
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--out", type=Path, help="a file of runs, which is added to")
     args = parser.parse_args()
+    if min(args.runs, args.steps, args.jobs) < 1:
+        parser.error("--runs, --steps and --jobs must be at least 1")
     print(machine("numpy"))
     print(f"{args.network}, {args.steps} steps, {args.runs} runs; published: modes, good, KL")
     titles = [f"{w} {name}" for w in ("last", "average") for name in FIGURES]
@@ -125,9 +120,7 @@ def main():
                 waiting = {key: pool.submit(run, *key) for key in keys if key not in done}
                 for key, future in waiting.items():
                     done[key] = future.result()
-                    if args.out:
-                        with args.out.open("a") as file:
-                            file.write(json.dumps([key, done[key]]) + "\n")
+                    note(args.out, key, done[key])
                 show(density, game, [done[key] for key in keys])
 
 

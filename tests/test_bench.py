@@ -27,6 +27,34 @@ def work(monkeypatch):
     sys.modules.pop("work")
 
 
+@pytest.fixture
+def modes(monkeypatch):
+    """bench/modes.py."""
+    monkeypatch.syspath_prepend(BENCH)
+    yield importlib.import_module("modes")
+    for name in ("modes", "common"):
+        sys.modules.pop(name)
+
+
+def test_a_torn_line_costs_its_own_run_alone(modes, tmp_path):
+    path = tmp_path / "runs.jsonl"
+    for seed in (0, 1):
+        modes.note(path, ("ring", seed), {"kl": seed})
+    for torn in ('[["ring", 2], {"k', "7\n", '[["ring", 2], {"kl": 2}'):
+        with path.open("a") as file:
+            file.write(torn)
+    modes.note(path, ("ring", 3), {"kl": 3})
+    assert modes.noted(path) == {("ring", seed): {"kl": seed} for seed in (0, 1, 3)}
+    assert modes.noted(None) == modes.noted(tmp_path / "none") == {}
+
+
+def test_no_runs_have_no_mean(modes, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["modes.py", "--runs", "0"])
+    with pytest.raises(SystemExit, match="2"):
+        modes.main()
+    assert "must be at least 1" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("task", ["r3gan", "hinge-sn"])
 def test_pytorchs_step_of_a_gan_is_ours(task, monkeypatch):
     pytest.importorskip("torch")
