@@ -17,6 +17,7 @@ from tinygan.metrics import distances, mode_figures
 from tinygan.models import POINTS
 from tinygan.nn.losses import relativistic, zero_centred_penalty
 
+FEW = 50  # places that D sees among G's points at a time, where it sees how much a batch differs
 REAL, SEEN, SHOWN, JUDGED = 6, 7, 8, 9  # random streams: to learn from, to draw, and to judge by
 # the game unless another is asked for; gamma, the weight of R1 and R2, suits peaks so narrow
 USUAL = {"loss": "r3gan", "r1": 0.05, "r2": 0.05, "lr": 0.003}
@@ -46,8 +47,17 @@ def adversarial_step(gan, batch):
 
 def frame(gan, toy, title):
     """One picture of the game, (h, w, 3) uint8; it shows G's samples of the same points z each
-    time.
+    time. It leaves D as it was: a spectral norm, say, learns from each look while D trains.
     """
+    gan.discriminator.eval()
+    try:
+        return drawn(gan, toy, title)
+    finally:
+        gan.discriminator.train()
+
+
+def drawn(gan, toy, title):
+    """The same, of a D that does not train."""
     n = 1500 // gan.packing * gan.packing
     fake = gan.sample(n, gan.noise(n, random.Generator(0, SEEN)))
     real = device.to(toy.sample(n, random.Generator(0, SHOWN)), gan.device)
@@ -56,10 +66,19 @@ def frame(gan, toy, title):
     fake, flow = device.to_host(fake), device.to_host(flow)
 
     def says(places):
-        """D's scores; where it sees points packed, each is packed with some of G's."""
+        """D's scores; where it sees points packed, each is packed with some of G's, and where it
+        sees how much a batch differs, a few are among all of G's.
+        """
         packs = [places, *(np.resize(fake[i], places.shape) for i in range(1, gan.packing))]
-        packs = np.stack(packs, 1).reshape(-1, 2)
-        return device.to_host(gan.discriminate(device.to(packs, gan.device)).data)[:, 0]
+        packs = np.stack(packs, 1)  # (m, packing, 2)
+        std, said = gan.recipe.get("minibatch_std"), np.empty(len(packs), fake.dtype)
+        others = fake.reshape(-1, gan.packing, 2) if std else packs[:0]
+        turns = -(-len(packs) // FEW) if std else 1
+        for i in range(turns):  # each time some from all over the window
+            both = np.concatenate([packs[i::turns], others]).reshape(-1, 2)
+            scores = device.to_host(gan.discriminate(device.to(both, gan.device)).data)[:, 0]
+            said[i::turns] = scores[: len(scores) - len(others)]
+        return said
 
     # of some games only differences count
     middle = (says(device.to_host(real)).mean() + says(fake).mean()) / 2

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from runs import same, weights
 
-from tinygan import Tensor, cli, data, grad, metrics, models, ops, plot, random
+from tinygan import Tensor, cli, data, grad, metrics, models, ops, plot, random, train
 
 TOYS = data.TOYS
 NAMES = ["ring", "grid", "roll", "moons", "checkerboard"]
@@ -289,6 +290,47 @@ def test_a_frame_shows_the_slope_of_gs_loss_and_ds_scores(toy_gan, monkeypatch):
 def test_a_frame_of_other_games(toy_gan, options):
     picture = toy_gan.frame(models.points(width=8, **options), TOYS["ring"], "ring")
     assert picture.shape[1:] == (960, 3) and picture.dtype == np.uint8
+
+
+@pytest.fixture
+def blank(monkeypatch):
+    """What frames show, which are not drawn."""
+    shown = []
+    keep = lambda *things: shown.append(things) or np.zeros((2, 2, 3), np.uint8)
+    monkeypatch.setattr(plot, "plane", keep)
+    return shown
+
+
+def test_a_frame_changes_no_training(toy_gan, blank, tmp_path, monkeypatch):
+    """Whose layers' largest singular values are found a little better with each look at them."""
+    for out, epochs, *more in (("whole", 2), ("cut", 1), ("cut", 2, "--resume")):
+        words = ["toy_gan", "--batch-size", 6400, "--spectral", "--out", tmp_path / out, *more]
+        monkeypatch.setattr("sys.argv", [*map(str, words), "--epochs", str(epochs)])
+        toy_gan.main()
+    cut, whole = (weights(train.load(tmp_path / out)) for out in ("cut", "whole"))
+    assert any("weight_u" in name for name in whole) and same(cut, whole)
+
+    gan = train.load(tmp_path / "cut")
+    toy_gan.frame(gan, TOYS["ring"], "ring")
+    assert same(weights(gan), cut) and gan.discriminator[0].training
+    monkeypatch.setattr(plot, "plane", None)  # fails
+    with pytest.raises(TypeError):
+        toy_gan.frame(gan, TOYS["ring"], "ring")
+    assert gan.discriminator[0].training
+
+
+def test_a_place_is_scored_among_gs_points_where_d_sees_how_much_they_differ(toy_gan, blank):
+    """Nearly as one place alone would be among them."""
+    random.manual_seed(0)
+    gan, toy = models.points(width=8, minibatch_std=True), TOYS["ring"]
+    gan.discriminator[-1].weight.data[:, -1] = 5  # all that it looks at
+    toy_gan.frame(gan, toy, "ring")
+    ((_, fake, says, *_),) = blank
+    places = toy.extent * np.linspace([-1, -1], [1, 1], 1000, dtype=np.float32)
+    alone = [gan.discriminate(np.concatenate([p[None], fake])).data[0, 0] for p in places[::100]]
+    apart = says(places)[::100] - alone  # by where the middle of the scores is
+    same = (says(fake) - gan.discriminate(fake).data[:, 0]).mean()
+    np.testing.assert_allclose(apart, same, atol=0.05)
 
 
 def test_the_example_ends_with_an_animation_and_figures(toy_gan, tmp_path, monkeypatch, capsys):
