@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from runs import ROOT
 
-from tinygan import data, models, random, train
+from tinygan import cli, data, models, random, train
 from tinygan.latents import inversion
 
 SIZES = {"interpolation": (16, 12), "truncation": (16, 10), "inversion": (5, 2)}
@@ -80,6 +80,21 @@ def test_the_example_replaces_nothing_of_others(there, tmp_path, pictures, monke
     assert called(monkeypatch, run, "--out", out, "--only", "walk") == 2
     assert f"{there}: was not made here; --out names another" in capsys.readouterr().err
     assert [(p.name, p.read_text()) for p in out.iterdir()] == [(there, "mine")]
+
+
+@pytest.mark.parametrize(
+    "mine", ["mine", "[]", '{"made": []}', '{"made": "walk.gif"}', '{"made": ["a.o", "walk.gif"]}']
+)
+def test_a_mark_of_others_is_no_mark(mine, tmp_path):
+    names, ours, theirs = ["walk.gif", "walk.png"], tmp_path / "ours", tmp_path / "theirs"
+    cli.own_folder(ours, names)
+    (ours / "walk.gif").write_text("made")
+    cli.own_folder(ours, [*names, "more.png"])  # a command may learn to make more
+    theirs.mkdir()
+    (theirs / "made.json").write_text(mine)
+    with pytest.raises(data.DataError, match=r"made\.json: was not made here"):
+        cli.own_folder(theirs, names)
+    assert (theirs / "made.json").read_text() == mine
 
 
 def test_the_examples_mistakes_are_one_line(tmp_path, pictures, monkeypatch, capsys):

@@ -41,11 +41,22 @@ def own_folder(out, made):
     """
     out.mkdir(parents=True, exist_ok=True)
     found = {path.name for path in out.iterdir()}
-    ours = {*made, MARK} if MARK in found else set()
+    ours = {*made, MARK} if _marked(out / MARK, made) else set()
     if other := found - ours:
         raise DataError(f"{out / min(other)}: was not made here; --out names another folder")
     with files.replacing(out / MARK) as part:
         part.write_text(json.dumps({"made": sorted(made)}) + "\n")
+
+
+def _marked(mark, made):
+    """Whether the file is a mark that names files of `made`, and nobody's own of that name."""
+    try:
+        match json.loads(mark.read_text()):
+            case {"made": [_, *_] as names, **others} if not others:
+                return all(name in made for name in names)
+    except (OSError, ValueError, RecursionError):  # none, or no JSON
+        pass
+    return False
 
 
 def draw_rows(path, title, blocks, gap=4):
