@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from runs import ROOT, folder
 
 from tinygan import checkpoint, cli, device, nn, ops, random, refine
@@ -436,6 +437,31 @@ def test_the_example_refuses_in_one_line(table, tmp_path):
     complains(vae, "--n", 40, words="VAE has no discriminator")
     elsewhere = run_of(MODELS["dcgan"](width=1, latent=3), tmp_path / "else", data=3)
     complains(elsewhere, words="does not say what its model learnt from")
+
+
+def test_the_example_sees_that_the_classes_have_changed(table, tmp_path):
+    """A folder of pictures of which a class was deleted, or has another name: labels would mean
+    other classes than the model's.
+    """
+    for name in "abc":
+        for k in range(15):
+            image = np.random.default_rng(k).integers(0, 256, (8, 8), np.uint8)
+            (tmp_path / "set" / name).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(tmp_path / "set" / name / f"{k}.png")
+    gan = MODELS["mlp"](latent=2, side=8, classes=3, names=["a", "b", "c"])
+    notes = {"arguments": {"data": str(tmp_path / "set")}}
+    meta = {"model": gan.recipe, "notes": notes, "step": 0}
+    (tmp_path / "run").mkdir()
+    checkpoint.save(tmp_path / "run/checkpoint.npz", gan.parts(), meta)
+    call = lambda: table(tmp_path / "run", "--n", 20, "--method", "best")
+    code, rows, _ = call()
+    assert code is None and rows[-1][:4] == "Of the Frechet distance".split()
+    (tmp_path / "set/b").rename(tmp_path / "set/d")
+    code, _, complaint = call()
+    assert code == 2 and "has 3 classes now (a, c, d), and the model knows 3 (a, b, c)" in complaint
+    shutil.rmtree(tmp_path / "set/d")
+    code, _, complaint = call()
+    assert code == 2 and "has 2 classes now (a, c)" in complaint and complaint.count("\n") == 1
 
 
 @gpp

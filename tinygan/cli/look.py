@@ -8,7 +8,9 @@ import numpy as np
 
 from .. import data, device, files, plot
 from ..data import DataError
-from .real import USUAL
+from ..models.labels import listed
+from ..train.callbacks import say
+from .real import USUAL, split
 from .training import spread
 
 MARK = "made.json"  # says that the files beside it were made by such a command
@@ -16,7 +18,7 @@ MARK = "made.json"  # says that the files beside it were made by such a command
 
 def held_out(model, n, source, said):
     """Pictures to learn from, and n others, evenly spread: (n, c, h, w) on the model's device, and
-    their labels (n,), or None where the model's classes are others than theirs.
+    their labels (n,), or None where the model's classes are others than theirs, which it says.
 
     source: as for `data.split`; None: that of `said`, what the model's checkpoint says, else the
     usual. A model that was not told to leave some out has seen these others, too. DataError where
@@ -31,8 +33,28 @@ def held_out(model, n, source, said):
     chosen = spread(others, min(n, len(others.images)))
     others = others.rows(chosen)
     same = (known.classes, known.names) == (model.classes, model.names)
+    if model.classes and not same:
+        say(f"{said['data']}: its classes are not the model's, which is told no labels of these")
     images = device.to(data.scale(others.images), model.device)
     return known, images, others.labels if same else None
+
+
+def halves(model, said):
+    """The `Real` pictures of the set that a model learnt from, by what its checkpoint said, and
+    of the model's form. DataError where nothing says the set, and where its classes are no
+    longer the model's: a class's folder may have gone, and labels would mean others.
+    """
+    if "data" not in said:
+        raise DataError("the run does not say what its model learnt from")
+    form = said | {"side": model.side, "colour": "grey" if model.channels == 1 else "rgb"}
+    real = split(form.pop("data"), **form)
+    classes = max(real.training.classes, real.others.classes)
+    if model.classes and (classes, real.training.names) != (model.classes, model.names):
+        ours, theirs = (listed(some, 4) for some in (model.names, real.training.names))
+        now = f"has {classes} classes now ({theirs or 'no names'})"
+        words = f"{now}, and the model knows {model.classes} ({ours or 'no names'})"
+        raise DataError(f"{said['data']}: {words}")
+    return real
 
 
 def own_folder(out, made):
