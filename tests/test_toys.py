@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 from runs import same, weights
 
-from tinygan import Tensor, cli, data, grad, metrics, models, ops, plot, random, train
+from tinygan import Tensor, cli, data, export, grad, metrics, models, ops, plot, random, sample
+from tinygan import train
 
 TOYS = data.TOYS
 NAMES = ["ring", "grid", "roll", "moons", "checkerboard"]
@@ -363,3 +364,21 @@ def test_the_figures_in_words(toy_gan):
     assert words.startswith("8 of 8 modes, 9") and "(of real ones 98.9%)" in words
     words = toy_gan.in_words(moons.sample(2500, random.Generator(0)), moons)
     assert "where it is 0" not in words and words.startswith("mean log density -2.3")
+
+
+def test_a_model_of_points_is_no_maker_of_pictures(tmp_path, monkeypatch, capsys):
+    batches = data.Batches(TOYS["ring"].sample(64, random.Generator(0)), 32, transform=None)
+    train.train(models.points(width=4), batches, 1, tmp_path)
+    capsys.readouterr()
+
+    def said(command, *args):
+        monkeypatch.setattr("sys.argv", [command.__name__, *map(str, args)])
+        with pytest.raises(SystemExit) as exit:
+            cli.run(command.main)
+        return exit.value.code, *capsys.readouterr()
+
+    code, _, err = said(sample, tmp_path)
+    assert code == 2 and err.count("\n") == 1 and "are no pictures, but of shape (2,)" in err
+    for name, words in (("generator", "gives points"), ("discriminator", "takes points (n, 2)")):
+        code, out, err = said(export, tmp_path, tmp_path / f"{name}.onnx")
+        assert not code and words in out, err

@@ -28,12 +28,15 @@ UNSEALED = "0" * 64
 
 
 class Drawing(nn.Module):
-    """What makes images in [-1, 1] of noise (n, latent), and labels (n,) if it was taught any."""
+    """What makes images in [-1, 1], or points, of noise (n, latent), and labels (n,) if it was
+    taught any.
+    """
 
-    inputs, outputs = "noise", ["images"]
+    inputs = "noise"
 
     def __init__(self, name, network, model):
         setattr(self, name, network)  # by which its weights are called
+        self.outputs = [_kind(model)]
         self.name, self.classes = name, _rows(model)
         self.image = model.likelihood.image if name == "decoder" else lambda samples: samples
         self.example = np.zeros((1, model.latent), np.float32)
@@ -45,14 +48,13 @@ class Drawing(nn.Module):
 
 
 class Looking(nn.Module):
-    """What looks at images (n, ...) in [-1, 1], and labels (n,): a discriminator, which gives
-    logits (n, 1), or an encoder: means and log variances, (n, latent) each.
+    """What looks at images (n, ...) in [-1, 1], or at points, and labels (n,): a discriminator,
+    which gives logits (n, 1), or an encoder: means and log variances, (n, latent) each.
     """
-
-    inputs = "images"
 
     def __init__(self, name, network, model):
         setattr(self, name, network)
+        self.inputs = _kind(model)
         self.name, self.classes = name, _rows(model)
         encodes = name == "encoder"
         self.latent = model.latent if encodes else None
@@ -65,6 +67,11 @@ class Looking(nn.Module):
         if labels is not None:
             out = chosen(out, self.classes(labels))
         return (out[:, : self.latent], out[:, self.latent :]) if self.latent else out
+
+
+def _kind(model):
+    """What a model's samples are called."""
+    return "images" if len(model.sample_shape) == 3 else "points"
 
 
 def _rows(model):

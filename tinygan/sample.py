@@ -26,6 +26,11 @@ def main():
     folder = args.run if args.run.is_dir() else args.run.parent
     data, picture = places(folder / "made" if args.out is None else args.out)
     model = load(args.run, device.resolve(args.device))
+    if len(model.sample_shape) != 3:
+        raise DataError(
+            f"{args.run}: its samples are no pictures, but of shape {model.sample_shape}; in code "
+            "train.load(RUN).sample(n) makes them"
+        )
     labels = None if args.labels is None else asked(args, model)
     random.manual_seed(args.seed)
     images = save_samples(model, args.n, data, labels=labels, learnt=taught(args.run))
