@@ -16,7 +16,6 @@ from tinygan.models import MODELS
 from tinygan.nn.losses import binary_cross_entropy_with_logits as cross_entropy
 
 SMALL = 5000  # pictures that D would learn by heart, unless ...
-SIZED = ("dcgan", "upsample")  # models whose width can be chosen
 POLICY = "colour,shift,cutout"  # ... it sees nothing but changed ones, see ops/augment.py
 
 
@@ -60,10 +59,10 @@ def main():
     chosen = cli.fitting(args, pictures) | cli.options(args, "lr", "width", "augment") | game
     gan = cli.built(MODELS[args.model], device=where, **chosen)
     images = device.to(pictures.images, where)
-    usual = 32 if args.model in SIZED else 128
+    usual = 32 if args.model in cli.SIZED else 128
     batch_size = args.batch_size or min(usual, len(images))
     arrays = (images, pictures.labels) if gan.classes else images
-    batches = data.Batches(arrays, cli.share(args, batch_size), args.seed)
+    batches = data.Batches(arrays, cli.share(args, batch_size, len(images)), args.seed)
     args.epochs = args.epochs or min(1000, max(32, 10_000 // (len(images) // batch_size)))
 
     # the same two moves with other losses, or D's more often, are in tinygan/models/gan.py
@@ -80,20 +79,16 @@ def arguments():
         MODELS,
         model="dcgan",
         conditional=None,
-        epochs="32, of a small set more, for 10,000 steps",
+        epochs="32, of a small set more, for 10,000 updates of D",
         batch_size="32 for dcgan and upsample, else 128",
         out="runs/mnist_gan",
     )
-    width = "channels of the narrowest layer of dcgan or upsample (default: 16)"
-    parser.add_argument("--width", type=cli.number(int, 1, 1024), help=width)
+    parser.width()
     parser.adversarial()
     change = "show D changed pictures only: some of flip,colour,shift,cutout, or none"
     change += f" (default: {POLICY} for fewer than {SMALL} pictures)"
     parser.add_argument("--augment", type=cli.policy, metavar="POLICY", help=change)
-    args = parser.parse_args()
-    if args.width and args.model not in SIZED:
-        parser.error(f"--width is for --model {' or '.join(SIZED)}, not {args.model}")
-    return args
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

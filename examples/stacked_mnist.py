@@ -17,6 +17,7 @@ from tinygan.models import MODELS
 from tinygan.train import Evaluate
 
 MODES = 1000
+READ = 0.9  # of the digits, at least, the judge must read rightly to count others
 TRAINING, JUDGED = 128_000, 26_000  # pictures, and samples to be counted
 STACK, POINTS = 6, 7  # the random streams of the stacks, and of the points that are counted
 
@@ -33,22 +34,36 @@ def figures(images, judge):
     return {"modes": int((counts > 0).sum()), "kl": metrics.histogram_kl(counts, MODES)}
 
 
+def judge_of_digits(source, digits, where):
+    """Who reads digits; DataError for pictures that are none in its eyes."""
+    some = digits.rows(slice(None, None, len(digits.images) // 1000 or 1))
+    seen = data.scale(some.images)
+    judge = metrics.Judge(seen, where)
+    read = (judge.look(seen)[1].argmax(axis=1) == some.labels).mean()
+    if some.labels is not None and read < READ:
+        raise data.DataError(
+            f"--data {source}: the judge reads {read:.0%} of these pictures as their labels say, "
+            f"and counts modes only where it reads {READ:.0%}: they must be digits"
+        )
+    return judge
+
+
 def main():
     args = arguments()
     where = device.resolve(args.device)
     digits = data.load(args.data, 28, "grey")
     source = random.Generator(args.seed, STACK)
+    judge = judge_of_digits(args.data, digits, where)
     pictures = data.stacked(digits, args.pictures, source)
-    judge = metrics.Judge(data.scale(digits.images[:1000]), where)
-    real = figures(data.scale(pictures.images[:JUDGED]), judge)
-    words = ", ".join(f"{name} {value:.4g}" for name, value in real.items())
-    print(f"{cli.in_words(pictures)}; of {JUDGED} real ones: {words}", flush=True)
+    real = data.scale(pictures.images[:JUDGED])
+    words = ", ".join(f"{name} {value:.4g}" for name, value in figures(real, judge).items())
+    print(f"{args.pictures} stacks of three digits; {len(real)} of them: {words}", flush=True)
 
     random.manual_seed(args.seed)
     game = cli.options(args, "lr", "width", "latent", *cli.GAME)
     gan = cli.built(MODELS[args.model], device=where, channels=3, **game)
     images = device.to(pictures.images, where)
-    batches = data.Batches(images, cli.share(args, args.batch_size), args.seed)
+    batches = data.Batches(images, cli.share(args, args.batch_size, len(images)), args.seed)
     points = gan.noise(JUDGED, random.Generator(args.seed, POINTS))
     count = lambda: figures(gan.sample(JUDGED, points), judge)
     callbacks = [Evaluate(count, every=args.count)]
@@ -66,15 +81,16 @@ def arguments():
         model="dcgan",
         epochs="50",
         batch_size="64",
+        lr="0.0002",
         out="runs/stacked_mnist",
         pictures=False,
     )
-    parser.adversarial()
+    parser.adversarial(loss="r3gan")
+    parser.width()
     add = parser.add_argument
     add("--data", default="bundled", metavar="SET", help="the digits to stack, as of mnist_gan.py")
     add("--pictures", type=cli.number(int, 64), default=TRAINING, help="stacks to learn from")
     add("--count", type=cli.number(int, 1), default=5, metavar="N", help="modes every N epochs")
-    add("--width", type=cli.number(int, 1, 1024), help="channels of dcgan's narrowest layer")
     add("--latent", type=cli.number(int, 1, 4096), default=100, help="dimensions of z")
     parser.set_defaults(loss="r3gan", epochs=50, batch_size=64, lr=2e-4)
     return parser.parse_args()

@@ -107,11 +107,12 @@ def main():
     random.manual_seed(args.seed)
     game = cli.options(args, *cli.GAME)
     usual = USUAL if args.loss in (None, USUAL["loss"]) else {}
+    usual = {k: v for k, v in usual.items() if k != "lr" or args.model == "mlp"}
     options = usual | game | cli.options(args, "lr")
-    gan = cli.built(POINTS[args.model], flags="", device=where, **options)
+    gan = cli.built(POINTS[args.model], device=where, **options)
 
     real = device.to(toy.sample(12_800, random.Generator(args.seed, REAL)), where)
-    batch_size = cli.share(args, args.batch_size or 128)
+    batch_size = cli.share(args, args.batch_size or 128, len(real))
     batches = data.Batches(real, batch_size, args.seed, transform=None)
     args.epochs = args.epochs or 40
 
@@ -137,8 +138,9 @@ def arguments():
     parser = cli.Parser("Watch a GAN learn a density in the plane.")
     parser.add_argument("--density", choices=[*data.TOYS], default="ring", help="what it learns")
     told = {"epochs": "40", "batch_size": "128", "out": "runs/toy_gan", "pictures": False}
-    parser.training(POINTS, model="mlp", **told)
-    parser.adversarial(loss=USUAL["loss"])
+    lr = f"{USUAL['lr']} where mlp plays {USUAL['loss']}, else the model's own"
+    parser.training(POINTS, model="mlp", lr=lr, **told)
+    parser.adversarial(loss=USUAL["loss"], gamma=USUAL["r1"])
     return parser.parse_args()
 
 

@@ -39,7 +39,7 @@ def main():
     images = device.to(known.images, where)
     batch_size = args.batch_size or min(32, len(images))
     arrays = (images, known.labels) if gan.classes else images
-    batches = data.Batches(arrays, cli.share(args, batch_size), args.seed)
+    batches = data.Batches(arrays, cli.share(args, batch_size, len(images)), args.seed)
     args.epochs = args.epochs or min(1000, max(32, 10_000 // len(batches)))
 
     report = AtEnd(lambda: compare(args, gan, known, unknown))

@@ -383,3 +383,25 @@ def test_every_matrix_of_a_discriminator_is_bounded_wherever_it_is_held():
     model.step(normal(4, 2).astype(np.float32))
     with pytest.raises(ValueError, match="spectral: the discriminator has no layer with a matrix"):
         models.adversarial(nn.Linear(2, 2), nn.Sequential(nn.ReLU()), 2, spectral=True)
+
+
+def test_what_the_judge_cannot_read_is_not_counted(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(ROOT / "examples")
+    stacked_mnist = importlib.import_module("stacked_mnist")
+    digits = data.load()
+
+    def stop(*args, **options):
+        raise data.DataError("enough")
+
+    monkeypatch.setattr(stacked_mnist.cli, "built", stop)
+    words = ["stacked_mnist", "--pictures", "64", "--out", str(tmp_path / "run")]
+    monkeypatch.setattr("sys.argv", words)
+    with pytest.raises(data.DataError, match="enough"):
+        stacked_mnist.main()
+    assert capsys.readouterr().out.startswith("64 stacks of three digits; 64 of them: modes 6")
+    rows = np.arange(len(digits.labels)) // 10
+    for every, read in ((20, True), (5, False)):  # how many labels are wrong
+        labels = np.where(rows % every, digits.labels, (digits.labels + 1) % 10)
+        monkeypatch.setattr(data, "load", lambda *_, labels=labels: digits._replace(labels=labels))
+        with pytest.raises(data.DataError, match="enough" if read else "--data bundled: the judge"):
+            stacked_mnist.main()

@@ -154,11 +154,12 @@ def test_what_is_broken_is_told_on_one_line(photos, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--side", 30], "must be a multiple of 4, got 30"),
+        (["--side", 30], "must be a multiple of 4, got 30: it is halved twice at least (--side)\n"),
         (["--augment", "flop"], "there is no 'flop'"),
         (["--background", "blurple"], "choose an opaque colour"),
         (["--batch-size", 64], "batch_size is 64 but there are 20 rows"),
         (["--model", "dcgan5x5", "--width", 8], "--width is for --model dcgan"),
+        (["--n-critic", 9], "--n-critic 9: a step takes 9 batches of 20, and there are 20 samples"),
     ],
     ids=str,
 )
@@ -243,3 +244,49 @@ def test_a_judge_that_learns_has_a_bar_on_a_terminal(monkeypatch, capsys):
         monkeypatch.setattr(cli.training, "live", lambda watched=watched: watched)
         assert [*cli.bar(range(3))] == [0, 1, 2]
         assert ("judge: " in capsys.readouterr().err) == watched
+
+
+@pytest.mark.parametrize(
+    ("options", "end"),
+    [
+        ({"side": 30}, " (--side)"),
+        ({"classes": 3, "packing": 2}, "leave out classes (--no-conditional)"),
+        ({"loss": "hinge", "smoothing": 0.1}, "non_saturating and least_squares have"),
+    ],
+)
+def test_what_cannot_be_built_names_the_flag_that_helps_or_none(options, end):
+    with pytest.raises(data.DataError) as caught:
+        cli.built(models.dcgan, **options)
+    assert str(caught.value).endswith(end)
+
+
+@pytest.fixture
+def said(monkeypatch, capsys):
+    """What an example says for some flags before it ends with a code, or loads anything."""
+    monkeypatch.syspath_prepend(ROOT / "examples")
+    monkeypatch.setenv("COLUMNS", "1000")
+
+    def call(name, *flags):
+        monkeypatch.setattr("sys.argv", [name, *flags])
+        with pytest.raises(SystemExit):
+            importlib.import_module(name).arguments()
+        return "".join(capsys.readouterr())
+
+    return call
+
+
+def test_a_default_is_told_once_and_as_it_is(said):
+    for name in ("mnist_gan", "mnist_vae", "stacked_mnist", "toy_gan", "upsample_gan"):
+        for line in said(name, "--help").splitlines():
+            assert line.count("(default") < 2, line
+    stacked, toy = (said(name, "--help") for name in ("stacked_mnist", "toy_gan"))
+    for words in ("play (default: r3gan)", "rate (default: 0.0002)", "data (default: 50)"):
+        assert words in stacked
+    assert toy.count("(default: 0; of r3gan, 0.05)") == 2
+    assert "(default: 0.003 where mlp plays r3gan, else the model's own)" in toy
+
+
+@pytest.mark.parametrize("model", ["mlp", "dcgan5x5"])
+def test_a_width_is_of_models_that_have_one(said, model):
+    words = said("stacked_mnist", "--model", model, "--width", "8")
+    assert words == f"stacked_mnist: --width is for --model dcgan or upsample, not {model}\n"

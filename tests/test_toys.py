@@ -366,6 +366,16 @@ def test_the_figures_in_words(toy_gan):
     assert "where it is 0" not in words and words.startswith("mean log density -2.3")
 
 
+def test_each_network_learns_at_its_own_rate(toy_gan, tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(cli, "run_training", lambda args, gan, *_, **more: made.append(gan))
+    for flags in ([], ["--model", "pacgan"], ["--model", "pacgan", "--lr", "0.01"]):
+        monkeypatch.setattr("sys.argv", ["toy_gan", "--out", str(tmp_path / "run"), *flags])
+        toy_gan.main()
+    assert [gan.recipe["lr"] for gan in made] == [0.003, 1e-4, 0.01]
+    assert [gan.r1 for gan in made] == [0.05] * 3
+
+
 def test_a_model_of_points_is_no_maker_of_pictures(tmp_path, monkeypatch, capsys):
     batches = data.Batches(TOYS["ring"].sample(64, random.Generator(0)), 32, transform=None)
     train.train(models.points(width=4), batches, 1, tmp_path)

@@ -17,7 +17,7 @@ FLAGS = {
     RunExistsError: "--resume, --overwrite or another --out",
     files.LockedError: "another --out",
     TrainingError: "--lr",
-    MemoryError: "a lower --batch-size, --width, --samples or --n",
+    MemoryError: "a lower --batch-size, --width, --samples, --pictures or --n",
 }
 
 

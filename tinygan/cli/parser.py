@@ -15,6 +15,7 @@ MOST_SAMPLES = 1_000_000  # 784 MB of digits
 # what `Parser.adversarial` adds
 GAME = ("loss", "d_lr", "n_critic", "packing", "spectral", "minibatch_std", "r1", "r2")
 GAME += ("smoothing",)
+SIZED = ("dcgan", "upsample")  # models whose width can be chosen
 # what concerns only this call, and not the run that it makes or goes on with
 PASSING = ("out", "device", "resume", "overwrite")
 
@@ -25,10 +26,13 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, description):
         super().__init__(description=description, formatter_class=_Formatter)
 
-    def training(self, models, *, model, epochs, batch_size, out, conditional=False, pictures=True):
-        """Add the flags of a training run and their defaults; `epochs` and `batch_size` say theirs
-        in words. conditional: None for what has labels. pictures: whether it learns from those, of
-        the user's choice.
+    def training(
+        self, models, *, model, epochs, batch_size, out, lr="the model's own", conditional=False,
+        pictures=True,
+    ):  # fmt: skip
+        """Add the flags of a training run and their defaults; `epochs`, `batch_size` and `lr` say
+        theirs in words. conditional: None for what has labels. pictures: whether it learns from
+        those, of the user's choice.
         """
         add = self.add_argument
         add("--model", choices=[*models], default=model, help="the networks")
@@ -48,15 +52,15 @@ class Parser(argparse.ArgumentParser):
         self.set_defaults(evaluate=0, samples=0)
         add("--epochs", type=number(int, 1), help=f"passes over the data (default: {epochs})")
         add("--batch-size", type=number(int, 2), help=f"samples a step (default: {batch_size})")
-        add("--lr", type=number(float, 0), help="Adam's learning rate (default: the model's own)")
+        add("--lr", type=number(float, 0), help=f"Adam's learning rate (default: {lr})")
         add("--seed", type=number(int, 0, 2**32 - 1), default=0, help="of all randomness")
         self.folder(out)
         seen = "show the run in TensorBoard (`tensorboard --logdir OUT`) or W&B, or write log.csv"
         add("--track", choices=[*TRACKERS], help=seen)
 
-    def adversarial(self, loss="non-saturating"):
+    def adversarial(self, loss="non-saturating", gamma=1):
         """Add the flags about which game two networks play; `GAME` names them. loss: the game that
-        the caller lets them play where none is named.
+        the caller lets them play where none is named; gamma: the weights of r3gan's penalties.
         """
         add = self.add_argument
         games = f"the game that the networks play (default: {loss})"
@@ -70,11 +74,17 @@ class Parser(argparse.ArgumentParser):
         differs = "tell D's last layer how much the samples of a batch differ"
         add("--spectral", action="store_true", help=bounded)
         add("--minibatch-std", action="store_true", help=differs)
-        slopes = "weight of the zero-centred penalty at {} samples (default: 0; of r3gan, 1)"
+        slopes = "weight of the zero-centred penalty at {} samples "
+        slopes += f"(default: 0; of r3gan, {gamma})"
         add("--r1", type=number(float, 0), metavar="GAMMA", help=slopes.format("real"))
         add("--r2", type=number(float, 0), metavar="GAMMA", help=slopes.format("fake"))
         sure = "real samples are real with probability 1 - S (default: 0)"
         add("--smoothing", type=number(float, 0, 0.5), metavar="S", help=sure)
+
+    def width(self):
+        """Add the width of those networks that have one to choose."""
+        width = f"channels of the narrowest layer of {' or '.join(SIZED)} (default: 16)"
+        self.add_argument("--width", type=number(int, 1, 1024), help=width)
 
     def _data(self):
         """The flags about pictures to learn from."""
@@ -124,6 +134,8 @@ class Parser(argparse.ArgumentParser):
                 known = [a for a in self._actions if a.dest in said and a.dest not in PASSING]
                 self.set_defaults(**{a.dest: _default(a, said[a.dest]) for a in known})
             found = super().parse_args(args, namespace)
+        if getattr(found, "width", None) and found.model not in SIZED:
+            self.error(f"--width is for --model {' or '.join(SIZED)}, not {found.model}")
         if hasattr(found, "resume"):  # a training run: before anything is loaded for it
             check_folder(found.out, found.resume, found.overwrite)
         return found
@@ -143,10 +155,10 @@ def policy(text):
 
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Shows the defaults, but for None, which the help explains, and False, which goes without."""
+    """Shows the defaults that no help has in words, but for None, and False, which goes without."""
 
     def _get_help_string(self, action):
-        told = action.default is None or action.default is False
+        told = action.default is None or action.default is False or "(default" in action.help
         return action.help if told else super()._get_help_string(action)
 
 

@@ -18,6 +18,12 @@ from .samples import learnt, noted, save_samples
 
 JUDGED = 5  # the random stream of the latent points of which the judge sees samples
 JUDGED_MOST = 10_000  # of those, and of real pictures
+# what a builder of models says -> the flag that helps
+HELPING = {
+    "side must": "--side",
+    "samples without labels": "--no-conditional",
+    "minibatch_std cannot": "another --model",
+}
 PREVIEWS = 200  # pictures that a run draws on its way, at most
 
 
@@ -50,14 +56,15 @@ def fitting(args, pictures):
     return {"side": height, "channels": channels, "classes": classes, "names": names}
 
 
-def built(build, flags=" (--model, --side, --no-conditional)", **options):
-    """The model that `build` makes; DataError, with those flags that help, for what it cannot be
-    made for.
+def built(build, **options):
+    """The model that `build` makes; DataError, with the flag that helps, for what it cannot be made
+    for.
     """
     try:
         return build(**options)
     except ValueError as error:
-        raise DataError(f"{error}{flags}") from error
+        flags = [f" ({flag})" for words, flag in HELPING.items() if words in str(error)]
+        raise DataError(f"{error}{''.join(flags)}") from error
 
 
 def in_words(pictures):
@@ -76,9 +83,9 @@ def options(args, *names):
     }
 
 
-def share(args, batch_size):
+def share(args, batch_size, rows):
     """How many samples a step of a game takes for so many an update; DataError where they cannot be
-    packed.
+    packed, or where all the `rows` that there are do not suffice for D's updates.
     """
     packing = args.packing or 1
     if batch_size % packing:
@@ -86,7 +93,13 @@ def share(args, batch_size):
             f"--packing {packing}: a batch of {batch_size} leaves a rest: --batch-size takes "
             f"multiples of {packing}"
         )
-    return batch_size * (args.n_critic or 1)
+    updates = args.n_critic or 1
+    if batch_size <= rows < updates * batch_size:
+        raise DataError(
+            f"--n-critic {updates}: a step takes {updates} batches of {batch_size}, and there are "
+            f"{rows} samples: lower it or --batch-size"
+        )
+    return batch_size * updates
 
 
 def run_training(
