@@ -142,6 +142,16 @@ def test_a_walk_goes_through_all_points(shape, closed):
         (lambda: latents.slerp(normal(3), normal(3), 1), "at least 2 points"),
         (lambda: latents.walk(normal(1, 3), 3), "walk: needs 2 points"),
         (lambda: latents.walk(normal(2, 3), 0), "walk: needs 2 points"),
+        (lambda: latents.walk(normal(3), 3), "walk: needs 2 points"),
+        (lambda: latents.walk(np.eye(3, dtype=int), 3), "of floats"),
+        (lambda: latents.walk(normal(2, 3), 2.5), "2.5"),
+        (lambda: latents.lerp(normal(3), normal(3), 2.5), "at least 2 points, its ends, got 2.5"),
+        (lambda: latents.directions(np.eye(4, dtype=int), np.arange(4) > 1), "finite floats"),
+        (lambda: latents.directions(normal(4, 2) * np.nan, np.arange(4) > 1), "finite floats"),
+        (lambda: latents.directions(normal(0, 2), np.ones(0, bool)), "finite floats, two or more"),
+        (lambda: latents.directions(normal(4, 0), np.arange(4) > 1), "finite floats"),
+        (lambda: latents.moved(np.ones(3, int), normal(3), [0.5]), "moved: .* arrays of floats"),
+        (lambda: latents.moved(normal(3), np.eye(3, dtype=int)[0], [0.5]), "arrays of floats"),
         (lambda: latents.truncated(2, 3, psi=1.5), "psi must be from 0"),
         (lambda: latents.truncated(2, 3, psi=np.nan), "psi must be from 0"),
         (lambda: latents.truncated(2, 3, threshold=0), "threshold must be at least"),
@@ -176,7 +186,7 @@ def test_truncation_draws_again_what_is_beyond_and_nothing_else():
     assert abs((found[~within] ** 2).mean() - 0.1478) < 0.005
     assert abs(latents.truncated(9, 9, threshold=0.05, source=source())).max() <= 0.05
     assert np.array_equal(latents.truncated(400, 30, threshold=0.7, source=source()), found)
-    half = latents.truncated(400, 30, psi=0.5, source=source())
+    half = latents.truncated(400, 30, psi=np.float64(0.5), source=source())
     assert np.array_equal(half, z / 2) and half.dtype == np.float32
     assert np.array_equal(latents.truncated(400, 30, psi=0, source=source()), 0 * z)
     random.manual_seed(3)
@@ -354,6 +364,34 @@ def test_inpainting_keeps_what_is_known(masked):
     assert np.array_equal(unchanged, whole)
 
 
+def test_what_is_not_known_may_be_anything():
+    gan, mask = linear(dtype="float32"), normal(4, 2) > -0.5
+    whole = gan.sample(2, normal(2, 5).astype("float32"))
+    fill = lambda rest: latents.inpaint(
+        gan, np.where(mask, whole, np.float32(rest)), mask, steps=3, source=random.Generator(1)
+    )
+    wanted = fill(0)
+    for rest in (np.nan, np.inf, 255):
+        np.testing.assert_array_equal(fill(rest), wanted)
+    with pytest.raises(ValueError, match="from nan to nan"):
+        latents.inpaint(gan, np.where(mask, np.float32(np.nan), whole), mask)
+
+
+def test_images_become_of_the_models_dtype():
+    gan = linear(dtype="float32")
+    images = gan.sample(2, normal(2, 5).astype("float32"))
+    ask = lambda x, **options: latents.invert(
+        gan, x, steps=3, source=random.Generator(1), **options
+    )
+    wanted = ask(images)
+    for found in (ask(images.astype(float)), ask(images, lr=np.float64(0.1)),
+                  ask(images, deviation=np.float64(0.2))):  # fmt: skip
+        assert {a.dtype for a in (found.z, found.samples, found.mse)} == {np.dtype("float32")}
+        np.testing.assert_array_equal(found.z, wanted.z)
+    half = ask(images.astype(np.float16))
+    assert half.z.dtype == half.mse.dtype == np.float32
+
+
 ZEROS = np.zeros((2, *FORM))
 
 
@@ -370,8 +408,11 @@ ZEROS = np.zeros((2, *FORM))
         (ZEROS, {"lr": 0.0}, "lr and deviation above 0"),
         (ZEROS, {"deviation": np.nan}, "lr and deviation above 0"),
         (ZEROS, {"starts": 0}, "starts must be at least 1"),
+        (ZEROS, {"starts": 2.5}, "starts must be at least 1 and whole, or points, got 2.5"),
+        (ZEROS, {"steps": 2.5}, "steps must be at least 1 and whole"),
+        (ZEROS, {"starts": normal(2, 5) * np.nan}, "float64, finite, got"),
         (ZEROS, {"starts": normal(3, 5)}, r"starts must be points \(2, 5\)"),
-        (ZEROS, {"starts": normal(2, 5).astype("f")}, "float64, got"),
+        (ZEROS, {"starts": normal(2, 5).astype("f")}, "float64, finite, got"),
         (ZEROS, {"labels": [0, 1]}, "taught no classes"),
         (ZEROS, {"mask": np.ones((2, 4), bool)}, r"mask must be \(4, 2\) or \(2, 4, 2\)"),
         (ZEROS, {"mask": np.ones((3, 4, 2), bool)}, "mask must be"),

@@ -4,6 +4,11 @@
 attribute. `inversion.py`: the point whose sample is nearest to a picture, and the rest of a picture
 of which a part is known. Points are raw arrays on either device, whose last axis is the latent one.
 This room knows no files and no judge: what an attribute is, the caller says.
+
+    a, b = gan.noise(2)
+    path = latents.slerp(a, b, 8)
+    digits = gan.sample(8, path, labels=[3] * 8)  # give labels, or each point is of another class
+    found = latents.invert(gan, images)  # the points of pictures in [-1, 1], found.z
 """
 
 from .inversion import Inversion, inpaint, invert

@@ -4,6 +4,7 @@ It asks a `models.latent.LatentModel` for `noise`, `sample`, `draw` and `sample_
 generator, a VAE's decoder, or one of your own.
 """
 
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from .. import device, ops, optim
 from ..autograd import Tensor, describe, grad
 from ..models.labels import joined, numbered, one_hot
+from ..models.latent import fitting
 from ..optim.schedules import second_half
 from ..recording import no_grad
 
@@ -48,9 +50,10 @@ def invert(
     known, (h, w) or (n, h, w); the rest counts for nothing (Yeh 2017).
     """
     images, known = _seen(model, images, mask)
-    if not steps >= 1 or not lr > 0 or not deviation > 0:
-        wanted = "steps must be at least 1, lr and deviation above 0"
-        raise ValueError(f"invert: {wanted}, got {steps}, {lr} and {deviation}")
+    if not isinstance(steps, Integral) or steps < 1 or not lr > 0 or not deviation > 0:
+        wanted = "steps must be at least 1 and whole, lr and deviation above 0"
+        raise ValueError(f"invert: {wanted}, got {steps!r:.50}, {lr} and {deviation}")
+    lr, deviation = float(lr), float(deviation)  # NumPy's scalars would make float64 of all
     labels = _told(model, len(images), labels)
     if device.is_array(starts):
         z, labels = _given(model, images, labels, starts)
@@ -66,7 +69,8 @@ def invert(
 
 def inpaint(model, images, mask, labels=None, **options):
     """Images (n, c, h, w) whose pixels are filled, where the mask is false, from the sample that is
-    nearest to the others, which stay as they are: raw, on the model's device.
+    nearest to the others, which stay as they are: raw, on the model's device. What is not known may
+    be anything, NaN too.
 
     The rest is as of `invert`. Yeh 2017, but that the prior takes the place of their
     discriminator, and edges are not blended.
@@ -138,8 +142,9 @@ def _near(model, images, known, labels, *, starts, source):
     """For each image those random points whose samples are nearest to it, and of its class where
     that is told: (n, starts, latent), and their labels (n, starts) or None.
     """
-    if not starts >= 1:
-        raise ValueError(f"invert: starts must be at least 1, or points, got {starts!r:.50}")
+    if not isinstance(starts, Integral) or starts < 1:
+        wanted = "at least 1 and whole, or points"
+        raise ValueError(f"invert: starts must be {wanted}, got {starts!r:.50}")
     classes = np.arange(model.classes) if labels is None else np.unique(labels)
     count = max(POOL, starts * len(classes))
     told = np.resize(classes, count) if model.classes else None
@@ -162,8 +167,8 @@ def _given(model, images, labels, starts):
     n = len(images)
     z = starts[:, None] if starts.ndim == 2 else starts
     fits = z.ndim == 3 and len(z) == n and z.shape[2] == model.latent
-    if not fits or z.dtype != images.dtype:
-        wanted = f"({n}, {model.latent}) or ({n}, starts, {model.latent}) {images.dtype}"
+    if not fits or z.dtype != images.dtype or not z.size or not np.isfinite(z).all():
+        wanted = f"({n}, {model.latent}) or ({n}, starts, {model.latent}) {images.dtype}, finite"
         raise ValueError(f"invert: starts must be points {wanted}, got {describe(starts)}")
     if model.classes and labels is None:
         raise ValueError(f"invert: points to start from need labels ({n},) too, got None")
@@ -184,33 +189,22 @@ def _told(model, n, labels):
 
 
 def _seen(model, images, mask):
-    """The images on the model's device, and in their shape 1 where they are known, else 0."""
-    form = model.sample_shape
-    pictures = len(form) == 3
-    words = f"invert: needs images (n, {', '.join(map(str, form))}) of floats"
-    if not device.is_array(images) or images.dtype.kind != "f" or images.shape[1:] != form:
-        way = "; data.scale makes them of uint8" if pictures else ""
-        raise ValueError(f"{words}, got {describe(images)}{way}")
-    if not len(images):
-        raise ValueError(f"{words}, one or more, got {describe(images)}")
-    least, most = float(images.min()), float(images.max())
-    limit = 1 if pictures else np.finfo(images.dtype).max
-    if not -limit <= least <= most <= limit:  # NaN is not, either
-        within = "in [-1, 1]" if pictures else "that are finite"
-        found = f"{describe(images)} from {least:g} to {most:g}"
-        raise ValueError(f"{words} {within}, got {found}")
-    images = device.to(images, model.device)
-    known = np.ones_like(images)
-    return images, known if mask is None else known * _spread(mask, images)
+    """The images on the model's device, 0 where they are not known, and in their shape 1 where they
+    are, else 0.
+    """
+    known = True if mask is None else _spread(model, images, mask)
+    images = fitting("invert", model, images, known)
+    return images, np.ones_like(images) * known
 
 
-def _spread(mask, images):
+def _spread(model, images, mask):
     """The mask of pictures, (h, w) or (n, h, w), for all of their channels, of bool."""
-    n, h, w = (len(images), *images.shape[2:]) if images.ndim == 4 else (0, 0, 0)
-    if not device.is_array(mask) or mask.dtype != bool or mask.shape not in ((h, w), (n, h, w)):
+    n, (h, w) = len(images), (*model.sample_shape, 0, 0)[1:3]
+    fits = device.is_array(mask) and mask.dtype == bool and mask.shape in ((h, w), (n, h, w))
+    if len(model.sample_shape) != 3 or not fits:
         wanted = f"({h}, {w}) or ({n}, {h}, {w}) of bool, for pictures (n, c, h, w)"
         raise ValueError(f"invert: the mask must be {wanted}, got {describe(mask)}")
-    mask = device.to_device_of(mask, images)
+    mask = device.to(mask, model.device)
     if not mask.any((-2, -1)).all():
         raise ValueError("invert: the mask leaves nothing known of a picture: true is known")
     return mask[:, None] if mask.ndim == 3 else mask

@@ -2,6 +2,8 @@
 directions that change an attribute. Arithmetic on raw arrays: it knows no model.
 """
 
+from numbers import Integral
+
 import numpy as np
 
 from .. import device as devices
@@ -54,9 +56,11 @@ def walk(points, steps, closed=True, way=slerp):
     closed: and back to the first, which is not there twice, (m * steps, ..., k): as an animation it
     goes round for ever. Else up to the last, ((m - 1) * steps + 1, ..., k).
     """
-    if len(points) < 2 or steps < 1:
-        given = f"{describe(points)} and {steps}"
-        raise ValueError(f"walk: needs 2 points (m, ..., k), and 1 step, or more, got {given}")
+    if not _floats(points) or points.ndim < 2 or len(points) < 2 or not _whole(steps, 1):
+        given = f"{describe(points)} and {steps!r:.50}"
+        raise ValueError(
+            f"walk: needs 2 points (m, ..., k) of floats, and 1 step, or more, got {given}"
+        )
     if closed:
         points = np.concatenate([points, points[:1]])
     ways = way(points[:-1], points[1:], steps + 1)  # (steps + 1, m, ..., k)
@@ -83,7 +87,7 @@ def truncated(n, latent, *, threshold=None, psi=1.0, source=None, device="cpu"):
         while (beyond := abs(z) > threshold).any():
             count = int(beyond.sum())
             z[beyond] = source.normal((count,), device=device)
-    return psi * z
+    return float(psi) * z  # a NumPy scalar would make float64 of it
 
 
 def directions(points, attributes, fit="linear"):
@@ -105,6 +109,9 @@ def directions(points, attributes, fit="linear"):
     if not fits or y.dtype != bool:
         wanted = "points (n, k) need attributes (n,) or (n, a) of bool"
         raise ValueError(f"directions: {wanted}, got {describe(points, attributes)}")
+    if not _floats(points) or not x.size or not np.isfinite(x).all():
+        wanted = "points (n, k) must be finite floats, two or more"
+        raise ValueError(f"directions: {wanted}, got {describe(points)}")
     columns = y.reshape(len(y), -1)
     same = columns.all(0) | ~columns.any(0)
     if same.any():
@@ -128,6 +135,9 @@ def moved(points, direction, distances):
     Along a unit vector a distance is in standard deviations of N(0, 1), and beyond 3 or so a model
     has seen little. (Shen 2020)
     """
+    if not _floats(points) or not _floats(direction):
+        wanted = "points and a direction must be arrays of floats"
+        raise ValueError(f"moved: {wanted}, got {describe(points, direction)}")
     far = np.asarray(distances, points.dtype, like=points)
     if direction.shape != points.shape[-1:] or far.ndim != 1:
         wanted = "points (..., k) need a direction (k,) and distances (m,)"
@@ -140,13 +150,23 @@ def _shares(name, a, b, steps):
     points that do not fit.
     """
     for x in (a, b):
-        if not devices.is_array(x) or x.dtype.kind != "f" or x.shape != a.shape or not x.ndim:
+        if not _floats(x) or x.shape != a.shape or not x.ndim:
             wanted = "needs points of one shape (..., k), arrays of floats"
             raise ValueError(f"{name}: {wanted}, got {describe(a, b)}")
-    if steps < 2:
-        raise ValueError(f"{name}: a way has at least 2 points, its ends, got {steps}")
+    if not _whole(steps, 2):
+        raise ValueError(f"{name}: a way has at least 2 points, its ends, got {steps!r:.50}")
     shares = np.linspace(0, 1, steps).reshape(-1, *[1] * a.ndim)
     return devices.to_device_of(shares, a)
+
+
+def _floats(x):
+    """Whether that is an array of floats."""
+    return devices.is_array(x) and x.dtype.kind == "f"
+
+
+def _whole(steps, least):
+    """Whether that is a whole number, and not too small."""
+    return isinstance(steps, Integral) and steps >= least
 
 
 def _ending(path, a, b):

@@ -9,6 +9,7 @@ import functools
 import numpy as np
 
 from .. import device, optim, plot, random
+from ..autograd import describe
 from ..recording import no_grad
 from .labels import joined, numbered, one_hot
 
@@ -104,3 +105,27 @@ class LatentModel:
     def optimizers(self):
         """For a trainer that schedules the learning rate."""
         return [part for part in self.parts().values() if isinstance(part, optim.Optimizer)]
+
+
+def fitting(name, model, images, known=True):
+    """Images (n, ...) that a model could have made, pictures in [-1, 1]: on its device, in its
+    dtype, and 0 where they are not `known` and may be anything, NaN too. ValueError, which `name`
+    heads, for others.
+    """
+    form, pictures = model.sample_shape, len(model.sample_shape) == 3
+    words = f"{name}: needs images (n, {', '.join(map(str, form))}) of floats"
+    way = "; data.scale makes them of uint8" if pictures else ""
+    if not device.is_array(images) or images.dtype.kind != "f" or images.shape[1:] != form:
+        raise ValueError(f"{words}, got {describe(images)}{way}")
+    if not len(images):
+        raise ValueError(f"{words}, one or more, got {describe(images)}")
+    net = getattr(model, "average", None)  # a model of one's own may have none
+    dtype = np.dtype(np.float32) if net is None else net.parameters()[0].data.dtype
+    images = np.where(known, device.to(images, model.device), 0)
+    least, most = float(images.min()), float(images.max())
+    limit = 1.0 if pictures else min(float(np.finfo(d).max) for d in (dtype, images.dtype))
+    if not -limit <= least <= most <= limit:  # NaN is not, either
+        within = "in [-1, 1]" if pictures else "that are finite"
+        found = f"{describe(images)} from {least:g} to {most:g}"
+        raise ValueError(f"{words} {within}, got {found}{way}")
+    return images.astype(dtype, copy=False)
