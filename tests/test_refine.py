@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from runs import ROOT, folder
 
-from tinygan import checkpoint, cli, device, nn, ops, random, refine
+from tinygan import Tensor, checkpoint, cli, data, device, nn, ops, random, refine
 from tinygan.models import GAN, MODELS, VAES
 
 WIDTH = 1.5  # G's samples are N(0, 1.5**2)
@@ -343,6 +343,12 @@ def test_a_discriminator_without_a_score_for_one_sample_is_refused():
     refused("packs of 2 samples", lambda: refine.best_of(packed, 5, 2))
     beside = toy(Of(lambda x: x - ops.mean(x, axis=0, keepdims=True)))
     refused("beside others", lambda: refine.latent_optimised(beside, 5))
+    for little in (lambda x: 1e-3 * (x + 0.1 * x.mean(0)), lambda x: 50 + 0.1 * (x + x.std(0))):
+        few = toy(Of(lambda x, f=little: Tensor(f(ops.raw(x)))))
+        refused("beside others", lambda few=few: refine.best_of(few, 5, 2))
+    batch = nn.Linear(1, 1), nn.BatchNorm1d(1, track_running_stats=False), nn.Linear(1, 1)
+    batch[2].weight.data[...] = 1e-4
+    refused("beside others", lambda: refine.best_of(toy(nn.Sequential(*batch)), 5, 2))
     weak = MODELS["dcgan"](width=1, latent=2, minibatch_std=True)  # not trained yet
     refused("beside others", lambda: refine.best_of(weak, 5, 2))
     for size in (None, 4):
@@ -369,8 +375,43 @@ def test_what_is_asked_for_must_fit():
     refused("needs the labels", lambda: refine.calibrated(two, real))
     wide = lambda x, labels: np.zeros((len(x), 2))
     refused(r"for each of 4 samples, got \(4, 2\)", lambda: refine.best_of(model, 4, 2, wide))
+    for bad in (0, 2.5, np.nan):
+        refused("n must be at least 1 and whole", lambda bad=bad: refine.best_of(model, bad, 1))
+        refused("k must be", lambda bad=bad: refine.best_of(model, 1, bad))
+        refused("steps must be", lambda bad=bad: refine.latent_optimised(model, 1, steps=bad))
+        refused("burn_in must be", lambda bad=bad: refine.rejection(model, 1, burn_in=bad))
+    for bad in (0, np.nan, np.inf):
+        refused("epsilon must be", lambda bad=bad: refine.rejection(model, 1, epsilon=bad))
+    refused("refine.calibrated", lambda: refine.metropolis_hastings(model, 4, None))
+    for bad in (lambda x: x[:, 0], 3):
+        refused(r"of \(samples, labels\)", lambda bad=bad: refine.best_of(model, 4, 2, bad))
     lost = lambda x, labels: np.full(len(x), np.nan)
     refused("not all of it finite", lambda: refine.best_of(model, 4, 2, lost))
+
+
+def test_a_calibration_refuses_images_of_another_range():
+    """Of those from 0 to 255 D's logits mean nothing: the slope was -141."""
+    gan = MODELS["mlp"](latent=2, side=8)
+    images = np.random.default_rng(0).integers(0, 256, (30, 8, 8), np.uint8)
+    for wrong in (images, images[:, None].astype(np.float32), data.scale(images)[:, :, :4]):
+        refused(
+            "calibrated: needs .* data.scale", lambda wrong=wrong: refine.calibrated(gan, wrong)
+        )
+    refused("finite", lambda: refine.calibrated(toy(), of_data(30)[0] * np.float32(np.nan)))
+    both = [
+        refine.calibrated(gan, x, source=source())
+        for x in (data.scale(images), data.scale(images).astype(float))
+    ]
+    assert both[0].slope == both[1].slope
+
+
+def test_numpys_scalars_change_no_dtype():
+    model = toy(Of(lambda x: -0.5 * (x - 3.0) ** 2))
+    climb = lambda of: refine.latent_optimised(
+        model, 5, steps=2, lr=of(0.1), damping=of(5), source=source()
+    )
+    np.testing.assert_array_equal(climb(np.float64).points, climb(float).points)
+    assert climb(np.float64).points.dtype == np.float32
 
 
 def test_rejection_ends_where_nearly_all_are_rejected():

@@ -2,8 +2,9 @@
 
 Training leaves a D that still knows something about G's samples, and sampling throws it away. Where
 D's logit is log(p_data(x) / p_G(x)), as that of the best D is (Goodfellow 2014, equation 2), it
-says how much too rare a sample is, and so which ones to keep. Everything here chooses latent
-points, and changes no network:
+says how much too rare a sample is, and so which ones to keep. The logistic losses make D that,
+R3GAN's but for a constant; hinge, least squares and WGANs give scores, of which only `calibrated`
+makes log ratios. Everything here chooses latent points, and changes no network:
 
     known = refine.calibrated(gan, images, labels)  # real samples, best those D never learnt from
     kept = refine.metropolis_hastings(gan, 100, known)

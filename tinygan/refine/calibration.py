@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import random
+from ..models.latent import fitting
 from .draws import ROWS, Critic, asked, part, propose, scores
 
 LEAST = 20  # real samples that say anything
@@ -43,16 +44,18 @@ def calibrated(model, images, labels=None, *, source=None):
     """The `Calibration` of D on real samples and as many fresh ones of the same classes (Turner
     2019, section 3.1): one half of both is fitted, the other says how good the fit is.
 
-    images: (n, ...) as the model makes them; labels: (n,), if it knows classes. D should not have
-    learnt from them: of those that it knows it is too sure, and then rejects too much. The samples
-    are of the averaged G, as all that are drawn; D learnt to tell the other one, and what it knows
-    of this one is what the calibration finds out. ValueError for fewer than 20.
+    images: (n, ...) as the model makes them, pictures in [-1, 1]; labels: (n,), if it knows
+    classes. D should not have learnt from them: of those that it knows it is too sure, and then
+    rejects too much. The samples are of the averaged G, as all that are drawn; D learnt to tell the
+    other one, and what it knows of this one is what the calibration finds out. ValueError for fewer
+    than 20, and for images of another form or range.
     """
     n, source = len(images), source or random.default
     if n < LEAST:
         raise ValueError(f"calibrated: needs {LEAST} real samples or more, got {n}")
     if model.classes and labels is None:
         raise ValueError(f"calibrated: a model of {model.classes} classes needs the labels (n,)")
+    images = fitting("calibrated", model, images)
     critic, labels = Critic(model), asked(model, n, labels)
     pieces = [slice(i, i + ROWS) for i in range(0, n, ROWS)]
     real = np.concatenate([scores(critic, images[i], part(labels, i)) for i in pieces])

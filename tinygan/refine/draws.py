@@ -6,6 +6,7 @@ few at a time. This file knows no way of choosing among them.
 """
 
 import copy
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,15 +53,24 @@ class Critic:
             raise ValueError(f"refine: this discriminator {packs}, none has a score; {another}")
         self.net = copy.deepcopy(model.discriminator).eval()
         self.classes, self.calibration = model.classes, None
-        some = model.sample(4, model.noise(4, random.Generator(0)))
-        with no_grad():
-            together, alone = (ops.raw(self(some[:k]))[:2] for k in (4, 2))
         # what D makes of the others may be little yet, so that its layers are asked, too
         mixes = any(isinstance(m, nn.MinibatchStdDev) for m in self.net.modules())
-        if mixes or float(abs(together - alone).max()) > 1e-3 * (1 + float(abs(alone).max())):
+        if mixes or self._beside(model):
             beside = "sees a sample beside others (minibatch statistics?)"
             raise ValueError(f"refine: this discriminator {beside}, none has a score; {another}")
         self.calibration = calibration
+
+    @no_grad()
+    def _beside(self, model):
+        """Whether the logits of two samples are others beside two more samples than beside noise:
+        by more than a thousandth of how logits differ at all, and than rounding.
+        """
+        source = random.Generator(0)
+        some = model.sample(4, model.noise(4, source))
+        noise = source.normal(some.shape, device=model.device).astype(some.dtype, copy=False)
+        among = [ops.raw(self(np.concatenate([some[:2], x]))) for x in (some[2:], noise[2:])]
+        spread, size = (float(f(np.stack(among))) for f in (np.std, lambda x: abs(x).max()))
+        return float(abs(among[0] - among[1])[:2].max()) > 1e-3 * spread + 1e-5 * size
 
     def __call__(self, samples, labels=None):
         logits = chosen(self.net(samples), one_hot(labels, self.classes, samples))
@@ -70,8 +80,7 @@ class Critic:
 
 def asked(model, n, labels):
     """The classes of n samples as integers (n,), in turn if they are None; None without classes."""
-    if n < 1:
-        raise ValueError(f"refine: n must be at least 1, got {n}")
+    whole("refine", n=n)
     if labels is None:
         return np.arange(n) % model.classes if model.classes else None
     if not model.classes:
@@ -80,6 +89,13 @@ def asked(model, n, labels):
     if labels.shape != (n,):
         raise ValueError(f"refine: {n} samples need labels of shape ({n},), got {labels.shape}")
     return labels
+
+
+def whole(name, **counts):
+    """ValueError unless all of the counts are whole numbers of at least 1."""
+    for count, given in counts.items():
+        if not isinstance(given, Integral) or given < 1:
+            raise ValueError(f"{name}: {count} must be at least 1 and whole, got {given!r:.50}")
 
 
 def part(labels, rows):

@@ -5,12 +5,15 @@ This file knows scores, which may be D's or anybody's, and `Calibration`, which 
 densities.
 """
 
+import inspect
+
 import numpy as np
 
 from .. import device, ops, random
 from ..autograd import Tensor, grad
 from ..models.labels import joined, one_hot
-from .draws import ROWS, Critic, Refined, asked, judged, kinds, log_uniform, part, propose
+from .calibration import Calibration
+from .draws import ROWS, Critic, Refined, asked, judged, kinds, log_uniform, part, propose, whole
 
 
 class RejectionError(RuntimeError):
@@ -33,18 +36,21 @@ def rejection(
     probability p_data / (M p_G), where M is the largest ratio seen of its class.
 
     labels: the class of each sample asked for, which stays so; None: in turn. calibration: of D's
-    logits, which else are taken as they are. burn_in: samples, of all classes together, that look
-    for M first; later ones may raise it. percentile: as M is large, few would be kept; so the odds
-    of all are raised until they are even at this percentile of the samples. Of a DCGAN's digits a
-    half is kept at 50, a third at 80, the paper's, and a fifth at 95; None is exact rejection.
-    most: the draws after which there is a RejectionError, 1,000 a sample unless given.
+    logits, which else are taken as they are: for log(p_data / p_G). Those of logistic losses are
+    meant so, R3GAN's but for a constant, which M takes up; those of the hinge, of least squares and
+    of WGANs are scores, and need the calibration. burn_in: samples, of all classes together, that
+    look for M first; later ones may raise it. percentile: as M is large, few would be kept; so the
+    odds of all are raised until they are even at this percentile of the samples. Of a DCGAN's
+    digits a half is kept at 50, a third at 80, the paper's, and a fifth at 95; None is exact
+    rejection. most: the draws after which there is a RejectionError, 1,000 a sample unless given.
     """
     if percentile is not None and not 0 <= percentile <= 100:
         raise ValueError(f"rejection: percentile must be from 0 to 100 or None, got {percentile}")
-    if burn_in < 1 or epsilon <= 0:
-        wanted = "burn_in must be at least 1 and epsilon above 0"
-        raise ValueError(f"rejection: {wanted}, got {burn_in} and {epsilon}")
+    if not 0 < epsilon < np.inf:
+        raise ValueError(f"rejection: epsilon must be above 0, and finite, got {epsilon}")
     labels, source = asked(model, n, labels), source or random.default
+    most = 1000 * n if most is None else most
+    whole("rejection", burn_in=burn_in, most=most)
     critic = Critic(model, calibration)
     classes, kind = np.unique(kinds(labels, n), return_inverse=True)
     each = -(-burn_in // len(classes))
@@ -53,7 +59,6 @@ def rejection(
     acceptance = _Acceptance(first.reshape(len(classes), each), percentile, epsilon)
     points, scores = np.empty((n, model.latent), np.float32), np.empty(n)
     waiting, draws, taken = np.arange(n), 0, 0
-    most = 1000 * n if most is None else most
     while len(waiting):
         if draws >= most:
             few = f"{draws} draws gave {n - len(waiting)} of {n} samples"
@@ -106,8 +111,10 @@ def metropolis_hastings(model, n, calibration, labels=None, *, steps=100, source
     samples. `accepted` is the share of offers that were taken: of 1 D has nothing to say, near 0
     more steps are needed.
     """
-    if steps < 1:
-        raise ValueError(f"metropolis_hastings: steps must be at least 1, got {steps}")
+    whole("metropolis_hastings", steps=steps)
+    if not isinstance(calibration, Calibration):
+        wanted = "needs the Calibration that refine.calibrated(model, images) finds"
+        raise ValueError(f"metropolis_hastings: {wanted}, got {calibration!r:.50}")
     labels, source = asked(model, n, labels), source or random.default
     critic = Critic(model, calibration)
     at = _starts(calibration, kinds(labels, n), np.exp(log_uniform(n, source)))
@@ -156,8 +163,10 @@ def best_of(model, n, k, score=None, labels=None, *, source=None):
     the larger k, the more alike they are, and coverage and recall fall; and whoever chose them
     cannot judge them any more.
     """
-    if k < 1:
-        raise ValueError(f"best_of: k must be at least 1, got {k}")
+    whole("best_of", k=k)
+    if score is not None and not _of_two(score):
+        wanted = "a function of (samples, labels) that gives (n,)"
+        raise ValueError(f"best_of: score must be {wanted}, got {score!r:.50}")
     labels, source = asked(model, n, labels), source or random.default
     score = score or Critic(model)
     points, scores = propose(model, n, labels, score, source)
@@ -170,6 +179,17 @@ def best_of(model, n, k, score=None, labels=None, *, source=None):
     return Refined(device.to(points, model.device), labels, scores, 1 / k, n * k)
 
 
+def _of_two(score):
+    """Whether it can be called with samples and labels."""
+    try:
+        inspect.signature(score).bind(None, None)
+    except TypeError:
+        return False
+    except ValueError:  # a function written in C may not say
+        pass
+    return True
+
+
 def latent_optimised(model, n, labels=None, *, steps=10, lr=0.1, damping=None, source=None):
     """n samples whose points climbed D's logit: `steps` times z + lr * g, where g is the gradient
     of D(G(z)), plain unless there is a damping.
@@ -179,8 +199,8 @@ def latent_optimised(model, n, labels=None, *, steps=10, lr=0.1, damping=None, s
     a few small steps mend flaws (Liu 2020 climbs in a layer of G instead); many lead out of the
     Gaussian that G knows, to the few samples that D likes best.
     """
-    if steps < 1:
-        raise ValueError(f"latent_optimised: steps must be at least 1, got {steps}")
+    whole("latent_optimised", steps=steps)
+    lr, damping = float(lr), None if damping is None else float(damping)  # no NumPy scalars
     labels, critic = asked(model, n, labels), Critic(model)
     points = model.noise(n, source)
     for i in range(0, n, ROWS):
