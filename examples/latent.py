@@ -21,14 +21,14 @@ from tinygan.train import load
 
 
 def interpolation(model, args, draw):
-    """Ways between two points: by the middle, where a model has hardly been, and around it."""
+    """Straight ways between two points and, below, round ones: at 64 dimensions they look alike."""
     blocks = []
     for k in range(6):
         a, b = model.noise(2)
         labels = np.full(COLUMNS, k % model.classes) if model.classes else None
         ways = latents.lerp(a, b, COLUMNS), latents.slerp(a, b, COLUMNS)
         blocks.append([made(model, way, labels) for way in ways])
-    draw("from one point to another: in line, and below it on the sphere", blocks)
+    draw("from one point to another: straight, and below it round, on the sphere", blocks)
 
 
 def truncation(model, args, draw):
@@ -41,7 +41,7 @@ def truncation(model, args, draw):
     shares, bounds = (0, 0.25, 0.5, 0.75, 1), (0.1, 0.5, 1, 1.5, 2)
     blocks = [row(psi=p) for p in shares], [row(threshold=t) for t in bounds]
     shares, bounds = (", ".join(map(str, values)) for values in (shares, bounds))
-    draw(f"psi {shares}; below, no number of z beyond {bounds}", blocks)
+    draw(f"from above: psi {shares}; then no number of z beyond {bounds}", blocks)
 
 
 def directions(model, args, draw):
@@ -55,7 +55,7 @@ def directions(model, args, draw):
         ways = [latents.walk(p, 2, closed=False, way=latents.lerp) for p in told]
         with no_grad():
             rows = [uint8(model.draw(way).data) for way in ways]
-        return draw("a z in each row, and labels from class to class by halves", [rows])
+        return draw("a row is one z; every second column half one label, half the next", [rows])
     judge = metrics.judge_of(args.known, model.device, n=1000, say=cli.say, progress=cli.bar)
     points, others, start = model.noise(5000), model.noise(500), model.noise(1)
     look = lambda z: judge.look(model.sample(len(z), z))[1]
@@ -119,7 +119,8 @@ PICTURES = {picture.__name__: picture for picture in PICTURES}
 
 
 def main():
-    parser = cli.Parser("Draw what lies between, around and behind a model's samples.")
+    what = [f"{name}: {' '.join(f.__doc__.split())}" for name, f in PICTURES.items()]
+    parser = cli.Parser(f"Draw what lies behind a model's samples. {' '.join(what)}")
     add = parser.add_argument
     add("run", type=Path, metavar="RUN", help="a run's folder, or one of its checkpoints")
     add("--only", nargs="+", choices=PICTURES, metavar="PICTURE", help=f"of {', '.join(PICTURES)}")

@@ -117,6 +117,15 @@ def test_the_examples_mistakes_are_one_line(tmp_path, pictures, monkeypatch, cap
     assert called(monkeypatch, unsaid, "--only", "inpainting", "--data", pictures) == 0
 
 
+def test_it_says_that_labels_of_other_classes_are_not_told(tmp_path, pictures, capsys):
+    names = {"classes": 3, "names": ["a", "b", "x"]}
+    model = models.VAES["mlp"](latent=3, side=8, channels=3, **names)
+    assert cli.held_out(model, 5, str(pictures), {})[2] is None
+    assert "its classes are not the model's" in capsys.readouterr().out
+    model.names = ("a", "b", "c")
+    assert len(cli.held_out(model, 5, str(pictures), {})[2]) == 5 and not capsys.readouterr().out
+
+
 def test_the_judge_names_directions_where_a_model_knows_no_classes(
     tmp_path, pictures, monkeypatch, capsys
 ):
