@@ -243,7 +243,7 @@ def test_a_run_of_another_game_resumes_with_its_flags(tmp_path):
     [
         (["--packing", 3, "--no-conditional"], "--packing 3: a batch of 32 leaves a rest"),
         (["--packing", 2], "packing is of samples without labels"),
-        (["--loss", "hinge", "--smoothing", 0.1], "smoothing: hinge has no targets to smooth"),
+        (["--loss", "hinge", "--smoothing", 0.1], "smoothing: hinge has no targets for real"),
         (["--smoothing", 0.7], "must be from 0 to 0.5"),
         (["--n-critic", 0], "must be from 1 to 100"),
         (["--loss", "wasserstein"], "invalid choice: 'wasserstein'"),

@@ -21,7 +21,19 @@ import numpy as np
 import pytest
 from gpu_cases import MODELS, assert_same_model, state, trained
 
-from tinygan import Tensor, checkpoint, data, device, grad, kernels, models, no_grad, optim, random
+from tinygan import (
+    Tensor,
+    checkpoint,
+    data,
+    device,
+    grad,
+    kernels,
+    models,
+    nn,
+    no_grad,
+    optim,
+    random,
+)
 from tinygan.capture import MOST, capture
 from tinygan.train import TrainingError, train
 
@@ -341,7 +353,7 @@ def test_a_run_gives_back_its_graphs_memory(tmp_path, pools):
 def test_the_moving_average_counts_on_the_device_as_it_did_on_the_host():
     weight = np.arange(4, dtype=np.float32) / 3
     for where in ("cpu", "gpu"):
-        average, module = (models.gan.nn.BatchNorm1d(4).to(where) for _ in range(2))
+        average, module = (nn.BatchNorm1d(4).to(where) for _ in range(2))
         ema, expected = optim.EMA(average, module, 0.5), np.ones(4, np.float32)
         module.weight.data[...] = device.to(weight, where)
         for t in range(1, 30):

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tinygan import nn, ops, random
+from tinygan import Tensor, nn, ops, random
 from tinygan.models import GAN, dcgan
 from tinygan.nn import losses
 from tinygan.testing import check_grads
@@ -189,6 +189,7 @@ LAYERS = {
     "LeakyReLU": (nn.LeakyReLU(0.2), (2, 3)), "Tanh": (nn.Tanh(), (2, 3)),
     "Sigmoid": (nn.Sigmoid(), (2, 3)), "Softplus": (nn.Softplus(), (2, 3)),
     "Flatten": (nn.Flatten(), (2, 3, 2)),
+    "Maxout": (nn.Maxout(2), (2, 6)), "MinibatchStdDev": (nn.MinibatchStdDev(), (4, 3)),
     "Unflatten": (nn.Unflatten(1, (2, 3)), (2, 6)),
     "Dropout": (nn.Dropout(0.5), (4, 3)), "Dropout2d": (nn.Dropout2d(), (4, 3, 2, 2)),
     "ELU": (nn.ELU(0.5), (2, 3)),
@@ -251,6 +252,11 @@ def penalty(a, b):
     return losses.gradient_penalty(critic, t, t * t, np.array([0.1, 0.5, 0.9]))
 
 
+def zero_centred(a, b):
+    x = Tensor(t)
+    return losses.zero_centred_penalty(ops.tanh(x @ a) @ b, x)
+
+
 LOSSES = {
     "binary_cross_entropy_with_logits": (losses.binary_cross_entropy_with_logits, (3, 4), (3, 4)),
     "mse": (losses.mse, (3, 4), (3, 4)),
@@ -272,7 +278,12 @@ LOSSES = {
     "hinge": (losses.hinge, (3, 1), (3, 1)), "wasserstein": (losses.wasserstein, (3, 1), (3, 1)),
     "non_saturating G": (losses.non_saturating, (3, 1)), "hinge G": (losses.hinge, (3, 1)),
     "wasserstein G": (losses.wasserstein, (3, 1)),
+    "minimax": (losses.minimax, (3, 1), (3, 1)), "minimax G": (losses.minimax, (3, 1)),
+    "least_squares": (losses.least_squares, (3, 1), (3, 1)),
+    "least_squares G": (losses.least_squares, (3, 1)),
+    "relativistic": (losses.relativistic, (3, 1), (3, 1)),
     "gradient_penalty": (penalty, (4, 3), (3, 1)),
+    "zero_centred_penalty": (zero_centred, (4, 3), (3, 1)),
 }  # fmt: skip
 
 

@@ -282,7 +282,7 @@ def test_a_preview_of_many_classes_has_sixteen_columns(tmp_path, monkeypatch):
     assert seen[0] == (24, 3, [*NAMES]) and seen[1] == (128, 16, [str(k) for k in shown])
     assert seen[2:] == [(128, 16, None), (64, 8, None)]
     # each column shows the class whose name stands above it
-    assert (np.argmax(labels[0], axis=1).reshape(8, 16) == shown).all()
+    assert (np.argmax(labels[-1], axis=1).reshape(8, 16) == shown).all()
 
 
 def test_samples_by_name_from_the_command_line(tmp_path, monkeypatch, capsys):

@@ -31,7 +31,16 @@ def the(words):
 
 
 def remaining():
-    special = ("x**3).sum()", 'load("runs', "VAE(", "class Mean", "tokens", "onnx", "learn(")
+    special = (
+        "x**3).sum()",
+        "slerp(",
+        'load("runs',
+        "VAE(",
+        "class Mean",
+        "tokens",
+        "onnx",
+        "learn(",
+    )
     return [block for block in BLOCKS if not any(words in block for words in special)]
 
 
@@ -43,6 +52,13 @@ def test_a_block_runs(block, tmp_path, monkeypatch):
     assert {"cube", "Scale", "Slow", "Cube", "dense", "check_module"} & names.keys()
     if "Scale" in names:
         assert list(names["Scale"](3).state_dict()) == ["weight"]
+
+
+def test_a_trained_model_is_not_the_end_of_it(tmp_path, monkeypatch):
+    names = run(the("slerp("), tmp_path, monkeypatch)
+    assert names["found"].z.shape == names["way"].shape == (8, 64)
+    assert names["threes"].shape == names["digits"].shape == (8, 1, 28, 28)
+    assert list(names["best"].labels) == list(range(8))
 
 
 def test_the_engine_in_six_lines(tmp_path, monkeypatch):

@@ -255,16 +255,14 @@ def test_the_example_makes_its_pictures_and_figures(tmp_path):
     done = example("mnist_vae", *flags)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[-2:] == [
-        f"30 samples: {tmp_path / 'samples.npz'}",
-        str(tmp_path / "samples/epoch-002.png"),
-    ]
-    elbo = float(lines[-4].split("elbo ")[1].split(",")[0])
-    costs = lines[-4].replace(",", "").split()
-    assert lines[-4].startswith("1000 held-out pictures") and -210 < elbo < -100
+    assert f"30 samples: {tmp_path / 'samples.npz'}" in lines
+    assert lines[-1] == str(tmp_path / "samples/epoch-002.png")
+    elbo = float(lines[-3].split("elbo ")[1].split(",")[0])
+    costs = lines[-3].replace(",", "").split()
+    assert lines[-3].startswith("1000 held-out pictures") and -210 < elbo < -100
     assert abs(elbo + float(costs[-3]) + float(costs[-1])) < 0.02
-    assert elbo < float(lines[-3].split("at least ")[1].split()[0]) < -100
-    assert lines[-3].endswith("(IWAE-3 of 1000 pictures)")
+    assert elbo < float(lines[-2].split("at least ")[1].split()[0]) < -100
+    assert lines[-2].endswith("(IWAE-3 of 1000 pictures)")
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     held_out = [r["held_out_loss"] for r in log if "held_out_loss" in r]
     assert len(held_out) == 2 and held_out[1] == pytest.approx(-elbo, abs=0.01)
