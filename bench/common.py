@@ -57,6 +57,19 @@ def note(path, key, figures):
             file.write("\n" * torn + json.dumps([key, figures]) + "\n")
 
 
+class Steps:
+    """So many steps over `batches` as one epoch, for `loop`."""
+
+    def __init__(self, batches, steps):
+        self.batches, self.steps, self.at = batches, steps, batches.at
+
+    def __len__(self):
+        return self.steps
+
+    def rows(self, epoch, i):
+        return self.batches.rows(*divmod(i, len(self.batches)))
+
+
 def timed(f, n):
     """Milliseconds per call, of n."""
     start = time.perf_counter()

@@ -18,7 +18,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from common import machine, note, noted
+from common import Steps, machine, note, noted
 
 GAMES = {
     "gan": {},
@@ -63,19 +63,6 @@ def run(density, game, network, steps, seed):
         both = {"last": model.generator(z).data, "average": model.average(z).data}
     found = {k: metrics.mode_figures(x, toy.centres, toy.deviation) for k, x in both.items()}
     return found | {"seconds": time.process_time() - start}
-
-
-class Steps:
-    """So many steps over `batches` as one epoch, for `loop`."""
-
-    def __init__(self, batches, steps):
-        self.batches, self.steps, self.at = batches, steps, batches.at
-
-    def __len__(self):
-        return self.steps
-
-    def rows(self, epoch, i):
-        return self.batches.rows(*divmod(i, len(self.batches)))
 
 
 def show(density, game, results):

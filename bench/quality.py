@@ -13,6 +13,7 @@ import statistics
 
 import numpy as np
 import torch
+from common import Steps
 from peers.with_torch import TorchGAN
 
 from tinygan import data, models, random
@@ -20,19 +21,6 @@ from tinygan.metrics import Judge
 from tinygan.train import loop, second_half
 
 RECIPES = {"dcgan": (32, 3000), "dcgan5x5": (128, 250), "mlp": (128, 2000)}  # batch size, steps
-
-
-class Steps:
-    """So many steps over `batches` as one epoch, for `loop`."""
-
-    def __init__(self, batches, steps):
-        self.batches, self.steps, self.at = batches, steps, batches.at
-
-    def __len__(self):
-        return self.steps
-
-    def rows(self, epoch, i):
-        return self.batches.rows(*divmod(i, len(self.batches)))
 
 
 def train(model, steps):

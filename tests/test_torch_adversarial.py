@@ -38,10 +38,10 @@ class Of:
     """The layers of one library by the same names: Of(nn) or Of(torch.nn)."""
 
     def __init__(self, library):
-        self.ours, self.library = library is nn, library
+        self.ours, self.theirs = library is nn, library
 
     def __getattr__(self, name):
-        return getattr(self.library, name)
+        return getattr(self.theirs, name)
 
     def spectral_norm(self, layer):
         return nn.spectral_norm(layer) if self.ours else torch.nn.utils.spectral_norm(layer)
