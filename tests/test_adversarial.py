@@ -2,6 +2,7 @@
 that fit any of them.
 """
 
+import argparse
 import importlib
 import itertools
 
@@ -10,7 +11,7 @@ import pytest
 from runs import ROOT, example, weights
 from test_checkpoint import same
 
-from tinygan import Tensor, data, grad, metrics, models, nn, ops, optim, random, train
+from tinygan import Tensor, cli, data, grad, metrics, models, nn, ops, optim, random, train
 from tinygan.nn import losses
 
 normal = lambda *shape: np.random.default_rng(0).normal(size=shape)
@@ -405,3 +406,9 @@ def test_what_the_judge_cannot_read_is_not_counted(tmp_path, monkeypatch, capsys
         monkeypatch.setattr(data, "load", lambda *_, labels=labels: digits._replace(labels=labels))
         with pytest.raises(data.DataError, match="enough" if read else "--data bundled: the judge"):
             stacked_mnist.main()
+
+
+def test_a_step_takes_a_batch_for_each_update_and_flags_not_given_are_no_options():
+    args = argparse.Namespace(packing=None, n_critic=3, spectral=False, r1=0.0, loss=None)
+    assert cli.share(args, 32, 1000) == 96
+    assert cli.options(args, "spectral", "r1", "loss", "n_critic") == {"r1": 0.0, "n_critic": 3}
