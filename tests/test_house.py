@@ -17,11 +17,20 @@ PACKAGE = ROOT / "tinygan"
 FILES = sorted(PACKAGE.rglob("*.py"))
 EXAMPLES = sorted(ROOT.glob("examples/*.py"))
 RANKS = {"__version__": 0, "device": 0, "files": 0, "arrays": 1, "kernels": 1, "random": 1}
-RANKS |= {"recording": 1, "autograd": 2, "ops": 3, "nn": 4, "optim": 4, "data": 4, "plot": 4}
+RANKS |= {
+    "recording": 1,
+    "autograd": 2,
+    "ops": 3,
+    "nn": 4,
+    "optim": 4,
+    "data": 4,
+    "plot": 4,
+    "capture": 4,
+}
 RANKS |= {"extras": 0, "graph": 3}
-RANKS |= {"models": 5, "train": 6, "checkpoint": 6, "capture": 6, "metrics": 6, "testing": 6}
+RANKS |= {"models": 5, "train": 6, "checkpoint": 6, "metrics": 6, "testing": 6}
 RANKS |= {"io": 6, "latents": 6, "refine": 6, "cli": 7, "evaluate": 8, "export": 8, "sample": 8}
-NEIGHBOURS = {("random", "kernels"), ("train", "capture"), ("train", "checkpoint")}
+NEIGHBOURS = {("random", "kernels"), ("train", "checkpoint")}
 FLAGS = ("cli", "evaluate", "export", "sample")  # the rooms that know the command line
 
 
@@ -140,7 +149,8 @@ CORE = "device random recording arrays autograd ops nn optim".split()
 # of the core, what a reader takes down who came for it
 SHELVES = "ops/derived.py ops/einsum.py ops/groups.py ops/image.py ops/methods.py".split()
 SHELVES += "ops/augment.py ops/rectifiers.py ops/signals.py nn/functions.py nn/groups.py".split()
-SHELVES += "nn/adversarial.py nn/critics.py nn/supervised.py".split()
+SHELVES += "nn/adversarial.py nn/attention.py nn/critics.py nn/supervised.py".split()
+SHELVES += "ops/attention.py".split()
 SHELVES += "optim/clip.py optim/ema.py optim/more.py optim/schedules.py".split()
 
 

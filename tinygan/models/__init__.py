@@ -1,12 +1,16 @@
 """One algorithm to a file: its networks, objective, `step(batch)` and `sample(n)`.
 
-MODELS names the GANs of pictures, POINTS those of points in the plane, VAES the VAEs; LOSSES names
-the games that GANs play. `build` makes a model again from the `recipe` it remembers.
+MODELS names the GANs of pictures, POINTS those of points in the plane, VAES the VAEs, DIFFUSIONS
+the flows and diffusions of pictures, PLANES those of points; LOSSES names the games that GANs play.
+`build` makes a model again from the `recipe` it remembers.
 """
 
 from . import vaes
 from .adversarial import LOSSES, adversarial
 from .dcgan import dcgan, dcgan5x5
+from .ddpm import DDPM
+from .diffusions import ddpm, flow, point_ddpm, point_flow
+from .flow import Flow
 from .gan import GAN
 from .likelihoods import LIKELIHOODS
 from .mlp import mlp
@@ -14,18 +18,26 @@ from .points import pacgan, points
 from .r3gan import R3GAN
 from .recipes import FAMILIES, build
 from .upsample import Upsample, upsample
+from .unet import PointNet, UNet
 from .vae import VAE
 from .wgan import WGAN, WGANGP
 
 MODELS, POINTS, VAES = FAMILIES["gan"], FAMILIES["toy"], FAMILIES["vae"]
+DIFFUSIONS, PLANES = FAMILIES["diffusion"], FAMILIES["plane"]
 
 __all__ = [
+    "DDPM",
+    "DIFFUSIONS",
+    "Flow",
     "GAN",
     "LIKELIHOODS",
     "LOSSES",
     "MODELS",
+    "PLANES",
     "POINTS",
+    "PointNet",
     "R3GAN",
+    "UNet",
     "Upsample",
     "VAE",
     "VAES",
@@ -35,8 +47,12 @@ __all__ = [
     "build",
     "dcgan",
     "dcgan5x5",
+    "ddpm",
+    "flow",
     "mlp",
     "pacgan",
+    "point_ddpm",
+    "point_flow",
     "points",
     "upsample",
 ]

@@ -35,13 +35,15 @@ class LatentModel:
         """n latent points from N(0, 1), (n, latent), from random.default or another generator."""
         return (source or random.default).normal((n, self.latent), device=self.device)
 
-    def sample(self, n, noise=None, labels=None):
+    def sample(self, n, noise=None, labels=None, **how):
         """n samples as a raw array, from fresh noise or the `noise` (n, latent) given.
 
         labels: the class of each, integers or names (n,); None: the classes in turn. Where names
         are numbers, such as "1" to "7", a list must hold names, and an array of integers holds
         places among them, from 0. ValueError unless they are n, for a name that is no class's, or
         if the model knows no classes; IndexError for a number that is no class.
+
+        how: what else the model's `draw` takes.
         """
         if labels is not None and not self.classes:
             raise ValueError("sample: this model was taught no classes: leave out labels")
@@ -57,7 +59,8 @@ class LatentModel:
             )
         points = joined(noise, one_hot(labels, self.classes, noise))
         with no_grad():
-            return np.concatenate([self.draw(points[i : i + 250]).data for i in range(0, n, 250)])
+            made = [self.draw(points[i : i + 250], **how).data for i in range(0, n, 250)]
+            return np.concatenate(made)
 
     @functools.cached_property
     def sample_shape(self):

@@ -13,10 +13,13 @@ import math
 from .. import random
 from .labels import LONGEST
 
-# options of GAN that are words or whole numbers, which builders pass on
+# options of models that are words, flags or whole numbers, which builders pass on
 PASSED = {"augment": "", "loss": "", "spectral": False, "n_critic": 1, "d_lr": None}
+PASSED |= {"method": "", "times": "", "coupling": "", "schedule": "", "predict": ""}
+PASSED |= {"timesteps": 1, "steps": 1, "clip": True, "names": ()}
 FAMILIES = {}  # family -> {name: what builds a model of that name}
 LEAST = {"latent": 1, "width": 1, "classes": 0, "packing": 1, "n_critic": 1}
+LEAST |= {"steps": 1, "timesteps": 1, "hidden": 0, "heads": 0, "depth": 1}
 MOST = 1 << 20  # the largest whole number in a recipe, such as a width, and ...
 LARGEST = 1e30  # ... the largest other one, which float32 still holds
 

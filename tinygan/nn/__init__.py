@@ -5,12 +5,13 @@ This room knows operations; it knows nothing of training.
 
 from ..ops.methods import missing as _missing
 from . import init, losses
+from .attention import SelfAttention2d, SinusoidalEmbedding
 from .conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from .critics import Maxout, MinibatchStdDev, spectral_norm
 from .functions import (
     ELU, GELU, AdaptiveAvgPool2d, AvgPool2d, Flatten, Hardtanh, Identity, LeakyReLU, LogSoftmax,
-    MaxPool2d, PixelShuffle, ReflectionPad2d, ReLU, ReplicationPad2d, Sigmoid, SiLU, Softmax,
-    Softplus, Tanh, Unflatten, Upsample, ZeroPad2d,
+    MaxPool2d, PixelShuffle, PixelUnshuffle, ReflectionPad2d, ReLU, ReplicationPad2d, Sigmoid, SiLU,
+    Softmax, Softplus, Tanh, Unflatten, Upsample, ZeroPad2d,
 )  # fmt: skip
 from .groups import GroupNorm, InstanceNorm1d, InstanceNorm2d
 from .layers import (

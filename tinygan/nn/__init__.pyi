@@ -8,6 +8,8 @@ from .conv import Conv1d as Conv1d
 from .conv import Conv2d as Conv2d
 from .conv import ConvTranspose1d as ConvTranspose1d
 from .conv import ConvTranspose2d as ConvTranspose2d
+from .attention import SelfAttention2d as SelfAttention2d
+from .attention import SinusoidalEmbedding as SinusoidalEmbedding
 from .critics import Maxout as Maxout
 from .critics import MinibatchStdDev as MinibatchStdDev
 from .critics import spectral_norm as spectral_norm
@@ -22,6 +24,7 @@ from .functions import LeakyReLU as LeakyReLU
 from .functions import LogSoftmax as LogSoftmax
 from .functions import MaxPool2d as MaxPool2d
 from .functions import PixelShuffle as PixelShuffle
+from .functions import PixelUnshuffle as PixelUnshuffle
 from .functions import ReflectionPad2d as ReflectionPad2d
 from .functions import ReLU as ReLU
 from .functions import ReplicationPad2d as ReplicationPad2d

@@ -121,6 +121,10 @@ class PixelShuffle(Stateless, function=ops.pixel_shuffle):
     """(n, c*r*r, h, w) -> (n, c, h*r, w*r), r = upscale_factor."""
 
 
+class PixelUnshuffle(Stateless, function=ops.pixel_unshuffle):
+    """(n, c, h*r, w*r) -> (n, c*r*r, h, w), r = downscale_factor."""
+
+
 def _flatten(x, start_dim=1, end_dim=-1):
     return ops.flatten(x, start_dim, end_dim)
 

@@ -5,6 +5,7 @@ nothing. This room knows gradients and no layers.
 """
 
 from .activations import leaky_relu, relu, sigmoid, softplus, tanh
+from .attention import scaled_dot_product_attention
 from .arith import (
     abs, add, astype, broadcast_to, clip, cos, divide, exp, log, maximum, minimum, multiply,
     negative, power, raw, sin, sqrt, subtract, where,
@@ -13,6 +14,7 @@ from .augment import augment
 from .conv import conv2d, conv_transpose2d
 from .image import (
     adaptive_avg_pool2d, avg_pool2d, interpolate, max_pool2d, pad2d, pixel_shuffle,
+    pixel_unshuffle,
 )  # fmt: skip
 from .derived import xlogy
 from .einsum import einsum

@@ -193,3 +193,15 @@ def pixel_shuffle(x, upscale_factor):
     square = reshape(x, (n, h, w, c, r, r))
     square = transpose(square, (0, 1, 4, 2, 5, 3))
     return reshape(square, (n, h * r, w * r, c))
+
+
+@_images
+def pixel_unshuffle(x, downscale_factor):
+    """(n, c, h*r, w*r) -> (n, c*r*r, h, w): the inverse of `pixel_shuffle`."""
+    n, h, w, c = x.shape
+    r = downscale_factor
+    if r < 1 or h % r or w % r:
+        raise ValueError(f"pixel_unshuffle: {h} x {w} pixels make no squares of {r} x {r}")
+    square = reshape(x, (n, h // r, r, w // r, r, c))
+    square = transpose(square, (0, 1, 3, 5, 2, 4))
+    return reshape(square, (n, h // r, w // r, c * r * r))

@@ -1,0 +1,125 @@
+"""What flows and diffusion models share: a network that hears the time, learns by regression, and
+makes samples of noise in many small steps.
+
+Time goes from t = 0, noise, to t = 1, samples; `flow` and `ddpm` say what lies between, what the
+network is to answer there, and how a step is made of its answer. This room knows layers and
+optimizers, and nothing of files, progress bars or data sets.
+"""
+
+import copy
+import math
+from itertools import pairwise
+
+import numpy as np
+
+from .. import ops, optim, random
+from ..autograd import Tensor, grad
+from ..capture import capture
+from ..recording import no_grad
+from .labels import checked, one_hot, unpack
+from .latent import LatentModel
+
+
+class Diffusion(LatentModel):
+    """A network that turns noise into samples of some shape, step by step.
+
+    network: (x (n, *shape), t (n,), rows (n, classes)) -> (n, *shape), rows as `labels.one_hot`
+    gives them or 0, which tells nothing. Learns by Adam; samples come from `average`, a moving
+    average of its weights. Latent points are the noise, (n, latent), latent numbers to a sample.
+
+    classes: batches are (images, labels), of which a share `drop` goes untold, so that one network
+    learns both (Ho & Salimans 2022). steps, guidance: how samples are made unless `sample` is told
+    otherwise; guidance: w in untold + w * (told - untold), 1 for none. scale: of the data, about
+    its standard deviation; the network sees x / scale.
+    """
+
+    trained = "network", "average", "ema", "optimizer"
+
+    def __init__(
+        self, network, shape, lr=4e-3, betas=(0.9, 0.99), decay=0.999, device="cpu", classes=0,
+        names=(), drop=0.1, steps=16, guidance=1.0, scale=1.0,
+    ):  # fmt: skip
+        if not 0 <= drop <= 1:
+            raise ValueError(f"drop must be from 0 to 1, got {drop}")
+        self.names, self.sample_shape, self.latent = (
+            checked(names, classes),
+            shape,
+            math.prod(shape),
+        )
+        self.classes, self.drop, self.scale = classes, drop, scale
+        self.steps, self.guidance, self.device = steps, guidance, device
+        self.network = network.to(device)
+        self.average = copy.deepcopy(network).eval()
+        self.ema = optim.EMA(self.average, network, decay)
+        self.optimizer = optim.Adam(network.parameters(), lr, betas)
+        self._replayed = capture(self._whole)
+
+    def step(self, batch):
+        """One update on a batch of samples (n, *shape), or (samples, labels): the loss, raw."""
+        x, labels = unpack(batch, self.classes)
+        rows = one_hot(labels, self.classes, x)
+        if self.classes:
+            told = random.default.bernoulli(1 - self.drop, (len(x), 1), x.dtype, self.device)
+            rows = rows * told
+        loss = self.loss(x / self.scale, rows)
+        self.optimizer.step(grad(loss, self.optimizer.params))
+        self.ema.update()
+        return {"loss": loss.data}
+
+    def loss(self, x, rows):
+        """What the network is to lower at samples x (n, *shape): a Tensor."""
+        raise NotImplementedError
+
+    def noised(self, x, noise, t):
+        """The samples x as they are at a time t, if they come of that noise, (n, *shape)."""
+        raise NotImplementedError
+
+    def advance(self, x, a, b, rows, guidance):
+        """x, which is at time a, at a later time b."""
+        raise NotImplementedError
+
+    def answer(self, x, t, rows, guidance):
+        """What the averaged network says at x and a time t, guided (Ho & Salimans 2022, equation 6,
+        whose w is one less).
+        """
+        t = np.full_like(ops.raw(x), t, shape=(len(x),))
+        told = self.average(x, t, rows)
+        if guidance == 1 or not self.classes:
+            return told
+        return told + (guidance - 1) * (told - self.average(x, t, np.zeros_like(rows)))
+
+    def path(self, points, steps=None, guidance=None, start=0.0, seen=None, **how):
+        """The samples of points (n, latent + classes) as they become: one x (n, *shape) for each of
+        the steps, from time `start` on, where the points are already.
+
+        seen: (images, known, noise) of shape (n, *shape): where `known`, each x is the image's
+        (Lugmayr 2022, equation 8). how: options of `advance`.
+        """
+        steps = self.steps if steps is None else steps
+        guidance = self.guidance if guidance is None else guidance
+        if not isinstance(steps, int) or steps < 1:
+            raise ValueError(f"steps must be a whole number of at least 1, got {steps!r:.50}")
+        x = ops.reshape(points[:, : self.latent], (-1, *self.sample_shape))
+        rows = ops.raw(points)[:, self.latent :] * max(1, self.classes) ** -0.5
+        times = [start + (1 - start) * i / steps for i in range(steps + 1)]
+        for a, b in pairwise(times):
+            x = self.advance(x, a, b, rows, guidance, **how)
+            if seen is not None:
+                images, known, noise = seen
+                x = ops.where(known, self.noised(images / self.scale, noise, b), x)
+            yield x * self.scale
+
+    def draw(self, points, **how):
+        """The samples, a Tensor, of points (n, latent + classes); how: options of `path`. On a GPU
+        raw points are one graph's.
+        """
+        if isinstance(points, Tensor):
+            return self._whole(points, how)
+        with no_grad():
+            made = Tensor(np.copy(ops.raw(self._replayed(points, how))))
+        random.default.next_step()  # where samplers draw noise: the same graph for the next points
+        return made
+
+    def _whole(self, points, how):
+        *_, x = self.path(points, **how)
+        return ops.raw(x) if not isinstance(points, Tensor) else x

@@ -1,0 +1,149 @@
+"""A small U-Net for diffusion and flows (Ronneberger 2015; Ho 2020): from an image, a time and a
+label to an image of the same size.
+
+It is made for two cores. Squares of 2x2 pixels count as channels, so that no convolution runs at
+full size; halves of the way down are *added* on the way up; and in the middle one dense layer sees
+the whole of the smallest map, which tells digits apart sooner than any stack of convolutions.
+"""
+
+from .. import nn, ops
+from .sizes import halved
+
+HEARD = 64  # features of the conditions
+
+
+def zero(layer):
+    """The layer, giving 0 at first: a block that ends so begins as the identity."""
+    for p in layer.parameters():
+        p.data[...] = 0
+    return layer
+
+
+def scaled(h, c, layer):
+    """h (n, k, ...) times 1 + scale, plus shift, of what a layer makes of conditions c (n, 64)."""
+    both = layer(c)
+    k = h.shape[1]
+    both = ops.reshape(both, (len(h), 2 * k, *[1] * (h.ndim - 2)))
+    return h * (1 + both[:, :k]) + both[:, k:]
+
+
+class Conditions(nn.Module):
+    """What every block hears: of times t (n,), 0 to 1, and labels as rows (n, classes), of which
+    one of zeros tells nothing: (n, 64).
+    """
+
+    def __init__(self, classes):
+        self.embedding = nn.SinusoidalEmbedding(32)
+        self.time = nn.Linear(32, HEARD)
+        self.label = nn.Linear(classes, HEARD, bias=False) if classes else None
+        if classes:  # rows as those of an Embedding
+            self.label.weight.data *= (3 * classes) ** 0.5
+        self.mix = nn.Linear(HEARD, HEARD)
+
+    def forward(self, t, rows):
+        h = self.time(self.embedding(t))
+        h = h if self.label is None else h + self.label(rows)
+        return ops.silu(self.mix(ops.silu(h)))
+
+
+class Residual(nn.Module):
+    """Twice normalise, SiLU, 3x3 convolution; the conditions scale and shift between the two."""
+
+    def __init__(self, channels):
+        groups = max(1, channels // 8)
+        self.norm1 = nn.GroupNorm(groups, channels)
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm2 = nn.GroupNorm(groups, channels)
+        self.hear = zero(nn.Linear(HEARD, 2 * channels))
+        self.conv2 = zero(nn.Conv2d(channels, channels, 3, padding=1))
+
+    def forward(self, x, c):
+        h = self.conv1(ops.silu(self.norm1(x)))
+        return x + self.conv2(ops.silu(scaled(self.norm2(h), c, self.hear)))
+
+
+class Whole(nn.Module):
+    """The whole map at once: a dense layer to `hidden` features, which the conditions scale and
+    shift, and one back. It reaches everywhere, and what a label says may differ from place to
+    place.
+    """
+
+    def __init__(self, channels, side, hidden):
+        size = channels * side**2
+        self.norm = nn.GroupNorm(1, channels)
+        self.inward = nn.Linear(size, hidden)
+        self.hear = zero(nn.Linear(HEARD, 2 * hidden))
+        self.outward = zero(nn.Linear(hidden, size))
+
+    def forward(self, x, c):
+        h = self.inward(ops.flatten(self.norm(x), 1))
+        h = self.outward(ops.silu(scaled(h, c, self.hear)))
+        return x + ops.reshape(h, x.shape)
+
+
+class Attention(nn.Module):
+    """Normalise, then each pixel takes from all others (see `nn.SelfAttention2d`)."""
+
+    def __init__(self, channels, heads):
+        self.norm = nn.GroupNorm(max(1, channels // 8), channels)
+        self.attention = nn.SelfAttention2d(channels, heads)
+        zero(self.attention.proj)
+
+    def forward(self, x, c):
+        return x + self.attention(self.norm(x))
+
+
+class UNet(nn.Module):
+    """(x (n, channels, side, side), t (n,), rows (n, classes)) -> (n, channels, side, side).
+
+    width: channels of the finest level, which has half the side; each further one has twice as
+    many and half the side, as often as `sizes.halved` says: 28 -> 14 with width, 7 with 2 * width.
+    hidden: features of the dense layer in the middle, 0 for none; heads: of self-attention there,
+    0 for none.
+    """
+
+    def __init__(self, side=28, channels=1, classes=0, width=24, hidden=256, heads=0):
+        sides = halved("unet", side, channels)[1:]
+        widths = [width * 2**i for i in range(len(sides))]
+        self.conditions = Conditions(classes)
+        self.first = nn.Conv2d(4 * channels, width, 3, padding=1)
+        self.down = nn.ModuleList([Residual(w) for w in widths[:-1]])
+        self.halve = nn.ModuleList([nn.Conv2d(w, 2 * w, 2, stride=2) for w in widths[:-1]])
+        middle = [Whole(widths[-1], sides[-1], hidden)] if hidden else []
+        middle += [Attention(widths[-1], heads)] if heads else []
+        self.middle = nn.ModuleList([*middle, Residual(widths[-1])])
+        self.double = nn.ModuleList([nn.Conv2d(2 * w, w, 1) for w in widths[:-1]])
+        self.up = nn.ModuleList([Residual(w) for w in widths[:-1]])
+        self.norm = nn.GroupNorm(max(1, width // 8), width)
+        self.last = zero(nn.Conv2d(width, 4 * channels, 3, padding=1))
+
+    def forward(self, x, t, rows):
+        c, passed = self.conditions(t, rows), []
+        h = self.first(ops.pixel_unshuffle(x, 2))
+        for block, halve in zip(self.down, self.halve):
+            h = block(h, c)
+            passed.append(h)
+            h = halve(h)
+        for block in self.middle:
+            h = block(h, c)
+        for block, double in zip(reversed([*self.up]), reversed([*self.double])):
+            h = ops.interpolate(double(h), scale_factor=2) + passed.pop()
+            h = block(h, c)
+        return ops.pixel_shuffle(self.last(ops.silu(self.norm(h))), 2)
+
+
+class PointNet(nn.Module):
+    """The same for points of the plane, (n, 2): dense layers, of which each hears the time."""
+
+    def __init__(self, width=128, depth=3):
+        self.embedding = nn.SinusoidalEmbedding(32)
+        self.first = nn.Linear(2, width)
+        self.hear = nn.ModuleList([nn.Linear(32, width) for _ in range(depth)])
+        self.layers = nn.ModuleList([nn.Linear(width, width) for _ in range(depth)])
+        self.last = zero(nn.Linear(width, 2))
+
+    def forward(self, x, t, rows):
+        heard, h = self.embedding(t), self.first(x)
+        for layer, hear in zip(self.layers, self.hear):
+            h = layer(ops.silu(h + hear(heard)))
+        return self.last(ops.silu(h))
