@@ -113,6 +113,19 @@ def _cases(dtype):
     yield case("norm_sums", whole(3000, 33), whole(3000, 33), whole(33), np.exp2(whole(33) % 2))
     yield case("affine", whole(9, 5), whole(5), whole(5))
     yield case("norm_sums", whole(40, 300), whole(40, 300), whole(300), np.exp2(whole(300) % 4))
+    for n, p, k in ((3, 1, 5), (2, 40, 5), (3, 49, 300), (2, 1030, 3), (0, 4, 3), (2, 4, 0)):
+        x, g, center, scale = real(n, p, k) + 3, real(n, p, k), real(n, k) + 3, real(n, k)
+        yield case("sample_moments", x, rtol=20 * near)
+        yield case("sample_sums", g, x, center, rtol=60 * near)
+        yield case("sample_affine", x, center, scale, g[:, 0].copy(), rtol=9 * near)
+        yield case("sample_affine", x, center, scale, center, g, scale, rtol=9 * near)
+        x, g, center = whole(n, p, k), whole(n, p, k), whole(n, k)
+        yield case("sample_sums", g, x, center)
+        yield case("sample_affine", x, center, center, center, g, center)
+    crossed = np.swapaxes(whole(2, 5, 40), 1, 2)  # an NCHW array seen as rows of channels
+    yield case("sample_sums", crossed, 2 * crossed, whole(2, 5))
+    far = real(2, 40, 5) / 8 + 1000  # squares about 0 would cancel
+    yield case("sample_moments", far, rtol=20 * near)
     some = [(2, 4, 4, 3), (), (0,), (5,), (1, 3000), (41, 50)]
     for shapes in (some, [(3,)] * 200):  # more than one launch takes
         ps = tuple(np.moveaxis(real(*s), 3, 1) if len(s) == 4 else real(*s) for s in shapes)

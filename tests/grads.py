@@ -267,6 +267,8 @@ CASES = {  # a function and its arguments: arrays, or the shapes of arrays
     ],
     "group_norm": [
         (lambda x, w, b: ops.group_norm(x, 2, w, b), (2, 4, 3), (4,), (4,)),
+        (lambda x, w, b: ops.group_norm(x, 2, w, b), (2, 4, 2, 1), (2, 4), (2, 4)),
+        (lambda x, w, b: ops.group_norm(x, 2, w, b), (3, 2, 3), (2,), (3, 2)),
         (lambda x: ops.group_norm(x, 2), (2, 6)),
     ],
     "conv2d": [

@@ -101,6 +101,17 @@ def large(dtype):
             case("norm_sums", g, x, a, np.exp2(b)),
             case("column_sums", x),
         )
+    for n, p, c in ((1, 433, 11), (3, 14 * 14, 24), (7, 49, 48), (64, 1, 300), (33, 81, 17)):
+        x, g, center, scale = real(n, p, c) + 3, real(n, p, c), real(n, c) + 3, real(n, c)
+        for a, b in ((x, g), (np.asfortranarray(x), g[::-1]), (np.repeat(x, 2, 1)[:, ::2], g)):
+            yield case("sample_moments", a, rtol=20 * near)
+            yield case("sample_sums", b, a, center, rtol=60 * near)
+            yield case("sample_affine", a, center, scale, center, rtol=9 * near)
+            yield case("sample_affine", a, center, scale, center, b, scale, rtol=9 * near)
+        x, g, center = whole(n, p, c), whole(n, p, c), whole(n, c)
+        yield case("sample_sums", g, x, center)
+        yield case("sample_affine", x, center, center, center, g, 2 * center)
+    yield case("sample_moments", real(3, 2000, 3) / 8 + 1000, rtol=20 * near)
     yield from (
         case("moments", a, rtol=20 * near)
         for a in (np.zeros((5000, 1)), real(4096, 2) * [1, 1e-3] + [0, 10])
@@ -372,6 +383,9 @@ def test_numbers_that_no_loop_is_compiled_for_are_the_references(dtype):
         ("affine", x, c, c),
         ("norm_sums", g, x, c, c),
         ("norm_grad", g, x, c, c, c, c, c),
+        ("sample_moments", image[:, 0]),
+        ("sample_sums", image[:, 0], image[:, 1], image[:, 0, 0]),
+        ("sample_affine", image[:, 0], *[image[:, 0, 0]] * 3, image[:, 1], image[:, 0, 0]),
         ("gemm", x, x.T),
         ("conv", image, w, (5, 9), *geometry),
         ("conv_transpose", y, w, (6, 10), *geometry),
@@ -423,10 +437,11 @@ def test_results_do_not_depend_on_the_number_of_cores(monkeypatch):
     [
         (lambda x: ops.leaky_relu(x, 0.2), [(70, 500)]),
         (lambda x, w, b: ops.batch_norm(x, None, None, w, b, True), [(32, 5, 17, 13), (5,), (5,)]),
+        (lambda x, w, b: ops.group_norm(x, 2, w, b), [(32, 6, 17, 13), (6,), (32, 6)]),
         (lambda x, w, b: ops.conv2d(x, w, b, 2, 1), [(9, 3, 33, 31), (7, 3, 4, 4), (7,)]),
         (lambda x, w, b: ops.conv_transpose2d(x, w, b, 2, 1), [(9, 3, 16, 15), (3, 7, 4, 4), (7,)]),
     ],
-    ids=["leaky_relu", "batch_norm", "conv2d", "conv_transpose2d"],
+    ids=["leaky_relu", "batch_norm", "group_norm", "conv2d", "conv_transpose2d"],
 )
 def test_large_gradients_equal_those_of_the_reference_and_of_the_formula(f, shapes, monkeypatch):
     xs = [Tensor(real(*s)) for s in shapes]

@@ -10,7 +10,17 @@ import math
 
 import numpy as np
 
-from ..ops import activations, arith, conv, derived, norm, rectifiers, reduce, shape as shapes
+from ..ops import (
+    activations,
+    arith,
+    conv,
+    derived,
+    groups as by_group,
+    norm,
+    rectifiers,
+    reduce,
+    shape as shapes,
+)
 from ..ops.linear import _linear as linear, _matmul as matmul
 from .trace import UNKNOWN, Size, Value
 
@@ -156,6 +166,22 @@ def _batch_norm(graph, out, x, weight, bias, *, center, inv, eps):
     column = graph.integers([-1] + [1] * (len(x.shape) - 2))
     weight, bias = (graph.node("Reshape", a, column) for a in (weight, bias))
     normal = graph.node("Div", d, scale)
+    return graph.node("Add", graph.node("Mul", normal, weight), bias)
+
+
+@becomes(by_group._group_norm)
+def _group_norm(graph, out, x, weight, bias, *, groups, center, inv, eps):
+    """By each group's own statistics, with each group as one row: a size of 0 is x's own."""
+    rows = graph.node("Reshape", x, graph.integers([0, groups, -1]))
+    axes = graph.integers([2])
+    d = graph.node("Sub", rows, graph.node("ReduceMean", rows, axes))
+    variance = graph.node("ReduceMean", graph.node("Mul", d, d), axes)
+    scale = graph.node("Sqrt", graph.node("Add", variance, float(eps)))
+    pixels = [1] * (len(x.shape) - 2)
+    shape = graph.integers([0, x.shape[1], *x.shape[2:]])
+    column = graph.integers([-1, x.shape[1], *pixels])
+    normal = graph.node("Reshape", graph.node("Div", d, scale), shape)
+    weight, bias = (graph.node("Reshape", a, column) for a in (weight, bias))
     return graph.node("Add", graph.node("Mul", normal, weight), bias)
 
 

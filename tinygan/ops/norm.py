@@ -21,29 +21,39 @@ def _batch_norm(x, weight, bias, *, center, inv, eps):
     """center, inv (c,): x's own mean and 1 / standard deviation."""
     scale = weight * inv
     out = kernels.of(x).affine(rows(x), scale, bias - center * scale)
-    return _image(out, x.shape)
+    return image(out, x.shape)
 
 
-class _Rules:
-    """One for each argument, made anew for each call visited: they share one pass over g and x."""
+class SharedRules:
+    """One for each argument, made anew for each call visited: they share one pass over g and x.
+
+    sums: what that pass finds; each rule has it, or the finding of it, as its first argument.
+    """
+
+    def __init__(self, sums, *rules):
+        self.sums, self.rules = sums, rules
 
     def __iter__(self):
         found = []
 
-        def sums(g, x, center, inv):
-            """The sums of g, and of g times the normalised x, by channel."""
+        def once(*args):
             if not found:
-                found.extend(kernels.of(x).norm_sums(rows(g), rows(x), center, inv))
+                found.extend(self.sums(*args))
             return found
 
-        return iter([functools.partial(rule, sums) for rule in (_to_x, _to_weight, _to_bias)])
+        return iter([functools.partial(rule, once) for rule in self.rules])
+
+
+def _sums(g, x, center, inv):
+    """The sums of g, and of g times the normalised x, by channel."""
+    return kernels.of(x).norm_sums(rows(g), rows(x), center, inv)
 
 
 def _to_x(sums, g, out, x, weight, bias, *, center, inv, eps):
     if not isinstance(g, Tensor):
         found = sums(g, x, center, inv)
         change = kernels.of(x).norm_grad(rows(g), rows(x), center, inv, weight, *found)
-        return _image(change, x.shape)
+        return image(change, x.shape)
     axes = (0, *range(2, x.ndim))
     normal, inv = normalised(x, axes, eps)
     change = g - mean(g, axes, True) - normal * mean(g * normal, axes, True)
@@ -68,14 +78,12 @@ def normalised(x, axes, eps):
     return d * inv, inv
 
 
-_batch_norm.rules = _Rules()
+_batch_norm.rules = SharedRules(_sums, _to_x, _to_weight, _to_bias)
 
 
-def _image(rows, shape):
-    """The inverse of `rows`."""
+def image(rows, shape):
+    """The inverse of `rows`, or of tables of rows: an array (n, c, ...) of that shape."""
     n, c, *rest = shape
-    if not rest:
-        return rows
     last = len(shape) - 1
     return rows.reshape(n, *rest, c).transpose(0, last, *range(1, last))
 

@@ -20,12 +20,14 @@ from .loops import affine, column_sums, leaky, moments, norm_grad, norm_sums
 from .matmul import gemm
 from .memory import empty
 from .random import bernoulli, bits, normal, uniform
+from .samples import sample_affine, sample_moments, sample_sums
 from .thresholds import FOURIER_GAIN
 from .updates import adam, lerp
 
 __all__ = ["empty", "contiguous", "elementwise", "gemm", "index_add"]
 __all__ += ["conv", "conv_transpose", "conv_filter", "im2col", "col2im"]
 __all__ += ["leaky", "moments", "column_sums", "affine", "norm_sums", "norm_grad"]
+__all__ += ["sample_moments", "sample_sums", "sample_affine"]
 __all__ += ["adam", "lerp", "bits", "uniform", "normal", "bernoulli"]
 
 

@@ -11,4 +11,5 @@ from .conv_im2col import col2im, conv, conv_filter, conv_transpose, im2col
 from .matmul import gemm
 from .multi_tensor import adam, lerp
 from .norm import affine, column_sums, moments, norm_grad, norm_sums
+from .norm import sample_affine, sample_moments, sample_sums
 from .random import bernoulli, bits, normal, uniform

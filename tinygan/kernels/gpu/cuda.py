@@ -63,16 +63,15 @@ extern "C" __global__ void col2im(const real* cols, real* x, GEOMETRY) {
 
 COLUMN_SUMS = r"""
 // N sums for each column of (rows, c), written as (parts, N, c): `add` adds element e, of column q,
-// to s[0], s[1], ... A block takes blockDim.x columns and every parts-th run of blockDim.y rows;
-// each thread shares its sums with the last row of threads, which adds them up in one order.
-#define COLUMN_SUMS(name, N, add, ...) \
+// to s[0], s[1], ... A block takes blockDim.x columns and some rows: a thread those from `first` to
+// `end` in steps. It shares its sums with the last row of threads, which adds them in one order.
+#define SUMS(name, N, first, end, step, add, ...) \
 extern "C" __global__ void __launch_bounds__(1024) name( \
         __VA_ARGS__, real* sums, int rows, int c, int parts) { \
     __shared__ real seen[N][1024]; \
     int part = blockIdx.x % parts, q = blockIdx.x / parts * blockDim.x + threadIdx.x; \
-    int first = part * blockDim.y + threadIdx.y, step = parts * blockDim.y; \
     real s[N] = {0}; \
-    for (long long i = first; i < rows && q < c; i += step) { \
+    for (long long i = first; i < end && q < c; i += step) { \
         long long e = i * c + q; \
         add; \
     } \
@@ -84,6 +83,13 @@ extern "C" __global__ void __launch_bounds__(1024) name( \
         sums[((long long)part * N + n) * c + q] = s[n]; \
     } \
 }
+// every parts-th run of blockDim.y rows
+#define COLUMN_SUMS(name, N, add, ...) \
+    SUMS(name, N, part * blockDim.y + threadIdx.y, rows, parts * blockDim.y, add, __VA_ARGS__)
+// the rows of one sample, of which there are `parts`: there `own` is its number in (parts, c)
+#define SAMPLE_SUMS(name, N, add, ...) \
+    SUMS(name, N, (long long)part * rows + threadIdx.y, (part + 1ll) * rows, blockDim.y, \
+         int own = part * c + q; add, __VA_ARGS__)
 // reference.column_sums: the sum of x
 COLUMN_SUMS(column_sums, 1, s[0] += x[e], const real* x)
 // For reference.moments: the sums of d and of d*d, where d = x - x[0]; unshifted, the squares of
@@ -92,6 +98,13 @@ COLUMN_SUMS(moments, 2, real d = x[e] - x[q]; s[0] += d; s[1] += d * d, const re
 // reference.norm_sums: the sums of g and of g times the normalised x
 COLUMN_SUMS(norm_sums, 2, s[0] += g[e]; s[1] += g[e] * ((x[e] - mean[q]) * inv[q]),
             const real* g, const real* x, const real* mean, const real* inv)
+// For reference.sample_moments: the sum of x, and then that of the squares about the mean.
+SAMPLE_SUMS(sample_sum, 1, (void)own; s[0] += x[e], const real* x)
+SAMPLE_SUMS(sample_squares, 1, real d = x[e] - mean[own]; s[0] += d * d,
+            const real* x, const real* mean)
+// reference.sample_sums: the sums of g, and of g times the distance of x from a center
+SAMPLE_SUMS(sample_sums, 2, s[0] += g[e]; s[1] += g[e] * (x[e] - center[own]),
+            const real* g, const real* x, const real* center)
 """
 
 MOST, ARRAYS, CHUNK = 64, 6, 2048  # tensors in a launch, arrays of each, elements in a block

@@ -1,4 +1,4 @@
-"""Column sums, and what batch normalisation makes of them.
+"""Column sums, and what batch and group normalisation make of them.
 
 CuPy's own sum over the first axis gives 32 columns to one block; here the rows are dealt out too.
 """
@@ -32,8 +32,8 @@ def _column_sums(name, count, *args):
     then of those.
     """
     (rows, c), dtype = args[0].shape, args[0].dtype
-    across = min(32, 1 << max(c - 1, 0).bit_length())
-    down, tiles = THREADS // across, -(-c // across)
+    across, tiles = _tiles(c)
+    down = THREADS // across
     parts = max(1, min(rows // (ROWS * down), BLOCKS // max(tiles, 1)))
     sums = empty((parts, count * c), dtype)
     if c:
@@ -64,3 +64,55 @@ _norm_grad = cupy.ElementwiseKernel(
 
 def norm_grad(g, x, mean, inv, weight, sum_g, sum_gx):
     return _norm_grad(g, x, mean, inv, weight, sum_g, sum_gx, max(len(x), 1))
+
+
+def sample_moments(x):
+    mean = _sample_sums("sample_sum", 1, x)[:, 0] / max(x.shape[1], 1)
+    return mean, _sample_sums("sample_squares", 1, x, mean)[:, 0] / max(x.shape[1], 1)
+
+
+def sample_sums(g, x, center):
+    sums = _sample_sums("sample_sums", 2, g, x, center)
+    return sums[:, 0], sums[:, 1]
+
+
+def _sample_sums(name, count, *args):
+    """The `count` sums that a kernel makes of each column of each sample: (n, count, c)."""
+    n, p, c = args[0].shape
+    across, tiles = _tiles(c)
+    # no more threads than pixels, to the next power of two
+    down = min(THREADS // across, 1 << max(p - 1, 0).bit_length())
+    sums = empty((n, count, c), args[0].dtype)
+    if n and c:
+        kernel = compiled(COLUMN_SUMS, name, sums.dtype.char)
+        sizes = map(np.int32, (p, c, n))
+        launch(kernel, tiles * n, (across, down), *map(contiguous, args), sums, *sizes)
+    return sums
+
+
+def _tiles(c):
+    """How many columns a block takes, and how many blocks stand side by side."""
+    across = min(32, 1 << max(c - 1, 0).bit_length())
+    return across, -(-c // across)
+
+
+_sample_affine = cupy.ElementwiseKernel(
+    "T x, T center, T scale, T shift",
+    "T out",
+    "out = scale * (x - center) + shift",
+    "sample_affine",
+)
+
+_sample_affine_of_two = cupy.ElementwiseKernel(
+    "T x, T center, T scale, T shift, T g, T of_g",
+    "T out",
+    "out = scale * (x - center) + shift + of_g * g",
+    "sample_affine_of_two",
+)
+
+
+def sample_affine(x, center, scale, shift, g=None, of_g=None):
+    each = (a[:, None] for a in (center, scale, shift))
+    if g is None:
+        return _sample_affine(x, *each)
+    return _sample_affine_of_two(x, *each, g, of_g[:, None])
