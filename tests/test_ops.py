@@ -517,3 +517,23 @@ BAD = [
 def test_errors_name_the_operation_and_the_shapes(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_silu_and_its_derivatives_of_large_numbers(dtype):
+    """No overflow, no warning; a NaN goes through; elsewhere as its parts, to rounding."""
+    x = np.array([-1e30, -800, -90, -20, -1.25, -0.0, 0, 1e-9, 3, 20, 90, 800, 1e30, np.nan], dtype)
+    at = Tensor(x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        out = ops.silu(at)
+        first = grad(out, at, np.ones_like(x), create_graph=True)
+        second = grad(first, at, np.ones_like(x))
+    z, near = x.astype("float64"), 1e-6 if dtype == "float32" else 1e-14
+    with np.errstate(over="ignore"):
+        s = 1 / (1 + np.exp(-z))
+    slope = s * (1 + z * (1 - s))
+    curvature = s * (1 - s) * (2 + z * (1 - 2 * s))
+    for ours, theirs in ((out.data, z * s), (first.data, slope), (second, curvature)):
+        assert ours.dtype == dtype
+        np.testing.assert_allclose(ours, theirs, rtol=near, atol=near)

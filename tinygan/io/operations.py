@@ -138,6 +138,11 @@ def _normal_cdf(graph, out, x):
     return graph.node("Mul", graph.node("Add", erf, 1.0), 0.5)
 
 
+@becomes(rectifiers.silu)
+def _silu(graph, out, x):
+    return graph.node("Mul", x, graph.node("Sigmoid", x))
+
+
 # Over an axis
 
 

@@ -1,4 +1,4 @@
-"""ELU, SiLU and GELU: smooth kin of `relu`, composed of operations that have rules already."""
+"""ELU, SiLU and GELU: smooth kin of `relu`."""
 
 import math
 
@@ -19,9 +19,34 @@ def elu(x, alpha=1.0):
     return where(above, x, alpha * _expm1(where(above, 0.0, x)))
 
 
+def _powers(x):
+    """1 + exp(-x), which may be inf."""
+    with np.errstate(over="ignore"):
+        e = np.exp(-x)
+        e += 1
+    return e
+
+
+def _curvature(h, out, g, x):
+    s = sigmoid(x)
+    return h * g * (s * (1 - s) * (2 + x * (1 - 2 * s)))
+
+
+@elementwise(lambda h, out, g, x: _silu_slope(h, x), _curvature)
+def _silu_slope(g, x):
+    """g times the derivative of `silu` at x: s * (1 + x * (1 - s)), where s = sigmoid(x)."""
+    s = 1 / _powers(x)
+    slope = 1 - s
+    slope *= x
+    slope += 1
+    slope *= s
+    return slope * g
+
+
+@elementwise(lambda g, out, x: _silu_slope(g, x))
 def silu(x):
     """x * sigmoid(x) (Elfwing 2018), also called swish."""
-    return x * sigmoid(x)
+    return x / _powers(x)
 
 
 def _density(g, out, x):
