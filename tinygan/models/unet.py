@@ -19,12 +19,10 @@ def zero(layer):
     return layer
 
 
-def scaled(h, c, layer):
-    """h (n, k, ...) times 1 + scale, plus shift, of what a layer makes of conditions c (n, 64)."""
-    both = layer(c)
-    k = h.shape[1]
-    both = ops.reshape(both, (len(h), 2 * k, *[1] * (h.ndim - 2)))
-    return h * (1 + both[:, :k]) + both[:, k:]
+def scale_and_shift(c, layer):
+    """What a layer makes of conditions c (n, 64): a scale, about 1, and a shift, (n, k) each."""
+    both = ops.reshape(layer(c), (len(c), 2, -1))
+    return 1 + both[:, 0], both[:, 1]
 
 
 class Conditions(nn.Module):
@@ -58,8 +56,11 @@ class Residual(nn.Module):
         self.conv2 = zero(nn.Conv2d(channels, channels, 3, padding=1))
 
     def forward(self, x, c):
-        h = self.conv1(ops.silu(self.norm1(x)))
-        return x + self.conv2(ops.silu(scaled(self.norm2(h), c, self.hear)))
+        h, norm = self.conv1(ops.silu(self.norm1(x))), self.norm2
+        scale, shift = scale_and_shift(c, self.hear)
+        weight, bias = norm.weight * scale, norm.bias * scale + shift  # (n, channels)
+        h = ops.group_norm(h, norm.num_groups, weight, bias, norm.eps)
+        return x + self.conv2(ops.silu(h))
 
 
 class Whole(nn.Module):
@@ -76,9 +77,9 @@ class Whole(nn.Module):
         self.outward = zero(nn.Linear(hidden, size))
 
     def forward(self, x, c):
-        h = self.inward(ops.flatten(self.norm(x), 1))
-        h = self.outward(ops.silu(scaled(h, c, self.hear)))
-        return x + ops.reshape(h, x.shape)
+        scale, shift = scale_and_shift(c, self.hear)
+        h = self.inward(ops.flatten(self.norm(x), 1)) * scale + shift
+        return x + ops.reshape(self.outward(ops.silu(h)), x.shape)
 
 
 class Attention(nn.Module):
