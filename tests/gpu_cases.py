@@ -232,6 +232,16 @@ MODELS |= {
     for name in ("gan dcgan", "vae conv")
 }
 MODELS["colour vae"] = functools.partial(models.VAES["conv"], width=2, latent=3, channels=3)
+net = {"width": 8, "hidden": 8, "heads": 1}
+MODELS |= {
+    f"diffusion {name}": functools.partial(make, **net, steps=2, guidance=1.5, classes=3)
+    for name, make in models.DIFFUSIONS.items()
+}
+MODELS |= {
+    f"plane {name}": functools.partial(make, width=8, depth=1, steps=2)
+    for name, make in models.PLANES.items()
+}
+MODELS["diffusion ddpm"] = functools.partial(MODELS["diffusion ddpm"], predict="eps", eta=1.0)
 
 
 def trained(name, where, steps=4, wrap=lambda step: step, watch=lambda: None):
@@ -244,7 +254,8 @@ def trained(name, where, steps=4, wrap=lambda step: step, watch=lambda: None):
         # a bias before batch normalisation has gradient 0: do not blow up its rounding
         optimizer.param_groups[0]["eps"] = 1e-3
     random.default.seek(1)
-    shape = steps, 4 if "5x5" not in name else 2, 3 if "colour" in name else 1, 28, 28
+    shape = (2,) if "plane" in name else (3 if "colour" in name else 1, 28, 28)
+    shape = steps, 4 if "5x5" not in name else 2, *shape
     real = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
     batches = [device.to(batch, where) for batch in real]
     if model.classes:
@@ -272,3 +283,48 @@ def assert_same_model(ours, theirs, **tolerance):
     for name, a in ours.items():
         assert a.dtype == theirs[name].dtype
         np.testing.assert_allclose(theirs[name], a, err_msg=name, **(tolerance or {"rtol": 0}))
+
+
+def sampler(name, where="gpu", **options):
+    """A diffusion of untrained weights, none of them 0, and random numbers of seed 0."""
+    random.manual_seed(0)
+    model = MODELS[name](device=where, **({"side": 8} if "diffusion" in name else {}), **options)
+    for i, p in enumerate(model.average.parameters()):
+        noise = np.random.default_rng(i).standard_normal(p.shape).astype(np.float32)
+        p.data += 0.1 * device.to(noise, where)
+    return model
+
+
+def eagerly(model, n, **how):
+    """Samples that no graph made."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(model), "_replayed", lambda self, how: self._whole)
+        return device.to_host(model.sample(n, **how))
+
+
+SAMPLERS = [  # a model, so many samples, and how they are made
+    ("diffusion flow", 6, {}),
+    ("diffusion flow", 6, {"method": "midpoint", "guidance": 1}),
+    ("diffusion ddpm", 6, {}),  # of eta 1: each step draws
+    ("diffusion ddpm", 6, {"eta": 0.0}),
+    ("plane flow", 600, {}),  # in batches of 250, the last of 100
+    ("plane ddpm", 600, {"eta": 1.0}),
+]
+
+
+def same_samples(name, n, how):
+    """The model, after it made the same samples as another without a graph and the CPU's did, four
+    times in a row.
+    """
+    eager, captured, cpu = sampler(name), sampler(name), sampler(name, "cpu")
+    runs = [], [], []
+    for model, made in zip((eager, captured, cpu), runs):
+        random.default.seek(1)
+        for _ in range(4):
+            sample = eagerly if model is eager else type(model).sample
+            made.append(device.to_host(sample(model, n, **how)))
+    for ours, theirs, host in zip(*runs):
+        assert np.array_equal(theirs, ours)
+        np.testing.assert_allclose(ours, host, rtol=2e-3, atol=2e-3)
+    assert not np.array_equal(runs[1][2], runs[1][3])  # other noise, in a replay too
+    return captured

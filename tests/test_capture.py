@@ -5,6 +5,7 @@ The stand-in refuses what CUDA refuses under capture, memory that others could g
 do not wait.
 """
 
+import copy
 import functools
 import gc
 import importlib
@@ -19,7 +20,16 @@ from typing import NamedTuple
 import cupy_standin as standin
 import numpy as np
 import pytest
-from gpu_cases import MODELS, assert_same_model, state, trained
+from gpu_cases import (
+    MODELS,
+    SAMPLERS,
+    assert_same_model,
+    eagerly,
+    same_samples,
+    sampler,
+    state,
+    trained,
+)
 
 from tinygan import (
     Tensor,
@@ -79,6 +89,38 @@ def test_captured_and_eager_steps_give_the_same_model(name, launches):
     assert counters[::2] == [(i + 1, 0) for i in range(steps)]  # before each step, and after it
     assert counters[1::2] == [(i + 2, 0) for i in range(steps)]
     assert_same_model(eager, captured)
+
+
+@pytest.mark.parametrize("name, n, how", SAMPLERS)
+def test_a_sampler_is_one_graph(name, n, how, launches):
+    captured = same_samples(name, n, how)
+    calls = {6: [4], 600: [8, 4]}[n]  # of each size
+    assert len(launches) == sum(c - EAGER for c in calls)
+    assert len({id(graph) for graph in launches}) == len(calls)
+    points = captured.noise(n)[:250]
+    points = models.labels.joined(points, models.labels.one_hot(None, captured.classes, points))
+    before = standin.syncs
+    captured.draw(points, **how)
+    assert standin.syncs == before and len(launches) == sum(c - EAGER for c in calls) + 1
+
+
+def test_a_sampler_heeds_what_is_changed_after_its_recording(launches):
+    """Steps and solver, in more ways than one step is recorded; a copy has its own weights."""
+    model = sampler("plane flow")
+    noise = model.noise(3)
+    ways = [{"steps": i} for i in range(1, MOST + 2)] + [{"method": "rk4"}]
+    for way in ways:
+        vars(model).update(way)
+        expected = eagerly(model, 3, noise=noise)
+        for _ in range(EAGER + 1):
+            assert np.array_equal(device.to_host(model.sample(3, noise)), expected)
+    assert len(launches) == len(ways)
+    twin = copy.deepcopy(model)
+    for p in twin.average.parameters():
+        p.data *= 0.5
+    assert np.array_equal(device.to_host(model.sample(3, noise)), expected)
+    found = device.to_host(twin.sample(3, noise))
+    assert np.array_equal(found, eagerly(twin, 3, noise=noise)) and (found != expected).any()
 
 
 def test_what_changes_between_steps_changes_in_a_replay():

@@ -9,10 +9,12 @@ import pytest
 from gpu_cases import (
     CASES,
     MODELS,
+    SAMPLERS,
     VECTORS,
     assert_same_model,
     check_cupys_ways,
     known_answer,
+    same_samples,
     state,
     trained,
 )
@@ -97,6 +99,13 @@ def test_captured_and_eager_steps_give_the_same_model(name, arithmetic):
         captured, losses, _ = trained(name, "gpu", 8, capture)
     assert losses == expected
     assert_same_model(eager, captured)
+
+
+@pytest.mark.parametrize("name, n, how", SAMPLERS)
+def test_a_sampler_as_a_graph_gives_the_same_samples(name, n, how):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "tinygan: this step")  # it was captured
+        same_samples(name, n, how)
 
 
 def test_memory_that_others_take_is_not_the_graphs():

@@ -379,6 +379,8 @@ def sources(gpu):
 def test_every_model_and_every_kernel_has_its_case(gpu):
     assert {f"gan {name}" for name in models.MODELS} <= set(MODELS)
     assert {f"vae {name}" for name in models.VAES} <= set(MODELS)
+    assert {f"diffusion {name}" for name in models.DIFFUSIONS} <= set(MODELS)
+    assert {f"plane {name}" for name in models.PLANES} <= set(MODELS)
     text = "".join(sources(gpu))
     kernels = set(re.findall(r"__global__ void (?!name|__launch)(\w+)", text))
     kernels |= set(re.findall(r"^COLUMN_SUMS\((\w+)", text, re.M))

@@ -52,7 +52,7 @@ class Diffusion(LatentModel):
         self.average = copy.deepcopy(network).eval()
         self.ema = optim.EMA(self.average, network, decay)
         self.optimizer = optim.Adam(network.parameters(), lr, betas)
-        self._replayed = capture(self._whole)
+        self._recorded = None, None  # what the last samples were made with, and how
 
     def step(self, batch):
         """One update on a batch of samples (n, *shape), or (samples, labels): the loss, raw."""
@@ -115,10 +115,19 @@ class Diffusion(LatentModel):
         """
         if isinstance(points, Tensor):
             return self._whole(points, how)
+        random.default.next_step()  # samplers that draw noise begin alike: one graph for all points
         with no_grad():
-            made = Tensor(np.copy(ops.raw(self._replayed(points, how))))
-        random.default.next_step()  # where samplers draw noise: the same graph for the next points
-        return made
+            return Tensor(np.copy(ops.raw(self._replayed(how)(points, how))))
+
+    def _replayed(self, how):
+        """`_whole`, captured for samples made as the last were: a graph keeps steps, guidance and
+        all other options; those of a copy are its own.
+        """
+        plain = {k: v for k, v in (vars(self) | how).items() if isinstance(v, int | float | str)}
+        made_with = id(self), plain
+        if self._recorded[0] != made_with:
+            self._recorded = made_with, capture(self._whole)
+        return self._recorded[1]
 
     def _whole(self, points, how):
         *_, x = self.path(points, **how)
