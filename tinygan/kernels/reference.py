@@ -12,6 +12,8 @@ import math
 
 import numpy as np
 
+from .samples import sample_affine, sample_moments, sample_sums  # noqa: F401 (the reference's too)
+
 empty = np.empty  # memory for results; the other modules recycle it
 
 
@@ -181,28 +183,6 @@ def norm_grad(g, x, mean, inv, weight, sum_g, sum_gx):
     rows = max(len(x), 1)
     through_inv = (x - mean) * (inv * sum_gx / rows)
     return (weight * inv) * (g - sum_g / rows - through_inv)
-
-
-def sample_moments(x):
-    """Mean and biased variance of each sample's columns: (n, p, c) -> (n, c), (n, c)."""
-    return x.mean(axis=1), x.var(axis=1)
-
-
-def sample_sums(g, x, center):
-    """Sums over each sample's rows, of g and of g * (x - center): (n, p, c) -> (n, c), (n, c).
-
-    center: (n, c).
-    """
-    return g.sum(axis=1), (g * (x - center[:, None])).sum(axis=1)
-
-
-def sample_affine(x, center, scale, shift, g=None, of_g=None):
-    """scale * (x - center) + shift, plus of_g * g if there is g: (n, p, c) -> (n, p, c).
-
-    center, scale, shift and of_g: (n, c), numbers for each column of each sample.
-    """
-    out = scale[:, None] * (x - center[:, None]) + shift[:, None]
-    return out if g is None else out + of_g[:, None] * g
 
 
 def adam(params, grads, ms, vs, lr, steps, beta1, beta2, eps, peaks=None):
