@@ -18,6 +18,7 @@ def version():
 
 IO = ["safetensors", "onnx", "onnxruntime"]  # weights and graphs for others
 TRACK = ["tensorboardX"]
+FLOW = ["scipy"]  # the assignment of noise to samples, coupling="optimal"
 
 setup(
     name="tinygan",
@@ -46,7 +47,8 @@ setup(
         "cuda12x": ["cupy-cuda12x[ctk]>=14"],
         "io": IO,
         "track": TRACK,
+        "flow": FLOW,
         "docs": ["sphinx", "myst-parser", "furo", "jupytext", "nbclient", "ipykernel"],
-        "test": ["pytest", "pytest-xdist", "hypothesis", "ruff~=0.17.6", "mypy", *IO, *TRACK],
+        "test": ["pytest", "pytest-xdist", "hypothesis", "ruff~=0.17.6", "mypy", *IO, *TRACK, *FLOW],
     },
 )
