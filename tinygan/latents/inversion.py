@@ -11,7 +11,8 @@ import numpy as np
 
 from .. import device, ops, optim
 from ..autograd import Tensor, describe, grad
-from ..models.labels import joined, numbered, one_hot
+from ..models.editing import spread
+from ..models.labels import asked, joined, one_hot
 from ..models.latent import fitting
 from ..optim.schedules import second_half
 from ..recording import no_grad
@@ -178,13 +179,9 @@ def _given(model, images, labels, starts):
 
 def _told(model, n, labels):
     """Labels (n,) of the model's classes, on the host, or None."""
+    labels = asked("invert", model, n, labels)
     if labels is None:
         return None
-    if not model.classes:
-        raise ValueError("invert: this model was taught no classes: leave out labels")
-    if np.shape(labels) != (n,):
-        raise ValueError(f"invert: {n} images need labels of shape ({n},), got {np.shape(labels)}")
-    labels = numbered(labels, model.names)
     return device.to_host(labels) if device.is_array(labels) else np.asarray(labels)
 
 
@@ -192,19 +189,6 @@ def _seen(model, images, mask):
     """The images on the model's device, 0 where they are not known, and in their shape 1 where they
     are, else 0.
     """
-    known = True if mask is None else _spread(model, images, mask)
+    known = True if mask is None else spread("invert", model, images, mask)
     images = fitting("invert", model, images, known)
     return images, np.ones_like(images) * known
-
-
-def _spread(model, images, mask):
-    """The mask of pictures, (h, w) or (n, h, w), for all of their channels, of bool."""
-    n, (h, w) = len(images), (*model.sample_shape, 0, 0)[1:3]
-    fits = device.is_array(mask) and mask.dtype == bool and mask.shape in ((h, w), (n, h, w))
-    if len(model.sample_shape) != 3 or not fits:
-        wanted = f"({h}, {w}) or ({n}, {h}, {w}) of bool, for pictures (n, c, h, w)"
-        raise ValueError(f"invert: the mask must be {wanted}, got {describe(mask)}")
-    mask = device.to(mask, model.device)
-    if not mask.any((-2, -1)).all():
-        raise ValueError("invert: the mask leaves nothing known of a picture: true is known")
-    return mask[:, None] if mask.ndim == 3 else mask

@@ -43,6 +43,7 @@ class DDPM(Diffusion):
     towards are kept within [-1, 1], as pictures are.
     """
 
+    how = *Diffusion.how, "eta"
     bound = bound  # on log p(x)
 
     def __init__(
@@ -64,12 +65,16 @@ class DDPM(Diffusion):
         """|noise - eps(x_k, k)|^2 in the mean, at random k (Ho 2020, equation 14), or that of v."""
         u = random.default.uniform((len(x),), device=self.device)
         k = (u * self.timesteps).astype(int) + 1
-        abar = self._abar[k].astype(x.dtype).reshape(-1, *[1] * (x.ndim - 1))
         noise = self.noise(len(x)).reshape(x.shape)
-        a, s = np.sqrt(abar), np.sqrt(1 - abar)
+        a, s = self.shares(k, x)
         target = noise if self.predict == "eps" else a * noise - s * x
         t = (1 - k / self.timesteps).astype(x.dtype)
         return mse(self.network(a * x + s * noise, t, rows), target)
+
+    def shares(self, k, x):
+        """sqrt(abar_k) and sqrt(1 - abar_k) for k (n,), in a form that samples x (n, ...) take."""
+        abar = self._abar[k].astype(x.dtype).reshape(-1, *[1] * (x.ndim - 1))
+        return np.sqrt(abar), np.sqrt(1 - abar)
 
     def count(self, t):
         """How many steps of noise there are at a time."""

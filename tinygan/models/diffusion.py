@@ -16,6 +16,7 @@ from .. import ops, optim, random
 from ..autograd import Tensor, grad
 from ..capture import capture
 from ..recording import no_grad
+from .editing import inpaint, vary
 from .labels import checked, one_hot, unpack
 from .latent import LatentModel
 
@@ -34,6 +35,8 @@ class Diffusion(LatentModel):
     """
 
     trained = "network", "average", "ema", "optimizer"
+    how = "steps", "guidance"
+    inpaint, vary = inpaint, vary  # what it makes of pictures
 
     def __init__(
         self, network, shape, lr=4e-3, betas=(0.9, 0.99), decay=0.999, device="cpu", classes=0,
@@ -56,15 +59,20 @@ class Diffusion(LatentModel):
 
     def step(self, batch):
         """One update on a batch of samples (n, *shape), or (samples, labels): the loss, raw."""
-        x, labels = unpack(batch, self.classes)
-        rows = one_hot(labels, self.classes, x)
-        if self.classes:
-            told = random.default.bernoulli(1 - self.drop, (len(x), 1), x.dtype, self.device)
-            rows = rows * told
-        loss = self.loss(x / self.scale, rows)
+        loss = self.loss(*self.told(batch))
         self.optimizer.step(grad(loss, self.optimizer.params))
         self.ema.update()
         return {"loss": loss.data}
+
+    def told(self, batch):
+        """The samples of a batch as the network sees them, and their labels as rows (n, classes), a
+        share `drop` of which is 0.
+        """
+        x, labels = unpack(batch, self.classes)
+        rows = one_hot(labels, self.classes, x)
+        if self.classes:
+            rows = rows * random.default.bernoulli(1 - self.drop, (len(x), 1), x.dtype, self.device)
+        return x / self.scale, rows
 
     def loss(self, x, rows):
         """What the network is to lower at samples x (n, *shape): a Tensor."""

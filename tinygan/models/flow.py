@@ -29,6 +29,7 @@ class Flow(Diffusion):
     samples of one label, so that each label's noise stays N(0, 1). Needs SciPy, and the host.
     """
 
+    how = *Diffusion.how, "method"
     # log p(x) and its bits, by the change of variables
     log_prob, bits_per_dim = log_prob, bits_per_dim
 

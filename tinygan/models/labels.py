@@ -56,6 +56,17 @@ def numbered(labels, names):
     return [number[label] if isinstance(label, str) else label for label in labels]
 
 
+def asked(name, model, n, labels):
+    """Labels of n samples as numbers, (n,), or None; ValueError, which `name` heads, for labels
+    that the model does not know, or that are not n.
+    """
+    if labels is not None and not model.classes:
+        raise ValueError(f"{name}: this model was taught no classes: leave out labels")
+    if labels is not None and np.shape(labels) != (n,):
+        raise ValueError(f"{name}: {n} samples need labels of shape ({n},), got {np.shape(labels)}")
+    return numbered(labels, model.names)
+
+
 def listed(names, most=12):
     """Names in one line, of many the first few, of long ones the beginning."""
     few = ", ".join(f"{' '.join(name.split()):.40}" for name in names[:most])

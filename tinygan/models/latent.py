@@ -11,7 +11,7 @@ import numpy as np
 from .. import device, optim, plot, random
 from ..autograd import describe
 from ..recording import no_grad
-from .labels import joined, numbered, one_hot
+from .labels import asked, joined, one_hot
 
 PREVIEW = 2  # the random stream of the points that every preview of a run shows
 COLUMNS = 16  # of a preview, at most
@@ -23,8 +23,10 @@ class LatentModel:
 
     Has `latent`, `classes` (0: it was taught none), their `names`, () if they have none, `device`,
     and `draw(points)`: the samples, a Tensor, of points (n, latent + classes) that have heard their
-    labels.
+    labels. how: the names of what else its `draw` takes.
     """
+
+    how = ()
 
     def __repr__(self):
         made = {**(getattr(self, "recipe", None) or {})}
@@ -45,13 +47,7 @@ class LatentModel:
 
         how: what else the model's `draw` takes.
         """
-        if labels is not None and not self.classes:
-            raise ValueError("sample: this model was taught no classes: leave out labels")
-        if labels is not None and np.shape(labels) != (n,):
-            raise ValueError(
-                f"sample: {n} samples need labels of shape ({n},), got {np.shape(labels)}"
-            )
-        labels = numbered(labels, self.names)
+        labels = asked("sample", self, n, labels)
         noise = self.noise(n) if noise is None else noise
         if noise.shape != (n, self.latent):
             raise ValueError(
