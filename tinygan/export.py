@@ -129,6 +129,11 @@ def parts(model, last):
     if hasattr(model, "encode"):
         both = model.network if last else model.average
         return {"decoder": both.decoder, "encoder": both.encoder}
+    if not hasattr(model, "generator"):
+        raise DataError(
+            f"{type(model).__name__}: its samples take many calls of its network, which no file "
+            "here holds; in code io.save_safetensors(path, model.average) writes its weights"
+        )
     drawing = model.generator if last else model.average
     return {"generator": drawing, "discriminator": model.discriminator}
 

@@ -2,8 +2,9 @@
 data. Where the classes have names, they are asked for by those: --labels cat dog.
 
 RUN is the folder of a training run, or one of its checkpoints (RUN/best.npz). The model is built
-anew from what the checkpoint says of it, and filled from there. In code: `train.load`. Only what
-this command made before is replaced.
+anew from what the checkpoint says of it, and filled from there. Flows and diffusions may be told
+--steps, --guidance, and --method or --eta. In code: `train.load`. Only what this command made
+before is replaced.
 """
 
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 
 from . import device, files, plot, random
 from .checkpoint import CheckpointError, read_meta
-from .cli import MOST_SAMPLES, Parser, learnt, number, run, save_samples
+from .cli import MOST_SAMPLES, SAMPLING, Parser, learnt, number, options, run, save_samples
 from .data import DataError
 from .models.labels import numbered
 from .models.latent import COLUMNS
@@ -32,11 +33,22 @@ def main():
             "train.load(RUN).sample(n) makes them"
         )
     labels = None if args.labels is None else asked(args, model)
+    told = {"labels": labels, "learnt": taught(args.run), "how": chosen(args, model)}
     random.manual_seed(args.seed)
-    images = save_samples(model, args.n, data, labels=labels, learnt=taught(args.run))
+    images = save_samples(model, args.n, data, **told)
     columns, names = headed(model, labels if labels is None else labels[: len(args.labels)])
     plot.grid(images[:400], picture, columns, names=names)
     print(picture)
+
+
+def chosen(args, model):
+    """How samples are to be made, as `model.sample` takes it; DataError for what it does not."""
+    how = options(args, *SAMPLING)
+    for name in how:
+        if name not in model.how or name == "guidance" and not model.classes:
+            why = "was taught no classes" if name in model.how else f"knows no {name}"
+            raise DataError(f"{args.run}: this model {why}; leave out --{name}")
+    return how
 
 
 def asked(args, model):
@@ -97,6 +109,7 @@ def arguments():
     add("--labels", nargs="+", metavar="CLASS", help=classes)
     add("-n", "--n", type=number(int, 1, MOST_SAMPLES), default=64, help="how many")
     add("--seed", type=number(int, 0, 2**32 - 1), default=0, help="other samples for each")
+    parser.sampling()
     places = {"choices": ["auto", "cpu", "gpu"], "default": "auto"}
     add("--device", **places, help="auto: the GPU if one is usable")
     add("--out", type=Path, help="a path without suffix for the two files (default: RUN/made)")

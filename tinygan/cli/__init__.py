@@ -7,6 +7,8 @@ Only this room knows the flags; it adds them to what the others say.
 from ..train.callbacks import say
 from .errors import run
 from .look import draw_rows, halves, held_out, own_folder
-from .parser import GAME, MOST_SAMPLES, PASSING, SIZED, Parser, number, policy
+from .parser import (
+    DIFFUSION, GAME, MOST_SAMPLES, PASSING, SAMPLING, SIZED, Parser, number, policy,
+)  # fmt: skip
 from .samples import learnt, read_samples, save_samples
 from .training import bar, built, fitting, in_words, options, pictures, run_training, share

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from ..checkpoint import read_meta
 from ..models import LOSSES
+from ..models.ddpm import PREDICTIONS, SCHEDULES
+from ..models.flow import COUPLINGS, TIMES
+from ..models.solvers import SOLVERS
 from ..ops.augment import changes
 from ..train import TRACKERS
 from ..train.run import LATEST, check_folder
@@ -15,7 +18,12 @@ MOST_SAMPLES = 1_000_000  # 784 MB of digits
 # what `Parser.adversarial` adds
 GAME = ("loss", "d_lr", "n_critic", "packing", "spectral", "minibatch_std", "r1", "r2")
 GAME += ("smoothing",)
-SIZED = ("dcgan", "upsample")  # models whose width can be chosen
+SIZED = ("dcgan", "upsample")  # GANs whose width can be chosen
+# what `Parser.sampling` adds: how flows and diffusions make samples
+SAMPLING = ("steps", "guidance", "method", "eta")
+# and `Parser.diffusion`: these, and how they are made and learn
+DIFFUSION = (*SAMPLING, "width", "hidden", "heads", "drop", "times", "coupling", "schedule")
+DIFFUSION += ("predict", "timesteps")
 # what concerns only this call, and not the run that it makes or goes on with
 PASSING = ("out", "device", "resume", "overwrite")
 
@@ -25,6 +33,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, description):
         super().__init__(description=description, formatter_class=_Formatter)
+        self.only = {}  # the name of a flag's value -> the models that take it
 
     def training(
         self, models, *, model, epochs, batch_size, out, lr="the model's own", conditional=False,
@@ -85,6 +94,42 @@ class Parser(argparse.ArgumentParser):
         """Add the width of those networks that have one to choose."""
         width = f"channels of the narrowest layer of {' or '.join(SIZED)} (default: 16)"
         self.add_argument("--width", type=number(int, 1, 1024), help=width)
+        self.only["width"] = SIZED
+
+    def sampling(self):
+        """Add the flags about how flows and diffusions make samples; `SAMPLING` names them."""
+        add = self.add_argument
+        calls = "steps from noise to a sample (default: the model's own; of flow 4, of ddpm 16)"
+        add("--steps", type=number(int, 1, 10_000), metavar="N", help=calls)
+        told = "how much more than told samples are of their class; 1: no more (default: 1.25)"
+        add("--guidance", type=number(float, 0, 100), metavar="W", help=told)
+        solver = "how flow makes a step (default: heun, two calls of the network)"
+        add("--method", choices=[*SOLVERS], help=solver)
+        fresh = "noise that ddpm adds in a step: 0, none, is DDIM, 1 is DDPM (default: 0)"
+        add("--eta", type=number(float, 0, 1), metavar="E", help=fresh)
+        self.only |= {"method": ("flow",), "eta": ("ddpm",)}
+
+    def diffusion(self):
+        """Add the flags about flows and diffusions, how they sample among them; `DIFFUSION` names
+        them.
+        """
+        self.sampling()
+        add = self.add_argument
+        finest = "channels of the finest level (default: 24)"
+        add("--width", type=number(int, 1, 1024), help=finest)
+        whole = "features of the dense layer in the middle; 0: none (default: 256)"
+        add("--hidden", type=number(int, 0, 8192), help=whole)
+        add("--heads", type=number(int, 0, 64), help="of attention there (default: 0, none)")
+        untold = "share of labels that it is not told (default: 0.1)"
+        add("--drop", type=number(float, 0, 1), metavar="P", help=untold)
+        add("--times", choices=TIMES, help="when flow is taught (default: logit-normal)")
+        noise = "which noise flow joins with which picture (default: independent)"
+        add("--coupling", choices=COUPLINGS, help=noise)
+        add("--schedule", choices=SCHEDULES, help="how ddpm's noise grows (default: cosine)")
+        add("--predict", choices=PREDICTIONS, help="what ddpm's network says (default: v)")
+        add("--timesteps", type=number(int, 1, 100_000), help="of ddpm's noise (default: 1000)")
+        self.only |= {"times": ("flow",), "coupling": ("flow",)}
+        self.only |= {"schedule": ("ddpm",), "predict": ("ddpm",), "timesteps": ("ddpm",)}
 
     def _data(self):
         """The flags about pictures to learn from."""
@@ -134,8 +179,10 @@ class Parser(argparse.ArgumentParser):
                 known = [a for a in self._actions if a.dest in said and a.dest not in PASSING]
                 self.set_defaults(**{a.dest: _default(a, said[a.dest]) for a in known})
             found = super().parse_args(args, namespace)
-        if getattr(found, "width", None) and found.model not in SIZED:
-            self.error(f"--width is for --model {' or '.join(SIZED)}, not {found.model}")
+        for name, models in self.only.items():
+            given = getattr(found, name) is not None and hasattr(found, "model")
+            if given and found.model not in models:
+                self.error(f"--{name} is for --model {' or '.join(models)}, not {found.model}")
         if hasattr(found, "resume"):  # a training run: before anything is loaded for it
             check_folder(found.out, found.resume, found.overwrite)
         return found

@@ -33,11 +33,11 @@ def learnt(arguments):
     return {name: said[name] for name in SAID if isinstance(said.get(name), str)}
 
 
-def save_samples(model, n, path, labels=None, learnt=None, noise=None):
+def save_samples(model, n, path, labels=None, learnt=None, noise=None, how=None):
     """Write n samples as an .npz: images, uint8 (n, h, w) or (n, h, w, 3), and, if the model knows
     classes, the labels they were made for, (n,), and the `names` of the classes, if they have any;
     returns the images. learnt: what it was taught, {"data": ...} as `learnt` gives it. noise: their
-    latent points, if they are chosen already.
+    latent points, if they are chosen already. how: what else `model.sample` is to be told.
     """
     if model.classes and labels is None:
         labels = np.arange(n) % model.classes
@@ -46,7 +46,7 @@ def save_samples(model, n, path, labels=None, learnt=None, noise=None):
     for i in range(0, n, PIECE):
         points = noise[i : i + PIECE]
         told = None if labels is None else labels[i : i + PIECE]
-        made = model.sample(len(points), points, told)
+        made = model.sample(len(points), points, told, **(how or {}))
         pieces.append(plot.to_uint8(device.to_host(made)))
     images = np.concatenate(pieces)
     arrays = {"images": images} if labels is None else {"images": images, "labels": labels}

@@ -21,6 +21,8 @@ JUDGED_MOST = 10_000  # of those, and of real pictures
 # what a builder of models says -> the flag that helps
 HELPING = {
     "side must": "--side",
+    "num_groups": "--width",
+    "heads cannot": "--heads",
     "samples without labels": "--no-conditional",
     "minibatch_std cannot": "another --model",
 }

@@ -1,0 +1,272 @@
+"""`examples/mnist_diffusion.py`, from the command line and in steps, and what flows and diffusions
+make of pictures that are there.
+"""
+
+import json
+import runpy
+
+import numpy as np
+import pytest
+from PIL import Image
+from runs import ROOT, same, weights
+
+from tinygan import cli, data, export, models, random, sample, train
+from tinygan.models import editing
+from tinygan.models.diffusion import Diffusion
+
+TINY = {"width": 4, "hidden": 8, "side": 8}
+EXAMPLE = "examples/mnist_diffusion.py"
+SHEETS = (("inpainting", 4, 4), ("variations", 4, 5), ("interpolation", 16, 8))  # columns, rows
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """A set of 40 pictures of 8x8 in colour, in three classes that have names."""
+    path = tmp_path_factory.mktemp("set") / "set.npz"
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), np.uint8)
+    np.savez(path, images=images, labels=np.arange(40) % 3, names=np.array(["a", "b", "c"]))
+    return path
+
+
+def called(monkeypatch, name, *args):
+    """The exit code of a file, run as a program on the CPU."""
+    monkeypatch.setattr("sys.argv", [name, *map(str, args), "--device", "cpu"])
+    with pytest.raises(SystemExit) as exit:
+        runpy.run_path(str(ROOT / name), run_name="__main__")
+    return exit.value.code or 0
+
+
+def trained(monkeypatch, pictures, out, *args):
+    small = ("--width", 4, "--hidden", 8, "--batch-size", 16, "--data", pictures)
+    return called(monkeypatch, EXAMPLE, *small, "--out", out, *args)
+
+
+def images(n, channels=1, seed=0):
+    """n pictures of 8x8 in [-1, 1]."""
+    rng = np.random.default_rng(seed)
+    return rng.uniform(-1, 1, (n, channels, 8, 8)).astype("float32")
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+@pytest.mark.parametrize("name", ["flow", "ddpm"])
+def test_the_step_in_plain_sight_is_the_models(name, classes):
+    own = runpy.run_path(str(ROOT / EXAMPLE))[f"{name}_step"]
+    found = []
+    for step in (own, lambda model, batch: model.step(batch)):
+        random.manual_seed(3)
+        model = models.DIFFUSIONS[name](**TINY, classes=classes)
+        batches = [(images(6, seed=i), np.arange(6) % 3) for i in range(3)]
+        losses = [step(model, b if classes else b[0])["loss"].item() for b in batches]
+        found.append((losses, weights(model)))
+    assert found[0][0] == found[1][0] and same(found[0][1], found[1][1])
+    assert len(set(found[0][0])) == 3
+
+
+def test_a_run_and_its_pictures_and_the_same_when_resumed(tmp_path, monkeypatch):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    digits = tmp_path / "digits.npz"  # without names, and of which a tenth is kept
+    np.savez(digits, images=data.load().images[:40, 6:22, 6:22], labels=np.arange(40) % 3)
+    # few calls of the network, and each of them fast
+    flags = ("--epochs", 2, "--samples", 24, "--method", "euler", "--guidance", 1, "--steps", 2)
+    assert trained(monkeypatch, digits, whole, *flags, "--side", 8) == 0
+    for path, columns, rows in SHEETS:
+        with Image.open(whole / f"{path}.png") as picture:
+            zoom = round(900 / (8 * columns))
+            assert picture.mode == "L" and picture.width == 8 * columns * zoom
+            assert 8 * rows * zoom < picture.height < (8 * rows + 8) * zoom  # a title
+    with Image.open(whole / "noise.gif") as gif:
+        assert gif.size == (24 * 9, 64 * 9) and 20 < gif.n_frames <= 33
+    with np.load(whole / "samples.npz") as samples:
+        assert samples["images"].shape == (24, 8, 8) and [*samples["labels"][:4]] == [0, 1, 2, 0]
+
+    count, plain = iter(range(9)), Diffusion.told
+
+    def stopped(self, batch):  # in the second epoch, as Ctrl-C does it
+        if next(count) == 3:
+            raise KeyboardInterrupt
+        return plain(self, batch)
+
+    monkeypatch.setattr(Diffusion, "told", stopped)
+    assert trained(monkeypatch, digits, cut, *flags, "--side", 8) == 130
+    monkeypatch.setattr(Diffusion, "told", plain)
+    assert called(monkeypatch, EXAMPLE, "--out", cut, "--resume") == 0  # all flags are known
+    made = [f"{path}.png" for path, *_ in SHEETS] + ["noise.gif"]
+    assert all((whole / path).read_bytes() == (cut / path).read_bytes() for path in made)
+    for path in ("samples.npz", "checkpoint.npz"):
+        with np.load(whole / path) as one, np.load(cut / path) as other:
+            assert all(np.array_equal(one[k], other[k]) for k in one if k != "meta")
+
+
+def test_a_diffusion_of_named_colours_and_its_samples(tmp_path, pictures, monkeypatch, capsys):
+    run = tmp_path / "run"
+    flags = ("--model", "ddpm", "--predict", "eps", "--schedule", "linear", "--guidance", 1)
+    assert trained(monkeypatch, pictures, run, *flags, "--epochs", 1, "--steps", 2) == 0
+    recipe = json.loads((run / "config.json").read_text())["model"]
+    said = {"model": "ddpm", "predict": "eps", "schedule": "linear", "width": 4, "steps": 2}
+    assert said.items() <= recipe.items() and recipe["names"] == ["a", "b", "c"]
+    with Image.open(run / "inpainting.png") as picture:
+        assert picture.mode == "RGB"
+
+    found = []
+    for i, how in enumerate(((), ("--steps", 3), ("--steps", 3), ("--eta", 1))):
+        made = (run, "-n", 6, "--labels", "c", "a", "--out", tmp_path / f"{i}")
+        assert sampled(monkeypatch, *made, *how) == 0
+        with np.load(tmp_path / f"{i}.npz") as samples:
+            found.append(samples["images"])
+            assert samples["images"].shape == (6, 8, 8, 3) and [*samples["labels"][:2]] == [2, 0]
+    assert np.array_equal(found[1], found[2])
+    assert not np.array_equal(found[0], found[1]) and not np.array_equal(found[0], found[3])
+
+    capsys.readouterr()
+    for args, words in (
+        ([run, "--method", "euler"], "knows no method; leave out --method"),
+        ([run, "--steps", 0], "must be from 1"),
+        ([run, "--eta", 2], "must be from 0 to 1"),
+    ):
+        assert sampled(monkeypatch, *args) == 2
+        assert_line(capsys, words)
+    assert not (run / "made.npz").exists()
+    assert called(monkeypatch, "examples/refine.py", run, "-n", 20) == 2
+    assert_line(capsys, "DDPM has no discriminator")
+    monkeypatch.setattr("sys.argv", ["export.py", str(run), str(tmp_path / "a.onnx")])
+    with pytest.raises(SystemExit) as exit:
+        cli.run(export.main)
+    assert exit.value.code == 2
+    assert_line(capsys, "samples take many calls of its network")
+
+
+def sampled(monkeypatch, *args):
+    """The exit code of `python -m tinygan.sample`."""
+    monkeypatch.setattr("sys.argv", ["sample.py", *map(str, args), "--device", "cpu"])
+    with pytest.raises(SystemExit) as exit:
+        cli.run(sample.main)
+    return exit.value.code or 0
+
+
+def assert_line(capsys, words):
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and words in err, err
+
+
+def test_guidance_needs_classes_and_a_gan_takes_none_of_it(tmp_path, monkeypatch, capsys):
+    for build, flags, words in (
+        (models.DIFFUSIONS["flow"], ("--guidance", 2), "was taught no classes; leave out --gui"),
+        (models.VAES["mlp"], ("--steps", 2), "knows no steps; leave out --steps"),
+    ):
+        options = TINY if build is models.DIFFUSIONS["flow"] else {"side": 8}
+        batches = data.Batches(images(4), 4, transform=None)
+        train.train(build(**options), batches, 1, tmp_path, callbacks=[], overwrite=True)
+        assert sampled(monkeypatch, tmp_path, *flags) == 2
+        assert_line(capsys, words)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("--model ddpm --method euler", "--method is for --model flow, not ddpm"),
+        ("--model ddpm --times uniform", "--times is for --model flow, not ddpm"),
+        ("--model ddpm --coupling optimal", "--coupling is for --model flow, not ddpm"),
+        ("--eta 0", "--eta is for --model ddpm, not flow"),
+        ("--schedule linear", "--schedule is for --model ddpm, not flow"),
+        ("--predict v", "--predict is for --model ddpm, not flow"),
+        ("--timesteps 10", "--timesteps is for --model ddpm, not flow"),
+        ("--side 10", "side must be a multiple of 4, got 10: it is halved twice at least (--side)"),
+        ("--width 17", "num_groups=2 must divide num_channels=17 (--width)"),
+        ("--heads 5", "5 heads cannot share"),
+        ("--guidance -1", "argument --guidance"),
+        ("--model dcgan", "invalid choice"),
+    ],
+)
+def test_flags_that_are_refused(flags, words, tmp_path, pictures, monkeypatch, capsys):
+    out = tmp_path / "out"
+    args = [EXAMPLE, "--data", pictures, "--out", out, *flags.split()]
+    assert called(monkeypatch, *args) == 2
+    assert_line(capsys, words)
+    assert not out.exists()
+
+
+def flow(**options):
+    """A flow whose velocity is not 0, as it is at first."""
+    random.manual_seed(0)
+    model = models.DIFFUSIONS[options.pop("name", "flow")](**TINY | options)
+    for p in model.average.parameters():
+        p.data += 0.1 * random.default.normal(p.shape)
+    return model
+
+
+@pytest.mark.parametrize("name", ["flow", "ddpm"])
+def test_inpainting_keeps_what_is_known(name, monkeypatch):
+    model, x = flow(name=name, channels=3, classes=3), images(5, 3)
+    known = np.zeros((5, 8, 8), bool)
+    known[np.arange(5), np.arange(5)] = True
+    mask = np.broadcast_to(known[:, None], x.shape)
+    holes = np.where(mask, x, np.nan).astype("float32")
+    made = model.inpaint(holes, known, labels=[0, 1, 2, 0, 1], steps=3)
+    assert made.dtype == np.float32 and np.array_equal(made[mask], x[mask])
+    assert np.isfinite(made).all() and not np.isclose(made, x)[~mask].any(axis=-1).all()
+    one = model.inpaint(x, known[0], steps=3)
+    assert np.array_equal(one[:, :, 0], x[:, :, 0])
+    # what is known is heard: other pixels known, others made
+    other = holes.copy()
+    other[mask] *= -1
+    random.manual_seed(1)
+    first = model.inpaint(holes, known, steps=3)
+    random.manual_seed(1)
+    assert not np.allclose(model.inpaint(other, known, steps=3)[~mask], first[~mask], atol=1e-3)
+    # a few at a time are the same as all
+    random.manual_seed(1)
+    monkeypatch.setattr(editing, "ROWS", 2)
+    np.testing.assert_allclose(model.inpaint(holes, known, steps=3), first, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["flow", "ddpm"])
+def test_variations_are_nearer_the_less_is_lost(name):
+    model, x = flow(name=name), images(6)
+    np.testing.assert_allclose(model.vary(x, 0.0), x, rtol=0, atol=1e-6)
+    far = []
+    for strength in (0.1, 0.5, 1.0):
+        random.manual_seed(1)
+        far.append(abs(model.vary(x, strength, steps=3) - x).mean())
+    assert far == sorted(far) and far[0] < 0.6 * far[-1]
+    # of all noise they are samples, of which nobody is told a class
+    random.manual_seed(1)
+    noise = model.noise(6)
+    random.manual_seed(1)
+    np.testing.assert_allclose(
+        model.vary(x, 1.0, steps=3), model.sample(6, noise, steps=3), rtol=0, atol=2e-4
+    )
+
+
+def test_what_is_told_of_a_picture_is_heard():
+    model, x = flow(classes=3, names=("a", "b", "c")), images(2)
+
+    def made(*args, **how):
+        random.manual_seed(1)
+        return model.vary(x, 0.9, *args, **how)
+
+    assert np.array_equal(made(["c", "a"]), made(np.array([2, 0])))
+    assert not np.allclose(made(["c", "a"]), made(["a", "c"]), atol=1e-4)
+    assert not np.allclose(made(["c", "a"], guidance=3.0), made(["c", "a"]), atol=1e-4)
+    assert np.array_equal(made(guidance=3.0), made())  # nothing is told
+
+
+def test_pictures_that_do_not_fit_are_refused():
+    model, x, known = flow(), images(2), np.ones((8, 8), bool)
+    for wrong, words in (
+        (lambda: model.inpaint(x * 9, known), r"inpaint: needs images .* in \[-1, 1\]"),
+        (lambda: model.inpaint(images(2, 3), known), r"inpaint: needs images \(n, 1, 8, 8\)"),
+        (lambda: model.inpaint(x, known[:4]), r"mask must be \(8, 8\) or \(2, 8, 8\) of bool"),
+        (lambda: model.inpaint(x, known * 1.0), "mask must be"),
+        (lambda: model.inpaint(x, ~known), "leaves nothing known"),
+        (lambda: model.inpaint(x, known, [0, 0]), "inpaint: this model was taught no classes"),
+        (lambda: model.inpaint(x, known, steps=0), "steps must be a whole number"),
+        (lambda: model.inpaint(x, known, method="no"), "method must be one of"),
+        (lambda: model.vary(x, 1.1), "vary: strength must be from 0 to 1, got 1.1"),
+        (lambda: model.vary(x, np.nan), "vary: strength must be from 0 to 1, got nan"),
+        (lambda: model.vary(x * np.nan, 0.5), "vary: needs images"),
+        (lambda: flow(classes=3).vary(x, 0.5, [0]), r"vary: 2 samples need labels of shape \(2,\)"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            wrong()
+    with pytest.raises(ValueError, match="for pictures"):
+        models.PLANES["flow"]().inpaint(np.zeros((2, 2), "f"), np.ones((2, 2), bool))
