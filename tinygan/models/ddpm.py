@@ -91,7 +91,8 @@ class DDPM(Diffusion):
         a, s = abar**0.5, (1 - abar) ** 0.5
         out = self.answer(x, t, rows, guidance)
         clean = (x - s * out) / a if self.predict == "eps" else a * x - s * out
-        clean = ops.clip(clean, -1, 1) if self.clip else clean
+        most = 1 / self.scale  # as the network sees a 1
+        clean = ops.clip(clean, -most, most) if self.clip else clean
         return clean, (x - a * clean) / s
 
     def advance(self, x, a, b, rows, guidance, eta=None):

@@ -44,6 +44,8 @@ class Diffusion(LatentModel):
     ):  # fmt: skip
         if not 0 <= drop <= 1:
             raise ValueError(f"drop must be from 0 to 1, got {drop}")
+        if not 0 < scale < math.inf:
+            raise ValueError(f"scale must be a number above 0, got {scale}")
         self.names, self.sample_shape, self.latent = (
             checked(names, classes),
             shape,
