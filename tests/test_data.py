@@ -446,6 +446,29 @@ def test_binarised_batches_draw_anew_and_a_seed_gives_one_fixed_set():
         assert binarise(np.array([0, 255], np.uint8), source).tolist() == [0, 255]
 
 
+def test_levels_become_places_between_them_and_the_next():
+    """Of grey and colours, bytes and floats, to [-1, 1]; drawn anew, and the same for one step."""
+    levels = np.arange(256, dtype=np.uint8).repeat(64).reshape(2, 64, 128)
+    spread = data.Dequantise()
+    random.manual_seed(0)
+    batches = Batches(levels, 2, transform=spread)
+    one, two = batches.at(np.arange(2)), batches.at(np.arange(2))
+    assert one.shape == (2, 1, 64, 128) and one.dtype == np.float32 and (one != two).mean() > 0.99
+    places = (one[:, 0] + 1) * 128 - levels
+    assert -1e-4 < places.min() < 0.01 and 0.99 < places.max() < 1 + 1e-4
+    assert abs(places.mean() - 0.5) < 0.01 and abs(places.var() - 1 / 12) < 0.002
+    assert -1 <= one.min() and one.max() <= 1
+    random.default.seek(0)
+    np.testing.assert_array_equal(spread((levels / 127.5 - 1).astype(np.float32)), one)
+    colours = spread(np.stack([levels[:, :, :9]] * 3, 3))
+    assert colours.shape == (2, 3, 64, 9) and (colours[:, 0] != colours[:, 1]).any()
+    assert (np.floor((colours + 1) * 128) - levels[:, None, :, :9] <= 1).all()
+    assert batches.identity()["transform"] == "Dequantise" and repr(spread) == "Dequantise"
+    for wrong in GREY, GREY / 3:
+        refused(lambda: Batches(wrong, 2, transform=spread), "Dequantise: floats", "(6, 4, 5)")
+    refused(lambda: spread(levels[0]), "(n, h, w)")
+
+
 RNG = np.random.default_rng(0)
 COLOURS = RNG.integers(0, 256, (10, 4, 5, 3), np.uint8)
 TOKENS = RNG.integers(0, 99, (10, 7))

@@ -3,9 +3,9 @@ checked, folders of pictures, files of arrays; and batches of them.
 
 `load` finds pictures (`SETS` are those with names) and `split` holds some out, `pictures` reads a
 folder of them; `TOYS` are densities in the plane, which need no file. `Batches` feeds them, or any
-other arrays, to a training loop by way of a transform (`scale`, `binarised`, `Augmented`);
-`read_idx` reads any file in MNIST's format. This room works on raw arrays and knows no Tensor, no
-layer and no model.
+other arrays, to a training loop by way of a transform (`scale`, `binarised`, `Dequantise`,
+`Augmented`); `read_idx` reads any file in MNIST's format. This room works on raw arrays and knows
+no Tensor, no layer and no model.
 """
 
 from .batches import Batches
@@ -16,9 +16,9 @@ from .named import SETS
 from .sets import load, split
 from .stacked import stacked
 from .toys import TOYS, Toy
-from .transforms import Augmented, Scale, binarise, binarised, scale
+from .transforms import Augmented, Dequantise, Scale, binarise, binarised, scale
 
 __all__ = [
-    "SETS", "TOYS", "Augmented", "Batches", "DataError", "Pictures", "Scale", "Toy", "binarise",
-    "binarised", "load", "pictures", "read_idx", "scale", "split", "stacked",
+    "SETS", "TOYS", "Augmented", "Batches", "DataError", "Dequantise", "Pictures", "Scale", "Toy",
+    "binarise", "binarised", "load", "pictures", "read_idx", "scale", "split", "stacked",
 ]  # fmt: skip

@@ -1,5 +1,5 @@
 """What turns stored numbers into what a model sees: pictures in [-1, 1], pixels drawn as ink or
-paper, pictures changed at random.
+paper, or between two levels, pictures changed at random.
 
 A transform is any function of the rows of a batch. Those made here also have `check`, which looks
 at every row once, when `Batches` is made, and `apply`, which looks at no value: on a GPU that would
@@ -139,6 +139,36 @@ class Binarised(Scale):
 
 
 binarised = Binarised()
+
+
+class Dequantise(Scale):
+    """Pictures of 256 levels, uint8 or floats from -1 to 1, each number at a random place between
+    its level and the next: (n, c, h, w) float32 in [-1, 1], drawn anew in every batch, from
+    `random.default`.
+
+    A density can be learnt of them (Theis 2016, section 3.1), where that of levels has peaks
+    without end, and no bits (`models.Flow.bits_per_dim`).
+    """
+
+    def __init__(self):
+        super().__init__(-1.0, 1.0)
+        self.__name__ = "Dequantise"
+
+    def check(self, images):
+        """DataError unless these are pictures of such levels."""
+        super().check(images)
+        levels = (images + 1) * 127.5 if images.dtype != np.uint8 else images
+        if images.size and float(abs(levels - np.rint(levels)).max()) > 255 * SLACK:
+            raise DataError(
+                "Dequantise: floats must be of the 256 levels from -1 to 1, got others in "
+                f"{images.shape} {images.dtype}: give uint8, or data.scale as the transform"
+            )
+
+    def apply(self, images):
+        """`check`ed images, scaled and moved."""
+        levels = np.rint((super().apply(images) + 1) * 127.5)
+        places = random.default.uniform(levels.shape, device=of(levels))
+        return (levels + places) / 128 - 1
 
 
 class Augmented:
