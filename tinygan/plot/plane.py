@@ -31,6 +31,30 @@ def points(points, path, toy=None, title=""):
     save(figure, path)
 
 
+def panels(toy, shown, title="", trails=None):
+    """Several models of one density side by side: (h, w, 3) uint8, a frame for `animate`.
+
+    shown: {words above: points (n, 2), orange, over the density; or the log of a model's own
+    density, places (m, 2) -> (m,), in the shades of orange that the real one has of blue}. trails:
+    {the same words: (steps, k, 2), the ways that k points came}.
+    """
+    figure = _figure(len(shown), title)
+    for i, (words, what) in enumerate(shown.items()):
+        axes = _panel(figure, i, toy.extent)
+        axes.set_title(words, fontsize=10)
+        if callable(what):
+            log = np.asarray(what(_places(toy.extent, COARSE))).reshape(COARSE, COARSE)
+            peak = toy.log_density(_places(toy.extent, FINE)).max()
+            shades = np.clip((log - peak) / DEPTH + 1, 0, 1)
+            _image(axes, shades, ["white", FAKE], vmin=0, vmax=1)
+            continue
+        _density(axes, toy)
+        for way in np.swapaxes((trails or {}).get(words, np.empty((0, 0, 2))), 0, 1):
+            axes.plot(*way.T, color=INK, linewidth=0.7, alpha=0.4)
+        _dots(axes, what, color=FAKE, alpha=0.6)
+    return _pixels(figure)
+
+
 def plane(toy, points, scores, flow=None, title=""):
     """A picture of a GAN that learns the density of a `data.Toy`: (h, 960, 3) uint8, a frame for
     `animate`.
