@@ -32,8 +32,8 @@ def flow_step(flow, batch):
     """Points x and noise are joined by lines, and the network is asked for the velocity along them
     at a random place of each: where lines cross it learns the mean. This is `flow.step`.
     """
-    x, t = batch / flow.scale, random.default.uniform((len(batch),), device=flow.device)
-    noise = flow.noise(len(x))
+    x, noise = batch / flow.scale, flow.noise(len(batch))
+    t = random.default.uniform((len(batch),), device=flow.device)
     at = (1 - t[:, None]) * noise + t[:, None] * x
     loss = mse(flow.network(at, t, None), x - noise)
     flow.optimizer.step(grad(loss, flow.optimizer.params))
@@ -72,7 +72,8 @@ class Three:
 
     def preview(self, path):
         """A frame of samples.gif."""
-        picture = plot.panels(self.toy, self.sample(SEEN), f"{self.toy.name}, {path.name}")
+        title = f"{self.toy.name}, epoch {int(path.name.split('-')[1])}"
+        picture = plot.panels(self.toy, self.sample(SEEN), title)
         plot.grid(picture[None], path.with_suffix(".png"), columns=1, zoom=1)
 
 
@@ -124,7 +125,7 @@ def main():
     for line in in_words(three):
         print(line)
     own = lambda places: three.flow.log_prob(places, steps=10, method="rk4")
-    picture = plot.panels(toy, {"real": toy.log_density, "the flow's own": own}, toy.name)
+    picture = plot.panels(toy, {"real": points[:0], "the flow's own": own}, toy.name)
     plot.grid(picture[None], args.out / "density.png", columns=1, zoom=1)
     paths(three, args.out / "paths.gif")
 

@@ -44,9 +44,7 @@ def panels(toy, shown, title="", trails=None):
         axes.set_title(words, fontsize=10)
         if callable(what):
             log = np.asarray(what(_places(toy.extent, COARSE))).reshape(COARSE, COARSE)
-            peak = toy.log_density(_places(toy.extent, FINE)).max()
-            shades = np.clip((log - peak) / DEPTH + 1, 0, 1)
-            _image(axes, shades, ["white", FAKE], vmin=0, vmax=1)
+            _image(axes, _shades(log, _log(toy).max()), ["white", FAKE], vmin=0, vmax=1)
             continue
         _density(axes, toy)
         for way in np.swapaxes((trails or {}).get(words, np.empty((0, 0, 2))), 0, 1):
@@ -116,12 +114,16 @@ def _places(extent, n):
 
 
 @functools.lru_cache(maxsize=8)
-def _shades(toy):
-    """How dark a density is in the window, (FINE, FINE) from 0 to 1: by its logarithm, so that
-    a narrow peak is seen as wide as its points lie.
+def _log(toy):
+    """The log of a density in the window, (FINE, FINE)."""
+    return toy.log_density(_places(toy.extent, FINE)).reshape(FINE, FINE)
+
+
+def _shades(log, peak):
+    """How dark a density is, from 0 to 1: by its logarithm, so that a narrow peak is seen as wide
+    as its points lie.
     """
-    log = toy.log_density(_places(toy.extent, FINE)).reshape(FINE, FINE)
-    return np.clip((log - log.max()) / DEPTH + 1, 0, 1)
+    return np.clip((log - peak) / DEPTH + 1, 0, 1)
 
 
 def _image(axes, values, colours, **options):
@@ -135,7 +137,8 @@ def _image(axes, values, colours, **options):
 
 
 def _density(axes, toy):
-    _image(axes, _shades(toy), ["white", PALE[REAL]], vmin=0, vmax=1)
+    log = _log(toy)
+    _image(axes, _shades(log, log.max()), ["white", PALE[REAL]], vmin=0, vmax=1)
 
 
 def _field(axes, scores):
