@@ -97,6 +97,37 @@ def test_a_run_and_its_pictures_and_the_same_when_resumed(tmp_path, monkeypatch)
             assert all(np.array_equal(one[k], other[k]) for k in one if k != "meta")
 
 
+@pytest.mark.parametrize(
+    ("flags", "own"),
+    [
+        ("", True),
+        ("--model ddpm --schedule linear --eta 1", True),
+        ("--times uniform", False),
+        ("--coupling optimal", False),
+        ("--model ddpm --predict eps", False),
+    ],
+)
+def test_how_it_is_trained(flags, own, tmp_path, pictures, monkeypatch):
+    asked = {}
+
+    def run_training(args, model, batches, **options):
+        asked.update(options, args=args, model=model, batches=batches)
+
+    monkeypatch.setattr(cli, "run_training", run_training)
+    assert trained(monkeypatch, pictures, tmp_path, *flags.split()) == 0
+    assert (asked["step"] == asked["model"].step) != own
+    kept = set(range(40)) - {
+        i for i, x in enumerate(data.load(pictures).images) for y in asked["real"].images
+        if np.array_equal(x, y)
+    }  # fmt: skip
+    assert kept == {0, 13, 26, 39} and asked["batches"].arrays[0].shape == (36, 8, 8, 3)
+    assert asked["args"].epochs == 1000 and asked["model"].classes == 3
+    rate = asked["schedule"]
+    steps = 1000 * len(asked["batches"])
+    assert rate(0) == 0.01 and rate(50 / steps) == pytest.approx(0.505)
+    assert rate(100 / steps) == rate(0.5) == 1 > rate(0.6) > rate(0.99) > rate(1) == 0
+
+
 def test_a_diffusion_of_named_colours_and_its_samples(tmp_path, pictures, monkeypatch, capsys):
     run = tmp_path / "run"
     flags = ("--model", "ddpm", "--predict", "eps", "--schedule", "linear", "--guidance", 1)
