@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from runs import ROOT, same, weights
 
-from tinygan import cli, data, export, models, random, sample, train
+from tinygan import cli, data, export, models, ops, random, sample, train
 from tinygan.models import editing
 from tinygan.models.diffusion import Diffusion
 
@@ -248,6 +248,20 @@ def test_inpainting_keeps_what_is_known(name, monkeypatch):
     random.manual_seed(1)
     monkeypatch.setattr(editing, "ROWS", 2)
     np.testing.assert_allclose(model.inpaint(holes, known, steps=3), first, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["flow", "ddpm"])
+def test_pictures_are_within_their_range_and_may_go_in_again(name):
+    model, x = flow(name=name), images(2)
+    model.average.parameters()[-1].data[...] = 3.0  # it overshoots
+    points = model.noise(4)
+    *_, last = model.path(points, 3)
+    made = model.sample(4, points, steps=3)
+    assert np.array_equal(made, np.clip(ops.raw(last), -1, 1)) and abs(made).max() == 1
+    assert abs(model.vary(model.vary(x, 0.9), 0.9)).max() <= 1
+    assert abs(model.inpaint(x, images(1)[0, 0] > 0)).max() <= 1
+    plane = models.PLANES[name]()
+    assert abs(plane.sample(9, 9 * plane.noise(9))).max() > 1
 
 
 @pytest.mark.parametrize("name", ["flow", "ddpm"])

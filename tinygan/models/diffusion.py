@@ -46,12 +46,8 @@ class Diffusion(LatentModel):
             raise ValueError(f"drop must be from 0 to 1, got {drop}")
         if not 0 < scale < math.inf:
             raise ValueError(f"scale must be a number above 0, got {scale}")
-        self.names, self.sample_shape, self.latent = (
-            checked(names, classes),
-            shape,
-            math.prod(shape),
-        )
-        self.classes, self.drop, self.scale = classes, drop, scale
+        self.classes, self.names, self.drop = classes, checked(names, classes), drop
+        self.sample_shape, self.latent, self.scale = shape, math.prod(shape), scale
         self.steps, self.guidance, self.device = steps, guidance, device
         self.network = network.to(device)
         self.average = copy.deepcopy(network).eval()
@@ -118,6 +114,14 @@ class Diffusion(LatentModel):
                 images, known, noise = seen
                 x = ops.where(known, self.noised(images / self.scale, noise, b), x)
             yield x * self.scale
+
+    def sample(self, n, noise=None, labels=None, **how):
+        """As of `LatentModel`; how: options of `path`. Pictures are in [-1, 1]."""
+        return self.within(super().sample(n, noise, labels, **how))
+
+    def within(self, x):
+        """Pictures in [-1, 1], which a solver may leave a little; points as they are."""
+        return np.clip(x, -1, 1) if len(self.sample_shape) == 3 else x
 
     def draw(self, points, **how):
         """The samples, a Tensor, of points (n, latent + classes); how: options of `path`. On a GPU

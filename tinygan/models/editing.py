@@ -64,7 +64,7 @@ def _followed(name, model, x, labels, how):
             part = seen and tuple(a[some] for a in seen)
             *_, last = model.path(points[some], seen=part, **how)
             made.append(ops.raw(last))
-    return np.concatenate(made)
+    return model.within(np.concatenate(made))
 
 
 def spread(name, model, images, mask):
