@@ -44,8 +44,9 @@ class Diffusion(LatentModel):
     ):  # fmt: skip
         if not 0 <= drop <= 1:
             raise ValueError(f"drop must be from 0 to 1, got {drop}")
-        if not 0 < scale < math.inf:
-            raise ValueError(f"scale must be a number above 0, got {scale}")
+        if np.ndim(guidance) or np.ndim(scale) or not 0 < scale < math.inf:
+            words = "guidance must be a number, and scale one above 0"
+            raise ValueError(f"{words}, got {guidance!r:.50} and {scale!r:.50}")
         self.classes, self.names, self.drop = classes, checked(names, classes), drop
         self.sample_shape, self.latent, self.scale = shape, math.prod(shape), scale
         self.steps, self.guidance, self.device = steps, guidance, device
