@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tinygan import Tensor, nn, ops, random
-from tinygan.models import GAN, dcgan
+from tinygan.models import GAN, dcgan, ddpm, flow, point_ddpm, point_flow
 from tinygan.nn import losses
 from tinygan.testing import check_grads
 from tinygan.testing.strategies import arrays, broadcastable, convolutions, shapes
@@ -156,11 +156,12 @@ def test_what_is_linear_is_exact_in_float32(f, shapes):
 
 
 def functional(module):
-    """A module as a function of its input and its parameters, in double precision."""
+    """A module as a function of its inputs and its parameters, in double precision."""
     module.double()
     names, parameters = zip(*module.named_parameters()) if module.parameters() else ((), ())
 
-    def f(x, *values):
+    def f(*args):
+        xs, values = args[: -len(parameters) or None], args[len(args) - len(parameters) :]
         owners = [
             (owner, key)
             for owner in module.modules()
@@ -170,7 +171,7 @@ def functional(module):
         try:
             for (owner, key), value in zip(owners, values, strict=True):
                 vars(owner)[key] = value
-            return module(x)
+            return module(*xs)
         finally:
             for (owner, key), p in zip(owners, parameters):
                 vars(owner)[key] = p
@@ -199,6 +200,9 @@ LAYERS = {
     "Softmax": (nn.Softmax(1), (2, 3)),
     "LogSoftmax": (nn.LogSoftmax(0), (2, 3)), "Softplus beta": (nn.Softplus(3), (2, 3)),
     "Identity": (nn.Identity(), (2, 3)),
+    "PixelUnshuffle": (nn.PixelUnshuffle(2), (1, 2, 4, 2)),
+    "SinusoidalEmbedding": (nn.SinusoidalEmbedding(4, 0.3, 2), (3,)),
+    "SelfAttention2d": (nn.SelfAttention2d(4, 2), (2, 4, 2, 1)),
     "Conv1d": (nn.Conv1d(2, 4, 2, 2, 1, groups=2), (1, 2, 4)),
     "ConvTranspose1d": (nn.ConvTranspose1d(2, 2, 3, 2, 1, 1), (1, 2, 3)),
     "GroupNorm": (nn.GroupNorm(2, 4), (2, 4, 2)),
@@ -331,3 +335,45 @@ def test_both_losses_of_a_gans_step(make, shape, order, objective):
 
     check_grads(d_loss, *d_parameters, order=order)
     check_grads(g_loss, *g_parameters, order=order)
+
+
+NET = {"width": 8, "hidden": 8, "heads": 1, "side": 8, "classes": 2}
+DIFFUSIONS = {
+    "flow": lambda: flow(**NET),
+    "ddpm": lambda: ddpm(**NET, predict="eps"),
+    "points by flow": lambda: point_flow(width=4, depth=2),
+    "points by ddpm": lambda: point_ddpm(width=4, depth=2),
+}
+
+
+@pytest.mark.parametrize("name", DIFFUSIONS)
+def test_the_loss_of_a_whole_diffusions_step(name):
+    """By every weight, none of which is 0 as many are at first, and by the samples."""
+    random.manual_seed(0)
+    model = DIFFUSIONS[name]()
+    network = model.network
+    for i, p in enumerate(network.parameters()):
+        p.data += 0.2 * np.random.default_rng(i).standard_normal(p.shape)
+    rows = np.eye(2)[[0, 1]] if model.classes else np.empty((2, 0))
+    model.noise = lambda n: random.default.normal((n, model.latent), np.float64)
+    f, parameters = functional(network)
+
+    sizes = np.cumsum([0, *(p.size for p in parameters)])
+
+    def loss(x, every):  # the weights as one argument, for time's sake
+        random.manual_seed(1)
+        values = [every[a:b].reshape(p.shape) for a, b, p in zip(sizes, sizes[1:], parameters)]
+        model.network = lambda at, t, rows: f(at, t, rows, *values)
+        return model.loss(x, rows)
+
+    every = np.concatenate([p.reshape(-1) for p in parameters])
+    order = 2 if "points" in name else 1  # test_torch_diffusion.py has the others' second order
+    asked = {"layouts": False, "skip": ("memory", "repeats", "same array twice", "partial")}
+    check_grads(loss, drawn((2, *model.sample_shape)), every, order=order, **asked)
+
+
+@pytest.mark.parametrize("name", DIFFUSIONS)
+def test_no_part_of_a_network_hides_a_method_of_all_modules(name):
+    """As a list of layers called `double` would."""
+    for module in DIFFUSIONS[name]().network.modules():
+        assert not {k for k in vars(module) if callable(getattr(nn.Module, k, None))}

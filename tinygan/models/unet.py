@@ -113,7 +113,7 @@ class UNet(nn.Module):
         middle = [Whole(widths[-1], sides[-1], hidden)] if hidden else []
         middle += [Attention(widths[-1], heads)] if heads else []
         self.middle = nn.ModuleList([*middle, Residual(widths[-1])])
-        self.double = nn.ModuleList([nn.Conv2d(2 * w, w, 1) for w in widths[:-1]])
+        self.enlarge = nn.ModuleList([nn.Conv2d(2 * w, w, 1) for w in widths[:-1]])
         self.up = nn.ModuleList([Residual(w) for w in widths[:-1]])
         self.norm = nn.GroupNorm(max(1, width // 8), width)
         self.last = zero(nn.Conv2d(width, 4 * channels, 3, padding=1))
@@ -127,8 +127,8 @@ class UNet(nn.Module):
             h = halve(h)
         for block in self.middle:
             h = block(h, c)
-        for block, double in zip(reversed([*self.up]), reversed([*self.double])):
-            h = ops.interpolate(double(h), scale_factor=2) + passed.pop()
+        for block, enlarge in zip(reversed([*self.up]), reversed([*self.enlarge])):
+            h = ops.interpolate(enlarge(h), scale_factor=2) + passed.pop()
             h = block(h, c)
         return ops.pixel_shuffle(self.last(ops.silu(self.norm(h))), 2)
 
