@@ -258,6 +258,24 @@ CASES = {  # a function and its arguments: arrays, or the shapes of arrays
         for name in ("flip", "shift", "colour", "cutout", "shift,colour,flip")
     ],
     "pixel_shuffle": [(lambda x: ops.pixel_shuffle(x, 2), (1, 8, 2, 3))],
+    "pixel_unshuffle": [(lambda x: ops.pixel_unshuffle(x, 2), (1, 2, 4, 6))],
+    "scaled_dot_product_attention": [
+        (ops.scaled_dot_product_attention, (2, 3), (4, 3), (4, 2)),
+        (ops.scaled_dot_product_attention, (2, 1, 3, 2), (2, 4, 2), (1, 4, 3)),
+        (lambda q, k, v: ops.scaled_dot_product_attention(q, k, v, is_causal=True), *[(3, 2)] * 3),
+        (
+            lambda q, k, v: ops.scaled_dot_product_attention(q, k, v, on(q, mask), False, 0.7),
+            (2, 3),
+            (3, 3),
+            (3, 2),
+        ),
+        (
+            lambda q: ops.scaled_dot_product_attention(
+                q, q * q, q, on(q, np.eye(3).astype(q.dtype))
+            ),
+            (3, 2),
+        ),
+    ],
     "conv1d": [
         (lambda x, w, b: ops.conv1d(x, w, b, 2, 1, 2, 2), (2, 2, 7), (4, 1, 3), (4,)),
         (lambda x, w: ops.conv1d(x, w, padding="same"), (1, 2, 5), (1, 2, 2)),

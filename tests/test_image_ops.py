@@ -112,6 +112,9 @@ def test_pixel_shuffle():
     x = np.arange(16.0).reshape(1, 4, 2, 2)
     expected = [[[[0, 4, 1, 5], [8, 12, 9, 13], [2, 6, 3, 7], [10, 14, 11, 15]]]]
     np.testing.assert_array_equal(ops.pixel_shuffle(x, 2), expected)
+    np.testing.assert_array_equal(ops.pixel_unshuffle(np.array(expected), 2), x)
+    x = rng.standard_normal((2, 18, 2, 1))
+    np.testing.assert_array_equal(ops.pixel_unshuffle(ops.pixel_shuffle(x, 3), 3), x)
     np.testing.assert_array_equal(ops.adaptive_avg_pool2d(x, 1), x.mean((2, 3), keepdims=True))
 
 
@@ -122,6 +125,7 @@ def test_images_stay_channels_last_in_memory():
         lambda x: ops.interpolate(x, 12),
         lambda x: ops.pad2d(x, 1), lambda x: ops.interpolate(x, 7, mode="bilinear"),
         lambda x: ops.pad2d(x, 1, "reflect"), lambda x: ops.pixel_shuffle(x, 2),
+        lambda x: ops.pixel_unshuffle(x, 2),
     ):  # fmt: skip
         assert f(x).transpose(0, 2, 3, 1).flags.c_contiguous
 
@@ -148,6 +152,8 @@ image = np.ones((1, 1, 4, 5))
         (lambda: ops.pad2d(image, -1), "padding must be a whole number >= 0"),
         (lambda: ops.pad2d(image, (1, 2)), r">= 0, or 4 of them, got \(1, 2\)"),
         (lambda: ops.pixel_shuffle(image, 2), "1 channels are no multiple of 2 squared"),
+        (lambda: ops.pixel_unshuffle(image, 2), "4 x 5 pixels make no squares of 2 x 2"),
+        (lambda: ops.pixel_unshuffle(image, 0), "4 x 5 pixels make no squares of 0 x 0"),
     ],
 )
 def test_bad_input_names_the_thing(call, words):

@@ -256,6 +256,23 @@ for name, options in IMAGES.items():
     for o in options:
         ours, theirs = (functools.partial(getattr(m, name), **o) for m in (ops, F))
         TABLE.append(case(f"{name} {o}", ours, theirs, real(2, 4, 5, 6)))
+TABLE.append(
+    case(
+        "pixel_unshuffle",
+        lambda x: ops.pixel_unshuffle(x, 3),
+        lambda x: F.pixel_unshuffle(x, 3),
+        real(2, 4, 6, 9),
+    )
+)
+triangle = np.tri(4, 5, 1, dtype=bool)
+ATTENDED = {"plain": {}, "scaled": {"scale": 0.3}, "causal": {"is_causal": True}}
+ATTENDED |= {"masked": {"attn_mask": triangle}, "biased": {"attn_mask": real(2, 1, 4, 5)}}
+for name, o in ATTENDED.items():
+    tensors = {k: torch.tensor(v) if k == "attn_mask" else v for k, v in o.items()}
+    ours = functools.partial(ops.scaled_dot_product_attention, **o)
+    theirs = functools.partial(F.scaled_dot_product_attention, **tensors)
+    arrays = real(2, 3, 4, 6), real(2, 3, 5, 6), real(2, 3, 5, 2)
+    TABLE.append(case(f"attention, {name}", ours, theirs, *arrays))
 for mode, padding in itertools.product(
     ("reflect", "replicate", "circular"), ((1, 2, 0, 3), (2, 2, 2, 2))
 ):
@@ -470,6 +487,7 @@ LAYERS = {
             "ReflectionPad2d((1, 2, 0, 3))",
             "ReplicationPad2d(2)",
             "PixelShuffle(2)",
+            "PixelUnshuffle(1)",
             "Flatten(2)",
             "Unflatten(1, (2, 2))",
             "Unflatten(-1, (3, 2))",
