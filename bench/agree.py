@@ -4,7 +4,9 @@ or nothing is timed.
 
 from tasks import Ours, images
 
-from tinygan import random
+import numpy as np
+
+from tinygan import models, random
 from tinygan.nn.module import Parameter
 
 
@@ -26,24 +28,36 @@ def sharpened(model):
     return model
 
 
-def agree(make, found, n=8, steps=2, tolerance=1e-3):
+def drawn(model, n, dtype=np.float32):
+    """What the `draw` of a peer is to give for the model's next step."""
+    if not isinstance(model, models.Flow | models.DDPM):
+        return model.noise(n), random.default.uniform((n,))
+    told = random.default.bernoulli(1 - model.drop, (n, 1), dtype)
+    if isinstance(model, models.DDPM):
+        return told, random.default.uniform((n,)), model.noise(n)
+    noise = model.noise(n)
+    normal = model.times == "logit-normal"
+    return told, (random.default.normal if normal else random.default.uniform)((n,), dtype), noise
+
+
+def agree(make, found, batch=images, n=8, steps=2, tolerance=1e-3):
     """Run two steps of every peer; SystemExit unless all report the same losses.
 
     The first loss tells of networks and objectives, those after an update of gradients and
     optimizers. Returns the names of the peers that can make the step.
     """
     random.manual_seed(0)
-    model, batch = sharpened(make()), images(n)
+    model, real = sharpened(make()), batch(n)
     sides = {name: make_peer(model) for name, make_peer in found.items()}
     sides = {name: peer for name, peer in sides.items() if peer}
     for step in range(steps):
         random.default.seek(step)
-        drawn = model.noise(n), random.default.uniform((n,))
+        parts = drawn(model, n)
         random.default.seek(step)  # tinygan draws them again
-        expected = Ours(model).step(batch)
+        expected = Ours(model).step(real)
         for name, peer in sides.items():
-            peer.draw = lambda n, drawn=drawn: drawn
-            compare(f"step {step + 1}: {name}", peer.step(batch), expected, tolerance)
+            peer.draw = lambda n, parts=parts: parts
+            compare(f"step {step + 1}: {name}", peer.step(real), expected, tolerance)
     return list(sides)
 
 

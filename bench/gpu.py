@@ -25,7 +25,7 @@ import sys
 import time
 import warnings
 
-from tasks import GAMES, images
+from tasks import DIFFUSED, GAMES, batch, model
 from work import moved, operations
 
 from tinygan import device, kernels, models, nn, random
@@ -39,6 +39,7 @@ MODELS |= {f"vae-{name}": make for name, make in models.VAES.items()}
 MODELS |= {
     task: functools.partial(models.MODELS[nets], **game) for task, (nets, game) in GAMES.items()
 }
+MODELS |= {task: functools.partial(model, task) for task in DIFFUSED}
 PRECISIONS = ("float32", "tf32")
 
 
@@ -76,6 +77,8 @@ def _widened(m, inner, out):
 def ours(name, k, where):
     """tinygan's model of that name and width, always with the same first weights."""
     random.manual_seed(0)
+    if name in DIFFUSED:
+        return MODELS[name](width=24 * k, hidden=256 * k, device=where)
     plain = MODELS[name]()
     if hasattr(plain, "generator"):
         nets = widened(plain.generator, k), widened(plain.discriminator, k)
@@ -91,7 +94,9 @@ def graphed(theirs, x):
     """
     import torch
 
-    side, graph, kept = torch.cuda.Stream(), torch.cuda.CUDAGraph(), x.clone()
+    side, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
+    several = isinstance(x, tuple)
+    kept = tuple(part.clone() for part in x) if several else x.clone()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         for _ in range(3):
@@ -99,7 +104,13 @@ def graphed(theirs, x):
     torch.cuda.current_stream().wait_stream(side)
     with torch.cuda.graph(graph):
         theirs.update(kept)
-    return lambda x: (kept.copy_(x), graph.replay())
+
+    def replay(x):
+        for ours, theirs in zip(kept, x) if several else [(kept, x)]:
+            ours.copy_(theirs)
+        graph.replay()
+
+    return replay
 
 
 def timed(f, count):
@@ -113,9 +124,16 @@ def timed(f, count):
     return (time.perf_counter() - start) / count
 
 
+def sent(real):
+    """A batch, an array or a tuple of them, on the GPU."""
+    parts = real if isinstance(real, tuple) else (real,)
+    parts = tuple(device.to(part, "gpu") for part in parts)
+    return parts if isinstance(real, tuple) else parts[0]
+
+
 def own_step(name, k, real, wrap):
     """A function that makes one step of ours."""
-    step, x = wrap(ours(name, k, "gpu").step), device.to(real, "gpu")
+    step, x = wrap(ours(name, k, "gpu").step), sent(real)
     return lambda: (step(x), random.default.next_step())
 
 
@@ -125,12 +143,12 @@ def their_step(name, k, real, graph=False, **options):
 
     if not torch.cuda.is_available():
         raise RuntimeError("this PyTorch sees no GPU")
-    from peers.with_torch import with_torch
+    from peers.with_torch import tensors, with_torch
 
     # all compiled networks share its limit of 8: from the fourth on they would run eagerly
     torch._dynamo.reset()
     theirs = with_torch(ours(name, k, "cpu"), "cuda", **options)
-    x = torch.from_numpy(real).cuda()
+    x = tensors(real, "cuda")
     return functools.partial(graphed(theirs, x) if graph else theirs.update, x)
 
 
@@ -189,7 +207,7 @@ def main():
                     say(f"{label}  left out: the time is up")
                     lacks += 1
                     continue
-                real = images(n)
+                real = batch(name, n)
                 times, failed = measured((name, k, real), args.columns, args.rounds)
                 bounds = bound(ours(name, k, "gpu"), real, rate, bandwidth)
                 cells = [times.get(column) for column in args.columns] + [*bounds, sum(bounds)]
@@ -216,7 +234,7 @@ def rounded(precision):
 
 def bound(model, real, rate, bandwidth):
     """Seconds that a step's products and its bytes take at the least."""
-    step = functools.partial(model.step, device.to(real, "gpu"))
+    step = functools.partial(model.step, sent(real))
     return operations(step, "gpu") / rate, moved(model, step) / bandwidth
 
 

@@ -1,7 +1,8 @@
 """Milliseconds per training step next to PyTorch and others: the same networks, batch and
 optimizer, taking turns.
 
-    python bench/step.py [--tasks mlp-gan dcgan5x5 mlp-vae conv-vae wgan-gp dcgan r3gan hinge-sn]
+    python bench/step.py [--tasks mlp-gan dcgan5x5 mlp-vae conv-vae wgan-gp dcgan r3gan hinge-sn
+                                  flow ddpm]
                          [--peers jax ...] [--rounds 7] [--readme]
 
 Each side has a process of its own, as its users run it, and waits while another works: in a shared
@@ -25,7 +26,7 @@ import statistics
 
 import numpy as np
 from common import answer, machine, obey, race, running, speed, turns
-from tasks import TASKS, Ours, images, maker, model, sized
+from tasks import TASKS, Ours, batch, maker, model, sized
 from work import gflop
 
 from tinygan import kernels
@@ -39,6 +40,8 @@ TITLES = {
     "dcgan": "small DCGAN",
     "r3gan": "R3GAN",
     "hinge-sn": "hinge, spectral norm",
+    "flow": "flow matching",
+    "ddpm": "DDPM",
 }
 WORDS = {
     "tinygan": "**tinygan**",
@@ -62,7 +65,7 @@ def ceilings(rounds, n=2048):
 
 def child(who, task, batch_size, **options):
     """One side, in its process."""
-    obey(functools.partial(maker(who)(model(task, **options)).step, images(batch_size)))
+    obey(functools.partial(maker(who)(model(task, **options)).step, batch(task, batch_size)))
 
 
 def measure(task, found, batch_size, rounds, **options):
@@ -70,8 +73,8 @@ def measure(task, found, batch_size, rounds, **options):
     from agree import agree
 
     make = functools.partial(model, task, **options)
-    names = ["tinygan", *agree(make, found)]
-    work = gflop(functools.partial(Ours(make()).step, images(batch_size)))
+    names = ["tinygan", *agree(make, found, functools.partial(batch, task))]
+    work = gflop(functools.partial(Ours(make()).step, batch(task, batch_size)))
     options |= {"task": task, "batch_size": batch_size}
     with contextlib.ExitStack() as stack:
         sides = {

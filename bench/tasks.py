@@ -17,6 +17,8 @@ GAMES = {  # networks of another task in another game
     "hinge-sn": ("dcgan", {"loss": "hinge", "spectral": True}),
 }
 TASKS = ("mlp-gan", "dcgan5x5", "mlp-vae", "conv-vae", "wgan-gp", "dcgan", "r3gan", "hinge-sn")
+DIFFUSED = ("flow", "ddpm")  # which learn from labelled batches
+TASKS += DIFFUSED
 
 
 def model(task, **options):
@@ -24,6 +26,8 @@ def model(task, **options):
     from tinygan import models
 
     networks, game = GAMES.get(task, (task, {}))
+    if task in DIFFUSED:
+        return models.DIFFUSIONS[task](**{"classes": 10} | options)
     name, _, kind = networks.partition("-")
     return (models.VAES if kind == "vae" else models.MODELS)[name](**options, **game)
 
@@ -38,6 +42,14 @@ def images(n, side=28):
     import numpy as np
 
     return np.random.default_rng(0).uniform(-1, 1, (n, 1, side, side)).astype(np.float32)
+
+
+def batch(task, n, side=28):
+    """What the model of a task learns from in a step: such images, and labels where it asks."""
+    import numpy as np
+
+    x = images(n, side)
+    return (x, np.arange(n) % 10) if task in DIFFUSED else x
 
 
 class Ours:
@@ -74,11 +86,11 @@ def alone(who, task, batch_size, steps, seconds=0, **options):
     Peak memory in MB before the first step, after twenty and at the end; the median of milliseconds
     a step.
     """
-    batch, times = images(batch_size, options.get("side", 28)), []
+    real, times = batch(task, batch_size, options.get("side", 28)), []
     peer, before = maker(who)(model(task, **options)), peak()
     while len(times) < steps or sum(times) < seconds:
         start = time.perf_counter()
-        peer.step(batch)
+        peer.step(real)
         times.append(time.perf_counter() - start)
         if len(times) == 20:
             early = peak()

@@ -55,7 +55,7 @@ def test_no_runs_have_no_mean(modes, monkeypatch, capsys):
     assert "must be at least 1" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("task", ["r3gan", "hinge-sn"])
+@pytest.mark.parametrize("task", ["r3gan", "hinge-sn", "flow", "ddpm"])
 def test_pytorchs_step_of_a_gan_is_ours(task, monkeypatch):
     pytest.importorskip("torch")
     monkeypatch.syspath_prepend(BENCH)
@@ -63,8 +63,9 @@ def test_pytorchs_step_of_a_gan_is_ours(task, monkeypatch):
     try:
         agree, tasks, peers = map(importlib.import_module, ("agree", "tasks", "peers"))
         make = functools.partial(tasks.model, task, **tasks.sized(task, 4))
+        batch = functools.partial(tasks.batch, task)
         peer = {"torch tuned": peers.PEERS["torch tuned"]()}
-        assert agree.agree(make, peer, n=4) == [*peer]
+        assert agree.agree(make, peer, batch, n=4) == [*peer]
     finally:
         for name in {*sys.modules} - before:
             if str(BENCH) in str(getattr(sys.modules[name], "__file__", "")):

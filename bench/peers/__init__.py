@@ -14,6 +14,7 @@ import torch
 from common import CORES
 
 from .with_arrays import with_autograd, with_jax, with_mygrad
+from .with_diffusion import TorchDiffusion as TorchDiffusion  # which adds itself to the next
 from .with_torch import with_torch
 
 torch.set_num_threads(CORES)

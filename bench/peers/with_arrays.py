@@ -226,7 +226,9 @@ def with_jax():
     convolutions = {"Conv2d": conv2d, "ConvTranspose2d": conv_transpose2d}
     lib = types.SimpleNamespace(np=jax.numpy, vjp=vjp, keep=keep, jit=jit, **convolutions)
     # u and v would be one more state that a step changes
-    return lambda model: None if has("SpectralNorm", model) else Functional(model, lib)
+    # and a U-Net is no chain of layers
+    others = "SpectralNorm", "UNet"
+    return lambda model: None if any(has(k, model) for k in others) else Functional(model, lib)
 
 
 def has(kind, model):

@@ -47,6 +47,13 @@ def _layer(m):
     return getattr(nn, name)(*arguments, **options)
 
 
+def tensors(batch, where):
+    """A batch, an array or a tuple of them, as tensors."""
+    if isinstance(batch, tuple):
+        return tuple(tensors(part, where) for part in batch)
+    return torch.from_numpy(batch).to(where)
+
+
 class Torch:
     """What the steps in PyTorch share.
 
@@ -87,7 +94,7 @@ class Torch:
         torch._foreach_lerp_(list(self.average.values()), self.averaged, weight)
 
     def step(self, batch):
-        losses = self.update(torch.from_numpy(batch).to(self.where))
+        losses = self.update(tensors(batch, self.where))
         return {name: loss.item() for name, loss in losses.items()}
 
 
@@ -211,9 +218,11 @@ class TorchVAE(Torch):
         return {"loss": loss}
 
 
+KINDS = {models.GAN: TorchGAN, models.WGANGP: TorchWGANGP, models.R3GAN: TorchR3GAN}
+KINDS |= {models.VAE: TorchVAE}  # with_diffusion.py has others
+
+
 def with_torch(model, *args, **options):
     """The PyTorch step of a model."""
-    kinds = {models.GAN: TorchGAN, models.WGANGP: TorchWGANGP, models.R3GAN: TorchR3GAN}
-    kinds |= {models.VAE: TorchVAE}
     hinged = getattr(model, "objective", None) is hinge
-    return (TorchHinge if hinged else kinds[type(model)])(model, *args, **options)
+    return (TorchHinge if hinged else KINDS[type(model)])(model, *args, **options)
