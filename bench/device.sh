@@ -84,7 +84,7 @@ if [ "$size" = short ]; then
 else
     gan=(--samples 10000)  # to be judged elsewhere: python -m tinygan.evaluate
     tests=()
-    rows=(--models gan-dcgan gan-dcgan5x5 vae-conv gan-mlp --widths 1 --batch-sizes 128 --rounds 3)
+    rows=(--models gan-dcgan gan-dcgan5x5 vae-conv gan-mlp flow ddpm --widths 1 --batch-sizes 128 --rounds 3)
     rows+=(--columns eager captured torch graphs)
 fi
 part gan 70 "$python" examples/mnist_gan.py --device gpu --epochs 2 "${gan[@]}" --out "$out/gan" --overwrite
