@@ -255,6 +255,9 @@ class Module(types.ModuleType):
             if name == "copyto":
                 return write(g)
             if name == "where" and len(args) == 3:
+                if not isinstance(args[0], ndarray):
+                    words = f"{type(args[0]).__name__!r} object has no attribute 'astype'"
+                    raise AttributeError(words)  # a condition that is no array
                 return make_arrays(lambda: np.asarray(g(), order="C"), *raw_inputs(args))
             return make_arrays(g, *raw_inputs([args, kwargs]))
 

@@ -120,7 +120,8 @@ def fitting(name, model, images, known=True):
         raise ValueError(f"{words}, one or more, got {describe(images)}")
     net = getattr(model, "average", None)  # a model of one's own may have none
     dtype = np.dtype(np.float32) if net is None else net.parameters()[0].data.dtype
-    images = np.where(known, device.to(images, model.device), 0)
+    images = device.to(images, model.device)
+    images = images if known is True else np.where(known, images, 0)
     least, most = float(images.min()), float(images.max())
     limit = 1.0 if pictures else min(float(np.finfo(d).max) for d in (dtype, images.dtype))
     if not -limit <= least <= most <= limit:  # NaN is not, either
