@@ -101,6 +101,10 @@ def _cases(dtype):
     for slope in (0.0, 0.2):
         yield from (case("leaky", a, a, slope) for a in (image, edge, real(0, 3)))
         yield from (case("leaky", real(*a.shape), a, slope) for a in (image, edge, real(3)))
+    large = np.array([[-1e30, -800, -90, -87.5, -20, -0.0, 0, 1e-9, 30, 90, 1e30, np.nan]], dtype)
+    for a in (image, large, real(0, 3), real(3)[::2]):
+        yield case("silu", a, rtol=near)
+        yield case("silu_grad", real(*a.shape), a, rtol=2 * near)
     for rows in (1, 50, 3000):
         x, g = real(rows, 5) + 3, real(rows, 5)
         yield case("affine", x, *c, rtol=near)

@@ -13,6 +13,7 @@ import math
 import numpy as np
 
 from .samples import sample_affine, sample_moments, sample_sums  # noqa: F401 (the reference's too)
+from .smooth import silu, silu_grad  # noqa: F401
 
 empty = np.empty  # memory for results; the other modules recycle it
 

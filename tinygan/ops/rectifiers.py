@@ -1,9 +1,11 @@
-"""ELU, SiLU and GELU: smooth kin of `relu`."""
+"""ELU, SiLU and GELU: smooth kin of `relu`. SiLU has kernels; the others are composed."""
 
 import math
 
 import numpy as np
 
+from .. import kernels
+from ..autograd import primitive
 from .activations import sigmoid
 from .arith import elementwise, exp, raw, where
 
@@ -19,34 +21,28 @@ def elu(x, alpha=1.0):
     return where(above, x, alpha * _expm1(where(above, 0.0, x)))
 
 
-def _powers(x):
-    """1 + exp(-x), which may be inf."""
-    with np.errstate(over="ignore"):
-        e = np.exp(-x)
-        e += 1
-    return e
-
-
 def _curvature(h, out, g, x):
     s = sigmoid(x)
     return h * g * (s * (1 - s) * (2 + x * (1 - 2 * s)))
 
 
-@elementwise(lambda h, out, g, x: _silu_slope(h, x), _curvature)
-def _silu_slope(g, x):
-    """g times the derivative of `silu` at x: s * (1 + x * (1 - s)), where s = sigmoid(x)."""
-    s = 1 / _powers(x)
-    slope = 1 - s
-    slope *= x
-    slope += 1
-    slope *= s
-    return slope * g
+@primitive
+def _silu_grad(g, x):
+    """g times the derivative of `silu` at x."""
+    return kernels.of(x).silu_grad(g, x)
 
 
-@elementwise(lambda g, out, x: _silu_slope(g, x))
+_silu_grad.defvjp(lambda h, out, g, x: _silu_grad(h, x), _curvature)
+
+
+@primitive
 def silu(x):
     """x * sigmoid(x) (Elfwing 2018), also called swish."""
-    return x / _powers(x)
+    x = x if hasattr(x, "dtype") else np.asarray(x)  # a number
+    return kernels.of(x).silu(x)
+
+
+silu.defvjp(lambda g, out, x: _silu_grad(g, x))
 
 
 def _density(g, out, x):

@@ -7,6 +7,7 @@ them. This room loads when the first CuPy array arrives.
 """
 
 from .arrays import contiguous, elementwise, empty, index_add, leaky
+from .arrays import silu, silu_grad
 from .conv_im2col import col2im, conv, conv_filter, conv_transpose, im2col
 from .matmul import gemm
 from .multi_tensor import adam, lerp

@@ -4,6 +4,7 @@ import cupy
 import numpy as np
 
 from ...device import inverse, memory_order
+from .. import reference
 
 empty, contiguous = cupy.empty, cupy.ascontiguousarray
 
@@ -33,6 +34,24 @@ def leaky(x, at, slope):
     order = memory_order(out)  # CuPy then walks it all as one run
     _leaky(x.transpose(order), at.transpose(order), slope, out.transpose(order))
     return out
+
+
+_silu = cupy.ElementwiseKernel("T x", "T y", "y = x / (1 + exp(-x))", "silu")
+
+_silu_grad = cupy.ElementwiseKernel(
+    "T g, T x",
+    "T y",
+    "T s = 1 / (1 + exp(-x)); y = g * (s * (1 + x * (1 - s)))",
+    "silu_grad",
+)
+
+
+def silu(x):
+    return elementwise(_silu if x.dtype.kind == "f" else reference.silu, x)
+
+
+def silu_grad(g, x):
+    return elementwise(_silu_grad, g, x)
 
 
 def index_add(x, index, g):
