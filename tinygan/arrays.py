@@ -5,6 +5,8 @@ Nearly every call is of arrays of one dtype, and passes this room by. It knows n
 to it a thing with `data`, `shape` and `dtype`.
 """
 
+import itertools
+
 import numpy as np
 
 from .device import KNOWN, is_array, module, of, to_device_of
@@ -140,15 +142,24 @@ def unshared(arrays, others):
     array before it, or among its own elements. NumPy scalars become arrays.
     """
     kept = list(others)
+    apart = _apart(kept + arrays)
     for i, a in enumerate(arrays):
         if isinstance(a, NumPyScalar):
             arrays[i] = a = np.array(a)
         elif a is None or not a.size:
             continue
-        elif 0 in a.strides or any(np.may_share_memory(a, b) for b in kept):
+        elif 0 in a.strides or (not apart and any(np.may_share_memory(a, b) for b in kept)):
             arrays[i] = a = a.copy()
         kept.append(a)
     return arrays
+
+
+def _apart(arrays):
+    """Whether no two share memory, found by sorting; False too where not all are NumPy's arrays."""
+    if not all(isinstance(a, NumPyArray) for a in arrays):
+        return False
+    extents = sorted(map(np.lib.array_utils.byte_bounds, arrays))
+    return all(end <= start for (_, end), (start, _) in itertools.pairwise(extents))
 
 
 def writable(a):
