@@ -122,3 +122,19 @@ def test_panels_show_points_densities_and_ways(monkeypatch):
     own, real = (axes[i].images[0].get_array() for i in (1, 0))
     assert own.shape == (PLANE.COARSE,) * 2 and real.shape == (PLANE.FINE,) * 2
     np.testing.assert_allclose(own.max(), 1, atol=0.1)  # of the real one's peak
+
+
+def test_ways_go_from_noise_to_the_samples(example, monkeypatch):
+    random.manual_seed(0)
+    three, frames = example.Three(TOYS["ring"], 0.5, "cpu"), []
+    monkeypatch.setattr(plot, "panels", lambda *things: frames.append(things))
+    monkeypatch.setattr(plot, "animate", lambda *things, **how: None)
+    example.paths(three, None)
+    noise = three.flow.noise(60, random.Generator(0, example.SEEN))
+    assert [title for _, _, title, _ in frames] == ["t = 0.00", "t = 0.50", "t = 1.00"]
+    for name, model in ("flow", three.flow), ("diffusion", three.ddpm):
+        np.testing.assert_array_equal(frames[0][1][name], 0.5 * noise)
+        np.testing.assert_allclose(frames[2][1][name], model.sample(60, noise), rtol=1e-6)
+        ways = [trails[name] for *_, trails in frames]
+        assert [way.shape for way in ways] == [(i, 40, 2) for i in (1, 2, 3)]
+        np.testing.assert_array_equal(ways[2][1], frames[1][1][name][:40])

@@ -26,7 +26,9 @@ def log_prob(self, x, labels=None, steps=50, method="midpoint", probes=0, seed=0
     """log p(x) in nats, (n,) float64 on the host, of samples x (n, *shape) by the averaged network;
     with labels (n,), log p(x | label), else of the samples whose label it is not told.
 
-    steps, method: of `solvers`, back to the noise. probes: vectors of random signs to a sample,
+    steps, method: of `solvers`, back to the noise; too few promise too much where data are narrow,
+    so take twice as many until the figure stays (of 25 narrow peaks by 0.05 nats with 50 steps, by
+    0.002 with 200). probes: vectors of random signs to a sample,
     which estimate the divergence; 0 for the exact one, at the price of a backward pass for each
     dimension. The mean of many samples is near the truth with one probe each. seed: of the probes.
     """
@@ -87,7 +89,7 @@ def bits_per_dim(self, x, labels=None, probes=1, seed=0, **how):
     for each number (Theis 2016, section 3.1), and the flow's density there is asked for.
 
     Only a model that was taught such places (`data.Dequantise`) makes sense of them. how: of
-    `log_prob`.
+    `log_prob`, whose steps decide how far it is a bound: paper is narrow.
     """
     x = fitting("bits_per_dim", self, x)
     source = random.Generator(seed, PROBED)
