@@ -36,6 +36,7 @@ def remaining():
         "slerp(",
         'load("runs',
         "VAE(",
+        "models.flow(",
         "class Mean",
         "tokens",
         "onnx",
@@ -126,3 +127,12 @@ def test_a_data_set_of_ones_own(tmp_path, monkeypatch):
     names = run(the("tokens"), tmp_path, monkeypatch)
     tokens, labels = names["batches"].batch(0, 0)
     assert tokens.shape == (32, 6) and ((tokens[:, 0] // 6) % 3 == labels).all()
+
+
+def test_a_flow_makes_digits_and_says_how_probable_they_are(tmp_path, monkeypatch):
+    names = run(the("models.flow("), tmp_path, monkeypatch)
+    made = names["flow"].sample(10)
+    assert made.shape == (10, 1, 28, 28) and 0.2 < made.std() < 1
+    digits = names["data"].scale(names["digits"].images[:50])
+    likely = [names["flow"].log_prob(x, probes=1, steps=10).mean() for x in (digits, -digits)]
+    assert likely[0] > likely[1]  # ink on paper, not paper on ink
