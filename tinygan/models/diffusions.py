@@ -8,7 +8,7 @@ from .unet import PointNet, UNet
 
 @recipe("diffusion", "flow")
 def flow(
-    width=24, hidden=256, heads=0, side=28, channels=1, classes=0, steps=4, guidance=1.25, **options
+    width=24, hidden=256, heads=0, side=28, channels=1, classes=0, steps=8, guidance=1.25, **options
 ):  # fmt: skip
     """Flow matching for pictures, (n, channels, side, side) in [-1, 1].
 
