@@ -16,6 +16,7 @@ def version():
     return re.search(r'^__version__ = "(.+)"$', source, re.MULTILINE)[1]
 
 
+TEST = ["pytest", "pytest-xdist", "hypothesis", "ruff~=0.17.6", "mypy"]
 IO = ["safetensors", "onnx", "onnxruntime"]  # weights and graphs for others
 TRACK = ["tensorboardX"]
 FLOW = ["scipy"]  # the assignment of noise to samples, coupling="optimal"
@@ -49,6 +50,6 @@ setup(
         "track": TRACK,
         "flow": FLOW,
         "docs": ["sphinx", "myst-parser", "furo", "jupytext", "nbclient", "ipykernel"],
-        "test": ["pytest", "pytest-xdist", "hypothesis", "ruff~=0.17.6", "mypy", *IO, *TRACK, *FLOW],
+        "test": [*TEST, *IO, *TRACK, *FLOW],
     },
 )
