@@ -145,19 +145,19 @@ def test_a_solvers_error_falls_as_its_order_says(method, way):
 
 def test_a_flow_follows_its_velocity_and_asks_nothing_at_the_end():
     """v = x: e**1 by as many calls as the methods cost; the last step of those that would look at
-    t = 1 is Euler's.
+    t = 1 is Euler's, of rk4 the midpoint's.
     """
-    calls = {"euler": 8, "midpoint": 16, "heun": 15, "rk4": 29}
+    calls = {"euler": 8, "midpoint": 16, "heun": 15, "rk4": 30}
     points = np.ones((3, 2), np.float32)
     for method, count in calls.items():
         model = models.Flow(Told(lambda x, t, rows: x), (2,), steps=8, method=method)
         x = model.sample(3, points)
         times = [t[0] for _, t, _ in model.average.asked]
         assert len(times) == count and times[0] == 0 and max(times) < 1
-        h, last = 1 / 8, 1 if method in ("heun", "rk4") else 0
+        h, second = 1 / 8, 1 + 1 / 8 + 1 / 8**2 / 2
         step = {"euler": 1 + h, "rk4": 1 + h + h**2 / 2 + h**3 / 6 + h**4 / 24}
-        step = step.get(method, 1 + h + h**2 / 2)
-        np.testing.assert_allclose(x, step ** (8 - last) * (1 + h) ** last, rtol=1e-6)
+        step, last = step.get(method, second), {"heun": 1 + h, "rk4": second}.get(method)
+        np.testing.assert_allclose(x, step**7 * (last or step), rtol=1e-6)
         np.testing.assert_allclose(model.sample(3, points, steps=2, method="euler"), 2.25)
 
 
@@ -538,3 +538,62 @@ def test_a_wrong_question_is_refused():
     for ask in model.log_prob, models.point_ddpm(width=4).bound:
         with pytest.raises(ValueError, match=r"needs images \(n, 2\) of floats, got"):
             ask(x[:, :1])
+
+
+@pytest.mark.parametrize("build", models.PLANES.values(), ids=models.PLANES)
+def test_points_hear_their_label(build):
+    random.manual_seed(0)
+    model = build(width=32, depth=1, classes=2, guidance=1.0, decay=0.9, lr=1e-2)
+    labels = np.arange(256) % 2
+    for _ in range(150):
+        x = random.default.normal((256, 2)) * 0.1 + (2 * labels[:, None] - 1).astype(np.float32)
+        model.step((x, labels))
+        random.default.next_step()
+    means = [model.sample(100, labels=np.full(100, k)).mean() for k in (0, 1)]
+    assert means[0] < -0.5 and means[1] > 0.5
+
+
+def test_what_was_never_taught_cannot_guide():
+    with pytest.raises(ValueError, match="guidance 1.25 needs a network that was taught"):
+        models.flow(classes=3, drop=0.0, width=8, hidden=8)
+    model = models.flow(classes=3, drop=0.0, guidance=1.0, width=8, hidden=8, side=8)
+    with pytest.raises(ValueError, match="guidance 2 needs"):
+        model.sample(3, guidance=2)
+
+
+def test_a_way_ends_at_1_wherever_it_starts():
+    """Or Heun's method would ask the network there."""
+    seen = []
+
+    def velocity(x, t, rows):
+        seen.append(float(t[0]))
+        return 0 * x
+
+    net = nn.Module()
+    net.weight = nn.Parameter(np.zeros(1, np.float32))
+    net.forward = velocity
+    model = models.Flow(net, (2,))
+    for start in (0.1, 0.2, 0.3, 0.7):
+        for steps in range(1, 50):
+            [*model.path(np.zeros((1, 2), np.float32), steps=steps, start=start)]
+    assert max(seen) < 1
+
+
+@pytest.mark.parametrize(
+    "call, says",
+    [
+        (lambda m, x: m.log_prob(x, labels=[0]), "6 samples need labels of shape"),
+        (lambda m, x: m.bits_per_dim(x, labels=[0, 1]), "6 samples need labels"),
+    ],
+)
+def test_what_does_not_fit_is_refused(call, says):
+    model = models.flow(classes=3, width=8, hidden=8, side=8)
+    with pytest.raises(ValueError, match=says):
+        call(model, np.zeros((6, 1, 8, 8), np.float32))
+
+
+def test_bits_are_of_pictures_and_noise_of_a_share():
+    with pytest.raises(ValueError, match="is of pictures"):
+        models.point_flow(width=8).bits_per_dim(np.zeros((3, 2), np.float32))
+    with pytest.raises(ValueError, match="eta must be from 0 to 1, got 7"):
+        models.point_ddpm(width=8).sample(2, eta=7.0)

@@ -99,7 +99,7 @@ class Parser(argparse.ArgumentParser):
     def sampling(self):
         """Add the flags about how flows and diffusions make samples; `SAMPLING` names them."""
         add = self.add_argument
-        calls = "steps from noise to a sample (default: the model's own; of flow 4, of ddpm 16)"
+        calls = "steps from noise to a sample (default: the model's own; of flow 8, of ddpm 16)"
         add("--steps", type=number(int, 1, 10_000), metavar="N", help=calls)
         told = "how much more than told samples are of their class; 1: no more (default: 1.25)"
         add("--guidance", type=number(float, 0, 100), metavar="W", help=told)

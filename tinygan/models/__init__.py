@@ -14,11 +14,12 @@ from .flow import Flow
 from .gan import GAN
 from .likelihoods import LIKELIHOODS
 from .mlp import mlp
+from .pointnet import PointNet
 from .points import pacgan, points
 from .r3gan import R3GAN
 from .recipes import FAMILIES, build
 from .upsample import Upsample, upsample
-from .unet import PointNet, UNet
+from .unet import UNet
 from .vae import VAE
 from .wgan import WGAN, WGANGP
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import device, ops, random
 from ..recording import no_grad
-from .labels import one_hot
+from .labels import asked_rows
 from .latent import fitting
 
 BOUND = 12  # the random stream of the noise
@@ -35,10 +35,7 @@ def bound(self, x, labels=None, discrete=True, variance=None, seed=0):
     if variance not in ("posterior", "step"):
         raise ValueError(f"bound: variance must be posterior or step, got {variance!r:.50}")
     x = fitting("bound", self, x) / self.scale
-    told = self.classes and labels is not None
-    rows = (
-        one_hot(labels, self.classes, x) if told else np.zeros_like(x, shape=(len(x), self.classes))
-    )
+    rows = asked_rows("bound", self, labels, x)
     source, found = random.Generator(seed, BOUND), []
     for i in range(0, len(x), BATCH):
         with no_grad():

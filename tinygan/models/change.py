@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import device, ops, random
 from ..autograd import Tensor, grad
-from .labels import one_hot
+from .labels import asked_rows
 from .latent import fitting
 from .solvers import SOLVERS
 
@@ -39,10 +39,7 @@ def log_prob(self, x, labels=None, steps=50, method="midpoint", probes=0, seed=0
             f"got {got}"
         )
     x = fitting("log_prob", self, x) / self.scale
-    told = self.classes and labels is not None
-    rows = (
-        one_hot(labels, self.classes, x) if told else np.zeros_like(x, shape=(len(x), self.classes))
-    )
+    rows = asked_rows("log_prob", self, labels, x)
     source = random.Generator(seed, PROBED)
     found = []
     for i in range(0, len(x), BATCH):
@@ -91,6 +88,8 @@ def bits_per_dim(self, x, labels=None, probes=1, seed=0, **how):
     Only a model that was taught such places (`data.Dequantise`) makes sense of them. how: of
     `log_prob`, whose steps decide how far it is a bound: paper is narrow.
     """
+    if len(self.sample_shape) != 3:
+        raise ValueError(f"bits_per_dim: is of pictures, not of samples {self.sample_shape}")
     x = fitting("bits_per_dim", self, x)
     source = random.Generator(seed, PROBED)
     source.seek(1)  # other numbers than the probes are made of

@@ -98,6 +98,8 @@ class DDPM(Diffusion):
     def advance(self, x, a, b, rows, guidance, eta=None):
         """To fewer steps of noise, some of it fresh (Song 2021, equations 12 and 16)."""
         eta, k, j = self.eta if eta is None else eta, self.count(a), self.count(b)
+        if not 0 <= eta <= 1:
+            raise ValueError(f"eta must be from 0 to 1, got {eta}")
         if j == k:
             return x
         clean, noise = self.estimate(x, a, rows, guidance)

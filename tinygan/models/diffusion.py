@@ -17,7 +17,7 @@ from ..autograd import Tensor, grad
 from ..capture import capture
 from ..recording import no_grad
 from .editing import inpaint, vary
-from .labels import checked, one_hot, unpack
+from .labels import check_guidance, checked, one_hot, unpack
 from .latent import LatentModel
 
 
@@ -48,6 +48,7 @@ class Diffusion(LatentModel):
             words = "guidance must be a number, and scale one above 0"
             raise ValueError(f"{words}, got {guidance!r:.50} and {scale!r:.50}")
         self.classes, self.names, self.drop = classes, checked(names, classes), drop
+        check_guidance(guidance, classes, drop)
         self.sample_shape, self.latent, self.scale = shape, math.prod(shape), scale
         self.steps, self.guidance, self.device = steps, guidance, device
         self.network = network.to(device)
@@ -106,9 +107,10 @@ class Diffusion(LatentModel):
         guidance = self.guidance if guidance is None else guidance
         if not isinstance(steps, int) or steps < 1:
             raise ValueError(f"steps must be a whole number of at least 1, got {steps!r:.50}")
+        check_guidance(guidance, self.classes, self.drop)
         x = ops.reshape(points[:, : self.latent], (-1, *self.sample_shape))
         rows = ops.raw(points)[:, self.latent :] * max(1, self.classes) ** -0.5
-        times = [start + (1 - start) * i / steps for i in range(steps + 1)]
+        times = [1 - (1 - start) * (steps - i) / steps for i in range(steps + 1)]  # 1 itself
         for a, b in pairwise(times):
             x = self.advance(x, a, b, rows, guidance, **how)
             if seen is not None:
@@ -125,9 +127,7 @@ class Diffusion(LatentModel):
         return np.clip(x, -1, 1) if len(self.sample_shape) == 3 else x
 
     def draw(self, points, **how):
-        """The samples, a Tensor, of points (n, latent + classes); how: options of `path`. On a GPU
-        raw points are one graph's.
-        """
+        """The samples, a Tensor, of points (n, latent + classes), on a GPU by one graph if raw."""
         if isinstance(points, Tensor):
             return self._whole(points, how)
         random.default.next_step()  # samplers that draw noise begin alike: one graph for all points

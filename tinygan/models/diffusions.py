@@ -2,8 +2,9 @@
 
 from .ddpm import DDPM
 from .flow import Flow
+from .pointnet import PointNet
 from .recipes import recipe
-from .unet import PointNet, UNet
+from .unet import UNet
 
 
 @recipe("diffusion", "flow")
@@ -34,12 +35,14 @@ def ddpm(
 
 
 @recipe("plane", "flow")
-def point_flow(width=128, depth=3, lr=2e-3, steps=32, times="uniform", **options):
+def point_flow(width=128, depth=3, lr=2e-3, steps=32, times="uniform", classes=0, **options):
     """Flow matching for points of the plane, (n, 2), for `data.TOYS`: see `PointNet`."""
-    return Flow(PointNet(width, depth), (2,), lr=lr, steps=steps, times=times, **options)
+    options |= {"lr": lr, "steps": steps, "times": times, "classes": classes}
+    return Flow(PointNet(width, depth, classes), (2,), **options)
 
 
 @recipe("plane", "ddpm")
-def point_ddpm(width=128, depth=3, lr=2e-3, steps=100, clip=False, **options):
+def point_ddpm(width=128, depth=3, lr=2e-3, steps=100, clip=False, classes=0, **options):
     """A diffusion for points of the plane: the same network."""
-    return DDPM(PointNet(width, depth), (2,), lr=lr, steps=steps, clip=clip, **options)
+    options |= {"lr": lr, "steps": steps, "clip": clip, "classes": classes}
+    return DDPM(PointNet(width, depth, classes), (2,), **options)

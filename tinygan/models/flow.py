@@ -62,15 +62,15 @@ class Flow(Diffusion):
         return (1 - t) * noise + t * x
 
     def advance(self, x, a, b, rows, guidance, method=None):
-        """A step of a solver. One that looks at the end of the step gives way to `euler` at t = 1,
-        where nothing is left to be learnt and the network knows nothing.
+        """A step of a solver. The last one, to t = 1, where nothing is left to be learnt and the
+        network knows nothing, is `euler` for `heun` and `midpoint` for `rk4`, of an order less.
         """
         method = self.method if method is None else method
         if method not in SOLVERS:
             known = ", ".join(SOLVERS)
             raise ValueError(f"method must be one of {known}, got {method!r:.50}")
-        if b == 1 and method in ("heun", "rk4"):
-            method = "euler"
+        if b == 1:
+            method = {"heun": "euler", "rk4": "midpoint"}.get(method, method)
         return SOLVERS[method](lambda x, t: self.answer(x, t, rows, guidance), x, a, b)
 
 

@@ -67,6 +67,22 @@ def asked(name, model, n, labels):
     return numbered(labels, model.names)
 
 
+def asked_rows(name, model, labels, x):
+    """Rows (n, classes) of the labels of samples x, 0 where none are told; errors as `asked`."""
+    labels = asked(name, model, len(x), labels)
+    told = one_hot(labels, model.classes, x)
+    return np.zeros_like(told) if labels is None else told
+
+
+def check_guidance(guidance, classes, drop):
+    """ValueError where a network of classes is to be guided away from what it was never taught."""
+    if guidance != 1 and classes and not drop:
+        raise ValueError(
+            f"guidance {guidance} needs a network that was taught samples without labels, too: "
+            "drop above 0, or guidance 1"
+        )
+
+
 def listed(names, most=12):
     """Names in one line, of many the first few, of long ones the beginning."""
     few = ", ".join(f"{' '.join(name.split()):.40}" for name in names[:most])

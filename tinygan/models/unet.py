@@ -131,20 +131,3 @@ class UNet(nn.Module):
             h = ops.interpolate(enlarge(h), scale_factor=2) + passed.pop()
             h = block(h, c)
         return ops.pixel_shuffle(self.last(ops.silu(self.norm(h))), 2)
-
-
-class PointNet(nn.Module):
-    """The same for points of the plane, (n, 2): dense layers, of which each hears the time."""
-
-    def __init__(self, width=128, depth=3):
-        self.embedding = nn.SinusoidalEmbedding(32)
-        self.first = nn.Linear(2, width)
-        self.hear = nn.ModuleList([nn.Linear(32, width) for _ in range(depth)])
-        self.layers = nn.ModuleList([nn.Linear(width, width) for _ in range(depth)])
-        self.last = zero(nn.Linear(width, 2))
-
-    def forward(self, x, t, rows):
-        heard, h = self.embedding(t), self.first(x)
-        for layer, hear in zip(self.layers, self.hear):
-            h = layer(ops.silu(h + hear(heard)))
-        return self.last(ops.silu(h))
