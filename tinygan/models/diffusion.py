@@ -138,7 +138,8 @@ class Diffusion(LatentModel):
         """`_whole`, captured for samples made as the last were: a graph keeps steps, guidance and
         all other options; those of a copy are its own.
         """
-        plain = {k: v for k, v in (vars(self) | how).items() if isinstance(v, int | float | str)}
+        given = vars(self) | {k: v for k, v in how.items() if v is not None}
+        plain = {k: v for k, v in given.items() if isinstance(v, int | float | str)}
         made_with = id(self), plain
         if self._recorded[0] != made_with:
             self._recorded = made_with, capture(self._whole)

@@ -10,7 +10,7 @@ import numpy as np
 from .. import device, ops
 from ..autograd import describe
 from ..recording import no_grad
-from .labels import asked, joined, one_hot
+from .labels import asked_rows, joined
 from .latent import fitting
 
 ROWS = 250  # samples that are made together
@@ -52,11 +52,9 @@ def vary(self, images, strength, labels=None, **how):
 def _followed(name, model, x, labels, how):
     """Where the path from x (n, *shape) ends, for labels (n,) or none told."""
     n = len(x)
-    labels = asked(name, model, n, labels)
-    if labels is None:  # a row of zeros; there is nothing that guidance could enlarge
-        rows, how = np.zeros_like(x, shape=(n, model.classes)), how | {"guidance": 1.0}
-    else:
-        rows = one_hot(labels, model.classes, x)
+    rows = asked_rows(name, model, labels, x)
+    if labels is None:  # there is nothing that guidance could enlarge
+        how |= {"guidance": 1.0}
     points, seen, made = joined(x.reshape(n, -1), rows), how.pop("seen", None), []
     with no_grad():
         for i in range(0, n, ROWS):
