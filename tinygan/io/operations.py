@@ -81,8 +81,8 @@ def _reduction(kind):
     return reduced
 
 
-@becomes(reduce._deviations)
-def _deviations(graph, out, x, axis=None, keepdims=False):
+@becomes(reduce._var)
+def _var(graph, out, x, axis=None, keepdims=False):
     axis = tuple(range(len(x.shape))) if axis is None else axis
     mean = _reduction("ReduceMean")(graph, out, x, axis, keepdims=True)
     return _reduction("ReduceSumSquare")(graph, out, graph.node("Sub", x, mean), axis, keepdims)

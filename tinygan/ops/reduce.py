@@ -69,8 +69,8 @@ def mean(x, axis=None, keepdims=False):
 
 
 @primitive
-def _deviations(x, axis=None, keepdims=False):
-    """The sum of the squares of x - mean(x, axis)."""
+def _var(x, axis=None, keepdims=False):
+    """The variance times the count: the sum of the squares of x - mean(x, axis)."""
     d = x - total(x, axis, True) / count(x.shape, axis)
     d *= d
     return total(d, axis, keepdims)
@@ -81,7 +81,7 @@ def _from_mean(g, out, x, axis=None, keepdims=False):
     return spread(2 * g, out, x, axis) * (x - mean(x, axis, True))
 
 
-_deviations.defvjp(_from_mean)
+_var.defvjp(_from_mean)
 
 
 def var(x, axis=None, correction=0, keepdims=False):
@@ -90,7 +90,7 @@ def var(x, axis=None, correction=0, keepdims=False):
     That is 0 by default, as in NumPy; PyTorch's default is 1.
     """
     freedom = builtins.max(count(x.shape, axis) - correction, 0)
-    return _deviations(x, axis, keepdims) / freedom
+    return _var(x, axis, keepdims) / freedom
 
 
 @primitive
