@@ -78,7 +78,7 @@ def ours(name, k, where):
     """tinygan's model of that name and width, always with the same first weights."""
     random.manual_seed(0)
     if name in DIFFUSED:
-        return MODELS[name](width=24 * k, hidden=256 * k, device=where)
+        return MODELS[name](width=32 * k, hidden=256 * k, device=where)
     plain = MODELS[name]()
     if hasattr(plain, "generator"):
         nets = widened(plain.generator, k), widened(plain.discriminator, k)

@@ -39,6 +39,9 @@ WAYS = {
     "DDPM": {**DIFFUSED, "model": "ddpm"},
     "flow": {**DIFFUSED, "model": "flow"},
 }
+# the flow's network and recipe in PyTorch, from the same weights, at the flow's pace: --ways alone
+TWIN = "flow, PyTorch"
+WAYS[TWIN] = WAYS["flow"]
 # how flows and diffusions make samples beside their usual way, and how many calls of the network
 # that takes, of which guidance makes two of each
 SAMPLERS = {
@@ -82,8 +85,8 @@ def pace(rounds=5, steps=20, samples=250):
     """{way: [milliseconds of a step, seconds for 1,000 samples]} of processor time, the ways in
     turn: medians.
     """
-    ways = {way: made(way, 0, "bundled") for way in WAYS}
-    found = {way: ([], []) for way in WAYS}
+    ways = {way: made(way, 0, "bundled") for way in WAYS if way != TWIN}
+    found = {way: ([], []) for way in ways}
     for i in range(rounds + 1):
         for way, (model, batches) in ways.items():
             start = time.process_time()
@@ -113,8 +116,29 @@ def train(way, model, batches, steps):
         for group, rate in zip(groups, rates):
             group["lr"] = rate * schedule(progress)
 
-    for _ in loop(model, Steps(batches, steps), 1, prepare=[prepare]):
+    step = in_pytorch(model, groups) if way == TWIN else model.step
+    for _ in loop(model, Steps(batches, steps), 1, step=step, prepare=[prepare]):
         pass
+
+
+def in_pytorch(model, groups):
+    """A step of the model's twin, after which the model has the average of the twin's weights."""
+    import torch
+    from peers.with_diffusion import TorchDiffusion
+
+    from tinygan import random
+
+    torch.manual_seed(random.default.seed)
+    twin, average = TorchDiffusion(model), model.average.state_dict()
+
+    def step(batch):
+        twin.optimizer.param_groups[0]["lr"] = groups[0]["lr"]
+        losses = twin.step(batch)
+        for name, a in twin.average.items():
+            average[name][...] = a
+        return {name: np.float32(loss) for name, loss in losses.items()}
+
+    return step
 
 
 def sampled(model, judge, n=JUDGED, **how):
@@ -148,7 +172,7 @@ def main():
     )
     parser.add_argument("--data", default="full")
     parser.add_argument("--train", default="bundled", help="the digits to learn from")
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=[w for w in WAYS if w != TWIN])
     parser.add_argument("--minutes", type=float, nargs="+", default=[2, 5, 15])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--pace", type=Path, required=True, help="a file; see above")
@@ -161,6 +185,7 @@ def main():
     if not args.pace.exists():
         args.pace.write_text(json.dumps(pace(), indent=1) + "\n")
     speeds = json.loads(args.pace.read_text())
+    speeds[TWIN] = speeds["flow"]
     for way in args.ways:
         print(f"{way:12}{speeds[way][0]:7.1f} ms a step, {speeds[way][1]:.2f} s for 1,000 samples")
     done = noted(args.out)

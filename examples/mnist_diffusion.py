@@ -21,7 +21,7 @@ from tinygan.nn.losses import mse
 from tinygan.optim import schedules
 from tinygan.train import AtEnd
 
-EPOCHS = 30  # of 10,000 pictures; of fewer as many more
+EPOCHS = 24  # of 10,000 pictures; of fewer as many more
 WARMUP = 100  # steps in which the learning rate rises
 PICTURES = 7  # the random stream of the noise that the last pictures are made of
 

@@ -115,7 +115,7 @@ class Parser(argparse.ArgumentParser):
         """
         self.sampling()
         add = self.add_argument
-        finest = "channels of the finest level (default: 24)"
+        finest = "channels of the finest level (default: 32)"
         add("--width", type=number(int, 1, 1024), help=finest)
         whole = "features of the dense layer in the middle; 0: none (default: 256)"
         add("--hidden", type=number(int, 0, 8192), help=whole)

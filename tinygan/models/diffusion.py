@@ -39,7 +39,7 @@ class Diffusion(LatentModel):
     inpaint, vary = inpaint, vary  # what it makes of pictures
 
     def __init__(
-        self, network, shape, lr=4e-3, betas=(0.9, 0.99), decay=0.999, device="cpu", classes=0,
+        self, network, shape, lr=3e-3, betas=(0.9, 0.99), decay=0.999, device="cpu", classes=0,
         names=(), drop=0.1, steps=16, guidance=1.0, scale=1.0,
     ):  # fmt: skip
         if not 0 <= drop <= 1:

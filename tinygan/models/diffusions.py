@@ -9,7 +9,7 @@ from .unet import UNet
 
 @recipe("diffusion", "flow")
 def flow(
-    width=24, hidden=256, heads=0, side=28, channels=1, classes=0, steps=8, guidance=1.25, **options
+    width=32, hidden=256, heads=0, side=28, channels=1, classes=0, steps=8, guidance=1.25, **options
 ):  # fmt: skip
     """Flow matching for pictures, (n, channels, side, side) in [-1, 1].
 
@@ -23,7 +23,7 @@ def flow(
 
 @recipe("diffusion", "ddpm")
 def ddpm(
-    width=24, hidden=256, heads=0, side=28, channels=1, classes=0, steps=16, guidance=1.25,
+    width=32, hidden=256, heads=0, side=28, channels=1, classes=0, steps=16, guidance=1.25,
     **options,
 ):  # fmt: skip
     """A diffusion for pictures: the same network. options: of `DDPM` and `Diffusion`, such as

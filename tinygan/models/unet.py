@@ -103,7 +103,7 @@ class UNet(nn.Module):
     0 for none.
     """
 
-    def __init__(self, side=28, channels=1, classes=0, width=24, hidden=256, heads=0):
+    def __init__(self, side=28, channels=1, classes=0, width=32, hidden=256, heads=0):
         sides = halved("unet", side, channels)[1:]
         widths = [width * 2**i for i in range(len(sides))]
         self.conditions = Conditions(classes)
