@@ -202,7 +202,6 @@ def test_guidance_needs_classes_and_a_gan_takes_none_of_it(tmp_path, monkeypatch
         ("--predict v", "--predict is for --model ddpm, not flow"),
         ("--timesteps 10", "--timesteps is for --model ddpm, not flow"),
         ("--side 10", "side must be a multiple of 4, got 10: it is halved twice at least (--side)"),
-        ("--width 17", "num_groups=2 must divide num_channels=17 (--width)"),
         ("--heads 5", "5 heads cannot share"),
         ("--guidance -1", "argument --guidance"),
         ("--model dcgan", "invalid choice"),
@@ -292,7 +291,11 @@ def test_what_is_told_of_a_picture_is_heard():
     assert np.array_equal(made(["c", "a"]), made(np.array([2, 0])))
     assert not np.allclose(made(["c", "a"]), made(["a", "c"]), atol=1e-4)
     assert not np.allclose(made(["c", "a"], guidance=3.0), made(["c", "a"]), atol=1e-4)
-    assert np.array_equal(made(guidance=3.0), made())  # nothing is told
+    # nothing is told, and nothing guided
+    assert not np.allclose(made(), made(["c", "a"]), atol=1e-4)
+    assert np.array_equal(made(guidance=1), made())
+    with pytest.raises(ValueError, match="vary: guidance 3.0 enlarges .* none is told"):
+        made(guidance=3.0)
 
 
 def test_pictures_that_do_not_fit_are_refused():
@@ -304,8 +307,8 @@ def test_pictures_that_do_not_fit_are_refused():
         (lambda: model.inpaint(x, known * 1.0), "mask must be"),
         (lambda: model.inpaint(x, ~known), "leaves nothing known"),
         (lambda: model.inpaint(x, known, [0, 0]), "inpaint: this model was taught no classes"),
-        (lambda: model.inpaint(x, known, steps=0), "steps must be a whole number"),
-        (lambda: model.inpaint(x, known, method="no"), "method must be one of"),
+        (lambda: model.inpaint(x, known, steps=0), "inpaint: steps must be at least 1 and whole"),
+        (lambda: model.inpaint(x, known, method="no"), "inpaint: method must be one of"),
         (lambda: model.vary(x, 1.1), "vary: strength must be from 0 to 1, got 1.1"),
         (lambda: model.vary(x, np.nan), "vary: strength must be from 0 to 1, got nan"),
         (lambda: model.vary(x * np.nan, 0.5), "vary: needs images"),
@@ -313,5 +316,6 @@ def test_pictures_that_do_not_fit_are_refused():
     ):
         with pytest.raises(ValueError, match=words):
             wrong()
-    with pytest.raises(ValueError, match="for pictures"):
-        models.PLANES["flow"]().inpaint(np.zeros((2, 2), "f"), np.ones((2, 2), bool))
+    for own in {"start": 0.9}, {"seen": 1}:
+        with pytest.raises(TypeError, match="inpaint: there is no option s.* here: Flow takes"):
+            model.inpaint(x, known, **own)

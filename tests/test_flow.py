@@ -6,6 +6,7 @@ and what the networks are taught, by hand.
 import itertools
 import math
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ import pytest
 from tinygan import Tensor, models, nn, ops, random
 from tinygan.models.bound import _log_levels
 from tinygan.models.ddpm import SCHEDULES
-from tinygan.models.flow import COUPLINGS, optimal
+from tinygan.models.flow import optimal
+from tinygan.models.options import OPTIONS
 from tinygan.models.solvers import SOLVERS
 
 RNG = np.random.default_rng(0)
@@ -451,10 +453,20 @@ def test_the_optimal_coupling_is_the_best_of_all():
         assert min(costs, key=costs.get) == tuple(order) != (0, 1, 2, 3, 4)
 
 
+def test_the_optimal_coupling_is_found_far_from_0():
+    """Where float32 has no digits left for the squares of what differs."""
+    pytest.importorskip("scipy")
+    noise, x = RNG.normal(size=(2, 64, 3)).astype(np.float32)
+    cost = ((noise[optimal(noise, x, x[:, :0])] - x) ** 2).sum()
+    far = x + np.float32(4096)
+    again = ((noise[optimal(noise, far, x[:, :0])] - x) ** 2).sum()
+    np.testing.assert_allclose(again, cost, rtol=1e-3)
+
+
 def test_lines_of_an_optimal_coupling_are_shorter(monkeypatch):
     pytest.importorskip("scipy")
     x, lengths = RNG.normal(size=(64, 2)).astype(np.float32), []
-    for coupling in COUPLINGS:
+    for coupling in OPTIONS["coupling"]:
         network = Told(lambda x, t, rows: 0 * x)  # whose loss is the lines' mean square
         random.manual_seed(6)
         lengths.append(float(models.Flow(network, (2,), coupling=coupling).step(x)["loss"]))
@@ -512,8 +524,9 @@ WRONG = [
     (models.point_ddpm, {"schedule": "sine"}, "schedule must be one of linear, cosine, got 'sine'"),
     (models.point_ddpm, {"predict": "x"}, "predict must be one of eps, v, got 'x'"),
     (models.point_ddpm, {"timesteps": 0}, "timesteps must be at least 1, got 0"),
-    (models.point_ddpm, {"eta": 1.5}, "needs timesteps >= 1, eta in"),
-    (models.point_ddpm, {"scale": 0.0}, "scale one above 0"),
+    (models.point_ddpm, {"timesteps": 1, "schedule": "linear"}, "1 are too few .* leave 90%"),
+    (models.point_ddpm, {"eta": 1.5}, "DDPM: eta must be from 0 to 1, got 1.5"),
+    (models.point_ddpm, {"scale": 0.0}, "DDPM: scale must be from 1e-30 to 1e"),
 ]
 
 
@@ -524,20 +537,106 @@ def test_a_wrong_option_is_refused(build, options, words):
 
 
 def test_a_wrong_question_is_refused():
-    model, x = models.point_flow(width=4), np.zeros((2, 2), np.float32)
-    for wrong in {"method": "rk5"}, {"steps": 0}, {"probes": -1}:
-        with pytest.raises(ValueError, match="log_prob: needs a method of euler, .* got"):
-            model.log_prob(x, **wrong)
-    with pytest.raises(ValueError, match="method must be one of euler"):
-        model.sample(2, method="rk5")
-    for steps in 0, 2.5:
-        with pytest.raises(ValueError, match="steps must be a whole number of at least 1, got"):
-            model.sample(2, steps=steps)
-    with pytest.raises(ValueError, match="bound: variance must be posterior or step, got 'beta'"):
-        models.point_ddpm(width=4).bound(x, variance="beta")
-    for ask in model.log_prob, models.point_ddpm(width=4).bound:
-        with pytest.raises(ValueError, match=r"needs images \(n, 2\) of floats, got"):
-            ask(x[:, :1])
+    """In a line that begins with what was asked."""
+    flow, x = models.point_flow(width=4), np.zeros((2, 2), np.float32)
+    ddpm, told = models.point_ddpm(width=4), models.point_flow(width=4, classes=3)
+    whole, share = " must be at least {} and whole, got ", " must be from 0 to 1, got "
+    for wrong, words in (
+        (lambda: flow.log_prob(x, method="rk5"), "log_prob: method must be one of euler, "),
+        (lambda: flow.log_prob(x, steps=0), "log_prob: steps" + whole.format(1)),
+        (lambda: flow.log_prob(x, steps=2.5), "log_prob: steps" + whole.format(1)),
+        (lambda: flow.log_prob(x, probes=-1), "log_prob: probes" + whole.format(0)),
+        (lambda: flow.log_prob(x, probes=1.5), "log_prob: probes" + whole.format(0)),
+        (lambda: flow.log_prob(x[:, :1]), r"log_prob: needs images \(n, 2\) of floats, got"),
+        (lambda: ddpm.bound(x[:, :1]), r"bound: needs images \(n, 2\) of floats, got"),
+        (lambda: ddpm.bound(x, variance="beta"), "bound: variance must be one of posterior, st"),
+        (lambda: ddpm.bound(x, discrete=True), r"bound: .* is of pictures, not of samples \(2,\)"),
+        (lambda: flow.sample(0), "sample: n" + whole.format(1)),
+        (lambda: flow.sample(2, method="rk5"), "sample: method must be one of euler, "),
+        (lambda: flow.sample(2, steps=0), "sample: steps" + whole.format(1)),
+        (lambda: flow.sample(2, steps=2.5), "sample: steps" + whole.format(1)),
+        (lambda: flow.sample(2, steps=True), "sample: steps" + whole.format(1)),
+        (lambda: flow.sample(2, start=2.0), "sample: start" + share),
+        (lambda: ddpm.sample(2, start=-1.0), "sample: start" + share),
+        (lambda: ddpm.sample(2, eta=7.0), "sample: eta" + share),
+        (lambda: flow.draw(x, start=math.nan), "draw: start" + share),
+        (lambda: [*flow.path(x, start="a")], "path: start" + share),
+        (lambda: flow.vary(x, "a"), "vary: strength" + share),
+        (lambda: told.sample(2, guidance="a"), "sample: guidance must be from -1e"),
+        (lambda: told.sample(2, guidance=np.ones(2)), "sample: guidance must be from -1e"),
+        (lambda: flow.sample(2, guidance=5), "sample: guidance 5 enlarges .* none is told"),
+        (lambda: told.vary(x, 0.5, guidance=9.0), "vary: guidance 9.0 enlarges .* none is told"),
+        (lambda: told.draw(told.noise(2)), "path: needs points .*2 of noise and 3 of the label"),
+        (lambda: [*told.path(x)], r"path: needs points .*, got \(2, 2\) float32"),
+        (lambda: flow.step(x.astype(np.uint8)), r"step: needs images \(n, 2\) of floats, got"),
+        (lambda: flow.step(x[:, :1]), r"step: needs images \(n, 2\) of floats, got \(2, 1\)"),
+        (lambda: flow.inpaint(x, x > 0), r"inpaint: a mask is of pictures, not of samples \(2,\)"),
+        (lambda: models.Flow(Told(None), (2,), steps=0), "Flow: steps" + whole.format(1)),
+        (lambda: models.Flow(Told(None), (2,), guidance=None), "Flow: guidance must be from"),
+        (lambda: models.Flow(Told(None), (2,), guidance=math.nan), "Flow: guidance must be from"),
+        (lambda: models.DDPM(Told(None), (2,), 10.5), "DDPM: timesteps" + whole.format(1)),
+    ):
+        with pytest.raises(ValueError, match=f"^{words}[^\n]*$"):
+            wrong()
+    for wrong, words in (
+        (lambda: flow.sample(2, eta=1.0), "sample: there is no option eta here: Flow takes steps"),
+        (lambda: ddpm.draw(x, method="heun"), "draw: there is no option method here: DDPM takes"),
+        (lambda: flow.vary(x, 0.5, start=0.1), "vary: there is no option start here"),
+        (lambda: flow.vary(x, 0.5, seen=1), "vary: there is no option seen here"),
+    ):
+        with pytest.raises(TypeError, match=f"^{words}[^\n]*$"):
+            wrong()
+
+
+@pytest.mark.parametrize("build", models.PLANES.values(), ids=models.PLANES)
+def test_numbers_may_be_numpys(build):
+    """As options of one call, which a graph is known by, and of the model."""
+    noise, model = np.ones((3, 2), np.float32), build(width=4, steps=3)
+    model.average.last.bias.data += 0.5
+    x = model.sample(3, noise, steps=3)
+    assert np.array_equal(model.sample(3, noise, steps=np.int64(3), start=np.float32(0)), x)
+    random.manual_seed(0)
+    kind = type(model)
+    own = {"timesteps": np.int64(9)} if kind is models.DDPM else {}
+    again = kind(model.network, (2,), steps=np.int32(3), scale=np.float64(2.0), **own)
+    numbers = (v for v in vars(again).values() if isinstance(v, np.generic))
+    assert not [*numbers] and again.sample(3, noise).dtype == np.float32
+    assert again.step(noise)["loss"].dtype == np.float32
+
+
+@pytest.mark.parametrize("build", models.PLANES.values(), ids=models.PLANES)
+def test_a_network_of_float64_makes_samples_of_it(build):
+    model = build(width=4)
+    wide = type(model)(model.network.double(), (2,), steps=2)
+    for x in wide.sample(3), wide.vary(np.zeros((3, 2)), 0.5), wide.noise(3):
+        assert x.dtype == np.float64
+    assert np.isfinite(wide.step(np.zeros((3, 2)))["loss"])
+
+
+def test_a_diffusion_is_asked_at_the_times_that_it_was_taught():
+    """Of more steps than there are, too, which change nothing."""
+    model, noise = diffusion(10), np.ones((2, 3), np.float32)
+    model.average = Told(lambda x, t, rows: 0.1 * x)
+    x = model.sample(2, noise, steps=10)
+    for steps, calls in (7, 7), (16, 10):
+        model.average.asked.clear()
+        again = model.sample(2, noise, steps=steps)
+        times = np.array([t[0] for _, t, _ in model.average.asked]) * 10
+        assert len(times) == calls and abs(times - times.round()).max() < 1e-5
+    assert np.array_equal(x, again)
+
+
+def test_a_width_may_be_any_number():
+    """Of which groups of about eight channels are made, or fewer, larger ones."""
+    for width, groups in (24, {3, 6}), (28, {1, 7}), (4, {1}), (20, {2, 5}), (17, {1, 2}):
+        model = models.flow(width=width, hidden=8, side=8, heads=1)
+        norms = (m for m in model.network.modules() if isinstance(m, nn.GroupNorm))
+        assert {m.num_groups for m in norms} - {1} == groups - {1}
+    assert np.isfinite(model.step(np.zeros((2, 1, 8, 8), np.float32))["loss"])
+
+
+def test_the_words_of_options_are_what_there_is():
+    assert OPTIONS["method"] == tuple(SOLVERS) and OPTIONS["schedule"] == tuple(SCHEDULES)
 
 
 @pytest.mark.parametrize("build", models.PLANES.values(), ids=models.PLANES)
@@ -592,8 +691,14 @@ def test_what_does_not_fit_is_refused(call, says):
         call(model, np.zeros((6, 1, 8, 8), np.float32))
 
 
-def test_bits_are_of_pictures_and_noise_of_a_share():
+def test_bits_are_of_pictures():
     with pytest.raises(ValueError, match="is of pictures"):
         models.point_flow(width=8).bits_per_dim(np.zeros((3, 2), np.float32))
-    with pytest.raises(ValueError, match="eta must be from 0 to 1, got 7"):
-        models.point_ddpm(width=8).sample(2, eta=7.0)
+    model = models.flow(width=4, hidden=4, side=8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # of one, nobody knows how far the next would be from it
+        bits, error = model.bits_per_dim(np.zeros((1, 1, 8, 8), np.float32), steps=1)
+    assert math.isfinite(bits) and math.isnan(error)
+    points = np.zeros((3, 2), np.float32)  # have a density, and no levels
+    model = models.point_ddpm(width=8, timesteps=3)
+    np.testing.assert_array_equal(model.bound(points), model.bound(points, discrete=False))

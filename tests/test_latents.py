@@ -436,7 +436,7 @@ def test_classes_that_a_model_does_not_know():
             latents.invert(gan, ZEROS, labels)
     with pytest.raises(ValueError, match="need labels"):
         latents.invert(gan, ZEROS, starts=normal(2, 5))
-    with pytest.raises(ValueError, match="the mask must be"):
+    with pytest.raises(ValueError, match="invert: a mask is of pictures"):
         latents.invert(Valleys(), np.zeros((1, 1)), mask=np.ones((1, 1), bool))
 
 

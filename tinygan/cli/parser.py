@@ -2,14 +2,13 @@
 
 import argparse
 import contextlib
+import inspect
 import sys
 from pathlib import Path
 
 from ..checkpoint import read_meta
-from ..models import LOSSES
-from ..models.ddpm import PREDICTIONS, SCHEDULES
-from ..models.flow import COUPLINGS, TIMES
-from ..models.solvers import SOLVERS
+from ..models import DIFFUSIONS, LOSSES
+from ..models.options import OPTIONS
 from ..ops.augment import changes
 from ..train import TRACKERS
 from ..train.run import LATEST, check_folder
@@ -99,12 +98,12 @@ class Parser(argparse.ArgumentParser):
     def sampling(self):
         """Add the flags about how flows and diffusions make samples; `SAMPLING` names them."""
         add = self.add_argument
-        calls = "steps from noise to a sample (default: the model's own; of flow 8, of ddpm 16)"
-        add("--steps", type=number(int, 1, 10_000), metavar="N", help=calls)
-        told = "how much more than told samples are of their class; 1: no more (default: 1.25)"
+        calls = "steps from noise to a sample, of ddpm at most as many as its noise has"
+        add("--steps", type=number(int, 1, 10_000), metavar="N", help=calls + _own("steps"))
+        told = "how much more than told samples are of their class; 1: no more" + _own("guidance")
         add("--guidance", type=number(float, 0, 100), metavar="W", help=told)
         solver = "how flow makes a step (default: heun, two calls of the network)"
-        add("--method", choices=[*SOLVERS], help=solver)
+        add("--method", choices=OPTIONS["method"], help=solver)
         fresh = "noise that ddpm adds in a step: 0, none, is DDIM, 1 is DDPM (default: 0)"
         add("--eta", type=number(float, 0, 1), metavar="E", help=fresh)
         self.only |= {"method": ("flow",), "eta": ("ddpm",)}
@@ -122,11 +121,13 @@ class Parser(argparse.ArgumentParser):
         add("--heads", type=number(int, 0, 64), help="of attention there (default: 0, none)")
         untold = "share of labels that it is not told (default: 0.1)"
         add("--drop", type=number(float, 0, 1), metavar="P", help=untold)
-        add("--times", choices=TIMES, help="when flow is taught (default: logit-normal)")
+        add("--times", choices=OPTIONS["times"], help="when flow is taught (default: logit-normal)")
         noise = "which noise flow joins with which picture (default: independent)"
-        add("--coupling", choices=COUPLINGS, help=noise)
-        add("--schedule", choices=SCHEDULES, help="how ddpm's noise grows (default: cosine)")
-        add("--predict", choices=PREDICTIONS, help="what ddpm's network says (default: v)")
+        add("--coupling", choices=OPTIONS["coupling"], help=noise)
+        grows = "how ddpm's noise grows (default: cosine)"
+        add("--schedule", choices=OPTIONS["schedule"], help=grows)
+        said = "what ddpm's network says (default: v)"
+        add("--predict", choices=OPTIONS["predict"], help=said)
         add("--timesteps", type=number(int, 1, 100_000), help="of ddpm's noise (default: 1000)")
         self.only |= {"times": ("flow",), "coupling": ("flow",)}
         self.only |= {"schedule": ("ddpm",), "predict": ("ddpm",), "timesteps": ("ddpm",)}
@@ -199,6 +200,13 @@ def policy(text):
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     return text
+
+
+def _own(option):
+    """What flows and diffusions have as an option unless it is chosen, in words."""
+    made = {name: inspect.signature(build).parameters for name, build in DIFFUSIONS.items()}
+    own = ", ".join(f"of {name} {known[option].default}" for name, known in made.items())
+    return f" (default: the model's own; {own})"
 
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter):

@@ -13,7 +13,7 @@ from .. import device, ops, optim
 from ..autograd import Tensor, describe, grad
 from ..models.editing import spread
 from ..models.labels import asked, joined, one_hot
-from ..models.latent import fitting
+from ..models.given import fitting
 from ..optim.schedules import second_half
 from ..recording import no_grad
 

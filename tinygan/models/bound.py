@@ -14,8 +14,9 @@ import numpy as np
 
 from .. import device, ops, random
 from ..recording import no_grad
+from .given import check_pictures, fitting
 from .labels import asked_rows
-from .latent import fitting
+from .options import checked_options
 
 BOUND = 12  # the random stream of the noise
 BATCH = 500  # samples at a time
@@ -23,17 +24,19 @@ LEVEL = 1 / 127.5  # between two of a pixel's 256, in [-1, 1]
 LEAST = 1e-12  # of a probability, whose log is wanted
 
 
-def bound(self, x, labels=None, discrete=True, variance=None, seed=0):
+def bound(self, x, labels=None, discrete=None, variance=None, seed=0):
     """A lower bound on log p(x) in nats, (n,) float64 on the host: samples x (n, *shape) by the
     averaged network, one draw of the noise at each of all its steps.
 
     discrete: x are pictures of 256 levels in [-1, 1], and p is their probability (Ho 2020, equation
-    13); else a density. labels: (n,), for log p(x | label). variance: of the steps, "posterior",
-    or "step"; None: the first if discrete, else the second.
+    13); else a density; None: if they are pictures. labels: (n,), for log p(x | label). variance:
+    of the steps, "posterior", or "step"; None: the first if discrete, else the second.
     """
-    variance = variance or ("posterior" if discrete else "step")
-    if variance not in ("posterior", "step"):
-        raise ValueError(f"bound: variance must be posterior or step, got {variance!r:.50}")
+    discrete = len(self.sample_shape) == 3 if discrete is None else discrete
+    if discrete:
+        check_pictures("bound: a probability of levels", self)
+    variance = ("posterior" if discrete else "step") if variance is None else variance
+    checked_options("bound", variance=variance)
     x = fitting("bound", self, x) / self.scale
     rows = asked_rows("bound", self, labels, x)
     source, found = random.Generator(seed, BOUND), []

@@ -13,8 +13,9 @@ import numpy as np
 
 from .. import device, ops, random
 from ..autograd import Tensor, grad
+from .given import check_pictures, fitting
 from .labels import asked_rows
-from .latent import fitting
+from .options import checked_options
 from .solvers import SOLVERS
 
 PROBED = 10  # the random stream of probes, and of what is between two levels of a pixel
@@ -32,12 +33,7 @@ def log_prob(self, x, labels=None, steps=50, method="midpoint", probes=0, seed=0
     which estimate the divergence; 0 for the exact one, at the price of a backward pass for each
     dimension. The mean of many samples is near the truth with one probe each. seed: of the probes.
     """
-    if method not in SOLVERS or steps < 1 or probes < 0:
-        got = f"{method!r:.50}, {steps} and {probes}"
-        raise ValueError(
-            f"log_prob: needs a method of {', '.join(SOLVERS)}, 1 step or more, no probes or some, "
-            f"got {got}"
-        )
+    checked_options("log_prob", method=method, steps=steps, probes=probes)
     x = fitting("log_prob", self, x) / self.scale
     rows = asked_rows("log_prob", self, labels, x)
     source = random.Generator(seed, PROBED)
@@ -83,13 +79,13 @@ def _signs(source, shape, where, dtype):
 def bits_per_dim(self, x, labels=None, probes=1, seed=0, **how):
     """(mean, standard error) of the bits that pictures x (n, c, h, w) of 256 levels in [-1, 1] take
     for each of their numbers, an upper bound: a random place between its level and the next stands
-    for each number (Theis 2016, section 3.1), and the flow's density there is asked for.
+    for each number (Theis 2016, section 3.1), and the flow's density there is asked for. Of one
+    picture the error is not known, NaN.
 
     Only a model that was taught such places (`data.Dequantise`) makes sense of them. how: of
     `log_prob`, whose steps decide how far it is a bound: paper is narrow.
     """
-    if len(self.sample_shape) != 3:
-        raise ValueError(f"bits_per_dim: is of pictures, not of samples {self.sample_shape}")
+    check_pictures("bits_per_dim", self)
     x = fitting("bits_per_dim", self, x)
     source = random.Generator(seed, PROBED)
     source.seek(1)  # other numbers than the probes are made of
@@ -97,4 +93,5 @@ def bits_per_dim(self, x, labels=None, probes=1, seed=0, **how):
     at = ((x + 1) * LEVELS + places) * (2 / 256) - 1  # 0 to 256 levels as [-1, 1]
     nats = log_prob(self, at, labels, probes=probes, seed=seed, **how)
     bits = 7 - nats / self.latent / math.log(2)  # a level is 2 / 256 wide, 2^-7
-    return float(bits.mean()), float(bits.std(ddof=1) / len(bits) ** 0.5)
+    error = bits.std(ddof=1) / len(bits) ** 0.5 if len(bits) > 1 else math.nan
+    return float(bits.mean()), float(error)

@@ -14,6 +14,7 @@ from .. import device, ops, random
 from ..nn.losses import mse
 from .bound import bound
 from .diffusion import Diffusion
+from .options import checked_options
 
 
 def linear(timesteps):
@@ -30,11 +31,12 @@ def cosine(timesteps):
 
 
 SCHEDULES = {"linear": linear, "cosine": cosine}
-PREDICTIONS = ("eps", "v")
+LEFT = 0.1  # of the variance of a sample in x_T, which sampling takes for noise, at most
 
 
 class DDPM(Diffusion):
-    """A diffusion of `timesteps` steps; for the rest see `Diffusion`.
+    """A diffusion of `timesteps` steps, as many as samples are made in at most, whatever `steps`
+    says; for the rest see `Diffusion`.
 
     schedule: of `SCHEDULES`, how fast the noise grows. predict: what the network answers, "eps",
     the noise (Ho 2020), or "v" = sqrt(abar) noise - sqrt(1 - abar) x, which says something at both
@@ -50,15 +52,13 @@ class DDPM(Diffusion):
         self, network, shape, timesteps=1000, schedule="cosine", predict="v", eta=0.0, clip=True,
         **options,
     ):  # fmt: skip
-        chosen = ("schedule", schedule, SCHEDULES), ("predict", predict, PREDICTIONS)
-        for name, value, known in chosen:
-            if value not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r:.50}")
-        if timesteps < 1 or not 0 <= eta <= 1:
-            raise ValueError(f"needs timesteps >= 1, eta in [0, 1], got {timesteps} and {eta}")
-        self.timesteps, self.predict, self.eta, self.clip = timesteps, predict, eta, clip
-        super().__init__(network, shape, **options)
+        own = {"timesteps": timesteps, "schedule": schedule, "predict": predict, "eta": eta}
+        vars(self).update(checked_options("DDPM", **own), clip=clip)
         self.abar = np.concatenate([[1.0], SCHEDULES[schedule](timesteps)])  # at k = 0 to T
+        if self.abar[-1] > LEFT:
+            few = f"timesteps {timesteps} are too few for schedule {schedule}: they leave"
+            raise ValueError(f"DDPM: {few} {self.abar[-1]:.0%} of a sample; make them 2 or more")
+        super().__init__(network, shape, **options)
         self._abar = device.to(self.abar.astype(np.float32), self.device)
 
     def loss(self, x, rows):
@@ -87,19 +87,17 @@ class DDPM(Diffusion):
 
     def estimate(self, x, t, rows, guidance):
         """What the network at x and t takes for the sample, and for the noise."""
-        abar = float(self.abar[self.count(t)])
-        a, s = abar**0.5, (1 - abar) ** 0.5
-        out = self.answer(x, t, rows, guidance)
+        k = self.count(t)
+        a, s = float(self.abar[k]) ** 0.5, float(1 - self.abar[k]) ** 0.5
+        out = self.answer(x, 1 - k / self.timesteps, rows, guidance)  # the time it was taught at k
         clean = (x - s * out) / a if self.predict == "eps" else a * x - s * out
         most = 1 / self.scale  # as the network sees a 1
         clean = ops.clip(clean, -most, most) if self.clip else clean
         return clean, (x - a * clean) / s
 
-    def advance(self, x, a, b, rows, guidance, eta=None):
+    def advance(self, x, a, b, rows, guidance, *, eta):
         """To fewer steps of noise, some of it fresh (Song 2021, equations 12 and 16)."""
-        eta, k, j = self.eta if eta is None else eta, self.count(a), self.count(b)
-        if not 0 <= eta <= 1:
-            raise ValueError(f"eta must be from 0 to 1, got {eta}")
+        k, j = self.count(a), self.count(b)
         if j == k:
             return x
         clean, noise = self.estimate(x, a, rows, guidance)

@@ -13,12 +13,14 @@ from itertools import pairwise
 import numpy as np
 
 from .. import ops, optim, random
-from ..autograd import Tensor, grad
+from ..autograd import Tensor, describe, grad
 from ..capture import capture
 from ..recording import no_grad
 from .editing import inpaint, vary
-from .labels import check_guidance, checked, one_hot, unpack
+from .given import check_form
+from .labels import checked, one_hot, unpack
 from .latent import LatentModel
+from .options import check_guidance, checked_options, sampling
 
 
 class Diffusion(LatentModel):
@@ -30,8 +32,8 @@ class Diffusion(LatentModel):
 
     classes: batches are (images, labels), of which a share `drop` goes untold, so that one network
     learns both (Ho & Salimans 2022). steps, guidance: how samples are made unless `sample` is told
-    otherwise; guidance: w in untold + w * (told - untold), 1 for none. scale: of the data, about
-    its standard deviation; the network sees x / scale.
+    otherwise; guidance: w in untold + w * (told - untold), 1 for none, as it is without classes.
+    scale: of the data, about its standard deviation; the network sees x / scale.
     """
 
     trained = "network", "average", "ema", "optimizer"
@@ -42,15 +44,11 @@ class Diffusion(LatentModel):
         self, network, shape, lr=3e-3, betas=(0.9, 0.99), decay=0.999, device="cpu", classes=0,
         names=(), drop=0.1, steps=16, guidance=1.0, scale=1.0,
     ):  # fmt: skip
-        if not 0 <= drop <= 1:
-            raise ValueError(f"drop must be from 0 to 1, got {drop}")
-        if np.ndim(guidance) or np.ndim(scale) or not 0 < scale < math.inf:
-            words = "guidance must be a number, and scale one above 0"
-            raise ValueError(f"{words}, got {guidance!r:.50} and {scale!r:.50}")
-        self.classes, self.names, self.drop = classes, checked(names, classes), drop
-        check_guidance(guidance, classes, drop)
-        self.sample_shape, self.latent, self.scale = shape, math.prod(shape), scale
-        self.steps, self.guidance, self.device = steps, guidance, device
+        own, kind = {"drop": drop, "steps": steps, "guidance": guidance}, type(self).__name__
+        vars(self).update(checked_options(kind, scale=scale, **own))  # as Python's numbers
+        check_guidance(kind, guidance, classes, drop)
+        self.classes, self.names, self.device = classes, checked(names, classes), device
+        self.sample_shape, self.latent = tuple(shape), math.prod(shape)
         self.network = network.to(device)
         self.average = copy.deepcopy(network).eval()
         self.ema = optim.EMA(self.average, network, decay)
@@ -69,6 +67,7 @@ class Diffusion(LatentModel):
         share `drop` of which is 0.
         """
         x, labels = unpack(batch, self.classes)
+        check_form("step", self, x)
         rows = one_hot(labels, self.classes, x)
         if self.classes:
             rows = rows * random.default.bernoulli(1 - self.drop, (len(x), 1), x.dtype, self.device)
@@ -92,27 +91,27 @@ class Diffusion(LatentModel):
         """
         t = np.full_like(ops.raw(x), t, shape=(len(x),))
         told = self.average(x, t, rows)
-        if guidance == 1 or not self.classes:
+        if guidance == 1:
             return told
         return told + (guidance - 1) * (told - self.average(x, t, np.zeros_like(rows)))
 
-    def path(self, points, steps=None, guidance=None, start=0.0, seen=None, **how):
-        """The samples of points (n, latent + classes) as they become: one x (n, *shape) for each of
-        the steps, from time `start` on, where the points are already.
+    def path(self, points, steps=None, **how):
+        """The samples of points (n, latent + classes) as they become: an x (n, *shape) each step.
 
-        seen: (images, known, noise) of shape (n, *shape): where `known`, each x is the image's
-        (Lugmayr 2022, equation 8). how: options of `advance`.
+        how: guidance and options of `advance`; start: the time, in [0, 1], at which the points are
+        already; seen: (images, known, noise) of shape (n, *shape): where `known`, each x is the
+        image's (Lugmayr 2022, equation 8).
         """
-        steps = self.steps if steps is None else steps
-        guidance = self.guidance if guidance is None else guidance
-        if not isinstance(steps, int) or steps < 1:
-            raise ValueError(f"steps must be a whole number of at least 1, got {steps!r:.50}")
-        check_guidance(guidance, self.classes, self.drop)
+        how = sampling("path", self, how | {"steps": steps})
+        steps, start, seen = (how.pop(option) for option in ("steps", "start", "seen"))
+        if points.shape[1:] != (self.latent + self.classes,):
+            parts = f"{self.latent} of noise and {self.classes} of the label (labels.joined)"
+            raise ValueError(f"path: needs points (n, {parts}), got {describe(points)}")
         x = ops.reshape(points[:, : self.latent], (-1, *self.sample_shape))
         rows = ops.raw(points)[:, self.latent :] * max(1, self.classes) ** -0.5
         times = [1 - (1 - start) * (steps - i) / steps for i in range(steps + 1)]  # 1 itself
         for a, b in pairwise(times):
-            x = self.advance(x, a, b, rows, guidance, **how)
+            x = self.advance(x, a, b, rows, **how)
             if seen is not None:
                 images, known, noise = seen
                 x = ops.where(known, self.noised(images / self.scale, noise, b), x)
@@ -120,6 +119,7 @@ class Diffusion(LatentModel):
 
     def sample(self, n, noise=None, labels=None, **how):
         """As of `LatentModel`; how: options of `path`. Pictures are in [-1, 1]."""
+        how = sampling("sample", self, how)
         return self.within(super().sample(n, noise, labels, **how))
 
     def within(self, x):
@@ -128,6 +128,7 @@ class Diffusion(LatentModel):
 
     def draw(self, points, **how):
         """The samples, a Tensor, of points (n, latent + classes), on a GPU by one graph if raw."""
+        how = sampling("draw", self, how)
         if isinstance(points, Tensor):
             return self._whole(points, how)
         random.default.next_step()  # samplers that draw noise begin alike: one graph for all points
@@ -138,8 +139,7 @@ class Diffusion(LatentModel):
         """`_whole`, captured for samples made as the last were: a graph keeps steps, guidance and
         all other options; those of a copy are its own.
         """
-        given = vars(self) | {k: v for k, v in how.items() if v is not None}
-        plain = {k: v for k, v in given.items() if isinstance(v, int | float | str)}
+        plain = {k: v for k, v in (vars(self) | how).items() if isinstance(v, int | float | str)}
         made_with = id(self), plain
         if self._recorded[0] != made_with:
             self._recorded = made_with, capture(self._whole)

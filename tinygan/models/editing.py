@@ -10,8 +10,9 @@ import numpy as np
 from .. import device, ops
 from ..autograd import describe
 from ..recording import no_grad
+from .given import check_pictures, fitting
 from .labels import asked_rows, joined
-from .latent import fitting
+from .options import checked_options, sampling
 
 ROWS = 250  # samples that are made together
 
@@ -23,13 +24,14 @@ def inpaint(self, images, known, labels=None, **how):
 
     After each step what is known is put back, as noisy as the rest is then (Lugmayr 2022, equation
     8), so that the two fit the better the more steps there are. labels: the class of each, as for
-    `sample`; None: none is told. how: options of `path`, such as steps. ValueError for what does
-    not fit.
+    `sample`; None: none is told, and guidance has nothing to enlarge. how: the model's options of
+    sampling, such as steps. ValueError for what does not fit.
     """
+    how = sampling("inpaint", self, how, labels is not None, places=())
     known = spread("inpaint", self, images, known)
     images = fitting("inpaint", self, images, known)
     known = known & np.ones_like(images, bool)
-    noise = self.noise(len(images)).astype(images.dtype, copy=False).reshape(images.shape)
+    noise = self.noise(len(images)).reshape(images.shape)
     how |= {"seen": (images, known, noise)}
     return np.where(known, images, _followed("inpaint", self, noise, labels, how))
 
@@ -40,10 +42,10 @@ def vary(self, images, strength, labels=None, **how):
     strength: how much noise they become before they are samples again (Meng 2022), from 0, they
     stay, to 1, nothing of them is left. labels and how: as for `inpaint`.
     """
-    if not 0 <= strength <= 1:
-        raise ValueError(f"vary: strength must be from 0 to 1, got {strength!r:.50}")
+    checked_options("vary", strength=strength)
+    how = sampling("vary", self, how, labels is not None, places=())
     images = fitting("vary", self, images)
-    noise = self.noise(len(images)).astype(images.dtype, copy=False).reshape(images.shape)
+    noise = self.noise(len(images)).reshape(images.shape)
     how |= {"start": 1.0 - float(strength)}
     points = self.noised(images / self.scale, noise, how["start"])
     return _followed("vary", self, points, labels, how)
@@ -53,9 +55,7 @@ def _followed(name, model, x, labels, how):
     """Where the path from x (n, *shape) ends, for labels (n,) or none told."""
     n = len(x)
     rows = asked_rows(name, model, labels, x)
-    if labels is None:  # there is nothing that guidance could enlarge
-        how |= {"guidance": 1.0}
-    points, seen, made = joined(x.reshape(n, -1), rows), how.pop("seen", None), []
+    points, seen, made = joined(x.reshape(n, -1), rows), how.pop("seen"), []
     with no_grad():
         for i in range(0, n, ROWS):
             some = slice(i, i + ROWS)
@@ -67,9 +67,9 @@ def _followed(name, model, x, labels, how):
 
 def spread(name, model, images, mask):
     """The mask of pictures, (h, w) or (n, h, w), for all of their channels, of bool."""
-    n, (h, w) = len(images), (*model.sample_shape, 0, 0)[1:3]
-    fits = device.is_array(mask) and mask.dtype == bool and mask.shape in ((h, w), (n, h, w))
-    if len(model.sample_shape) != 3 or not fits:
+    check_pictures(f"{name}: a mask", model)
+    n, (_, h, w) = len(images), model.sample_shape
+    if not device.is_array(mask) or mask.dtype != bool or mask.shape not in ((h, w), (n, h, w)):
         wanted = f"({h}, {w}) or ({n}, {h}, {w}) of bool, for pictures (n, c, h, w)"
         raise ValueError(f"{name}: the mask must be {wanted}, got {describe(mask)}")
     mask = device.to(mask, model.device)

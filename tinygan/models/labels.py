@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import ops
 from ..device import is_array
+from .options import checked_options
 
 
 LONGEST = 255  # letters of a class's name, as of a folder's
@@ -58,8 +59,9 @@ def numbered(labels, names):
 
 def asked(name, model, n, labels):
     """Labels of n samples as numbers, (n,), or None; ValueError, which `name` heads, for labels
-    that the model does not know, or that are not n.
+    that the model does not know, or that are not n, and for an n that is no count.
     """
+    checked_options(name, n=n)
     if labels is not None and not model.classes:
         raise ValueError(f"{name}: this model was taught no classes: leave out labels")
     if labels is not None and np.shape(labels) != (n,):
@@ -72,15 +74,6 @@ def asked_rows(name, model, labels, x):
     labels = asked(name, model, len(x), labels)
     told = one_hot(labels, model.classes, x)
     return np.zeros_like(told) if labels is None else told
-
-
-def check_guidance(guidance, classes, drop):
-    """ValueError where a network of classes is to be guided away from what it was never taught."""
-    if guidance != 1 and classes and not drop:
-        raise ValueError(
-            f"guidance {guidance} needs a network that was taught samples without labels, too: "
-            "drop above 0, or guidance 1"
-        )
 
 
 def listed(names, most=12):

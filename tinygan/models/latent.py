@@ -9,8 +9,8 @@ import functools
 import numpy as np
 
 from .. import device, optim, plot, random
-from ..autograd import describe
 from ..recording import no_grad
+from .given import dtype_of
 from .labels import asked, joined, one_hot
 
 PREVIEW = 2  # the random stream of the points that every preview of a run shows
@@ -34,8 +34,10 @@ class LatentModel:
         return f"{made.get('model', type(self).__name__)}({', '.join(words)})"
 
     def noise(self, n, source=None):
-        """n latent points from N(0, 1), (n, latent), from random.default or another generator."""
-        return (source or random.default).normal((n, self.latent), device=self.device)
+        """n latent points from N(0, 1), (n, latent), from random.default or another generator, in
+        the dtype of the model's weights.
+        """
+        return (source or random.default).normal((n, self.latent), dtype_of(self), self.device)
 
     def sample(self, n, noise=None, labels=None, **how):
         """n samples as a raw array, from fresh noise or the `noise` (n, latent) given.
@@ -104,28 +106,3 @@ class LatentModel:
     def optimizers(self):
         """For a trainer that schedules the learning rate."""
         return [part for part in self.parts().values() if isinstance(part, optim.Optimizer)]
-
-
-def fitting(name, model, images, known=True):
-    """Images (n, ...) that a model could have made, pictures in [-1, 1]: on its device, in its
-    dtype, and 0 where they are not `known` and may be anything, NaN too. ValueError, which `name`
-    heads, for others.
-    """
-    form, pictures = model.sample_shape, len(model.sample_shape) == 3
-    words = f"{name}: needs images (n, {', '.join(map(str, form))}) of floats"
-    way = "; data.scale makes them of uint8" if pictures else ""
-    if not device.is_array(images) or images.dtype.kind != "f" or images.shape[1:] != form:
-        raise ValueError(f"{words}, got {describe(images)}{way}")
-    if not len(images):
-        raise ValueError(f"{words}, one or more, got {describe(images)}")
-    net = getattr(model, "average", None)  # a model of one's own may have none
-    dtype = np.dtype(np.float32) if net is None else net.parameters()[0].data.dtype
-    images = device.to(images, model.device)
-    images = images if known is True else np.where(known, images, 0)
-    least, most = float(images.min()), float(images.max())
-    limit = 1.0 if pictures else min(float(np.finfo(d).max) for d in (dtype, images.dtype))
-    if not -limit <= least <= most <= limit:  # NaN is not, either
-        within = "in [-1, 1]" if pictures else "that are finite"
-        found = f"{describe(images)} from {least:g} to {most:g}"
-        raise ValueError(f"{words} {within}, got {found}{way}")
-    return images.astype(dtype, copy=False)

@@ -12,6 +12,7 @@ import math
 
 from .. import random
 from .labels import LONGEST
+from .options import LARGEST
 
 # options of models that are words, flags or whole numbers, which builders pass on
 PASSED = {"augment": "", "loss": "", "spectral": False, "n_critic": 1, "d_lr": None}
@@ -20,8 +21,7 @@ PASSED |= {"timesteps": 1, "steps": 1, "clip": True, "names": ()}
 FAMILIES = {}  # family -> {name: what builds a model of that name}
 LEAST = {"latent": 1, "width": 1, "classes": 0, "packing": 1, "n_critic": 1}
 LEAST |= {"steps": 1, "timesteps": 1, "hidden": 0, "heads": 0, "depth": 1}
-MOST = 1 << 20  # the largest whole number in a recipe, such as a width, and ...
-LARGEST = 1e30  # ... the largest other one, which float32 still holds
+MOST = 1 << 20  # the largest whole number in a recipe, such as a width
 
 
 def recipe(family, name):

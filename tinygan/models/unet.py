@@ -6,6 +6,8 @@ full size; halves of the way down are *added* on the way up; and in the middle o
 the whole of the smallest map, which tells digits apart sooner than any stack of convolutions.
 """
 
+import math
+
 from .. import nn, ops
 from .sizes import halved
 
@@ -23,6 +25,11 @@ def scale_and_shift(c, layer):
     """What a layer makes of conditions c (n, 64): a scale, about 1, and a shift, (n, k) each."""
     both = ops.reshape(layer(c), (len(c), 2, -1))
     return 1 + both[:, 0], both[:, 1]
+
+
+def norm(channels):
+    """Of groups of about eight channels, as many as divide them."""
+    return nn.GroupNorm(math.gcd(channels, max(1, channels // 8)), channels)
 
 
 class Conditions(nn.Module):
@@ -48,10 +55,9 @@ class Residual(nn.Module):
     """Twice normalise, SiLU, 3x3 convolution; the conditions scale and shift between the two."""
 
     def __init__(self, channels):
-        groups = max(1, channels // 8)
-        self.norm1 = nn.GroupNorm(groups, channels)
+        self.norm1 = norm(channels)
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.norm2 = nn.GroupNorm(groups, channels)
+        self.norm2 = norm(channels)
         self.hear = zero(nn.Linear(HEARD, 2 * channels))
         self.conv2 = zero(nn.Conv2d(channels, channels, 3, padding=1))
 
@@ -86,7 +92,7 @@ class Attention(nn.Module):
     """Normalise, then each pixel takes from all others (see `nn.SelfAttention2d`)."""
 
     def __init__(self, channels, heads):
-        self.norm = nn.GroupNorm(max(1, channels // 8), channels)
+        self.norm = norm(channels)
         self.attention = nn.SelfAttention2d(channels, heads)
         zero(self.attention.proj)
 
@@ -115,7 +121,7 @@ class UNet(nn.Module):
         self.middle = nn.ModuleList([*middle, Residual(widths[-1])])
         self.enlarge = nn.ModuleList([nn.Conv2d(2 * w, w, 1) for w in widths[:-1]])
         self.up = nn.ModuleList([Residual(w) for w in widths[:-1]])
-        self.norm = nn.GroupNorm(max(1, width // 8), width)
+        self.norm = norm(width)
         self.last = zero(nn.Conv2d(width, 4 * channels, 3, padding=1))
 
     def forward(self, x, t, rows):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import random
-from ..models.latent import fitting
+from ..models.given import fitting
 from .draws import ROWS, Critic, asked, part, propose, scores
 
 LEAST = 20  # real samples that say anything

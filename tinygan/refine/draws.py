@@ -13,7 +13,8 @@ import numpy as np
 
 from .. import device, nn, ops, random
 from ..autograd import describe
-from ..models.labels import chosen, numbered, one_hot
+from ..models.labels import asked as asked_labels
+from ..models.labels import chosen, one_hot
 from ..recording import no_grad
 
 ROWS = 500  # samples that are there at a time
@@ -80,15 +81,10 @@ class Critic:
 
 def asked(model, n, labels):
     """The classes of n samples as integers (n,), in turn if they are None; None without classes."""
-    whole("refine", n=n)
+    labels = asked_labels("refine", model, n, labels)
     if labels is None:
         return np.arange(n) % model.classes if model.classes else None
-    if not model.classes:
-        raise ValueError("refine: this model was taught no classes: leave out labels")
-    labels = np.asarray(numbered(labels, model.names))
-    if labels.shape != (n,):
-        raise ValueError(f"refine: {n} samples need labels of shape ({n},), got {labels.shape}")
-    return labels
+    return np.asarray(labels)
 
 
 def whole(name, **counts):
