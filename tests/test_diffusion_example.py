@@ -153,9 +153,17 @@ def test_a_diffusion_of_named_colours_and_its_samples(tmp_path, pictures, monkey
         ([run, "--method", "euler"], "knows no method; leave out --method"),
         ([run, "--steps", 0], "must be from 1"),
         ([run, "--eta", 2], "must be from 0 to 1"),
+        ([run, "--steps", 1001], "this model's noise has 1000 steps, not 1001 (--steps)"),
     ):
         assert sampled(monkeypatch, *args) == 2
         assert_line(capsys, words)
+    again = (EXAMPLE, "--out", run, "--resume")
+    assert called(monkeypatch, *again, "--model", "flow") == 2
+    assert_line(capsys, "is a run of --model ddpm: leave out --model")
+    assert called(monkeypatch, *again, "--steps", 4) == 0  # all is learnt, and drawn once more
+    assert train.load(run).steps == 4
+    assert json.loads((run / "config.json").read_text())["model"]["steps"] == 4
+    capsys.readouterr()
     assert not (run / "made.npz").exists()
     assert called(monkeypatch, "examples/refine.py", run, "-n", 20) == 2
     assert_line(capsys, "DDPM has no discriminator")
@@ -202,6 +210,11 @@ def test_guidance_needs_classes_and_a_gan_takes_none_of_it(tmp_path, monkeypatch
         ("--predict v", "--predict is for --model ddpm, not flow"),
         ("--timesteps 10", "--timesteps is for --model ddpm, not flow"),
         ("--side 10", "side must be a multiple of 4, got 10: it is halved twice at least (--side)"),
+        ("--no-conditional --guidance 3", "was taught no classes; leave out --guidance"),
+        ("--no-conditional --drop 0.5", "was taught no classes; leave out --drop"),
+        ("--model ddpm --timesteps 10 --steps 11", "noise has 10 steps, not 11 (--steps)"),
+        ("--model ddpm --schedule linear --timesteps 1", "make them 2 or more (--timesteps)"),
+        ("--resume --overwrite", "--overwrite: not allowed with argument --resume"),
         ("--heads 5", "5 heads cannot share"),
         ("--guidance -1", "argument --guidance"),
         ("--model dcgan", "invalid choice"),

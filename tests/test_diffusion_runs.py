@@ -2,11 +2,13 @@
 loaded and resumed to the bit.
 """
 
+import json
+
 import numpy as np
 import pytest
 from runs import resumed, same, weights
 
-from tinygan import data, models, random, train
+from tinygan import checkpoint, data, models, random, train
 
 PICTURES = {"width": 8, "hidden": 8, "heads": 1, "side": 8, "classes": 2, "names": ["a", "b"]}
 PICTURES |= {"guidance": 1.5, "steps": 2, "drop": 0.3, "decay": 0.5}
@@ -102,3 +104,32 @@ def test_a_run_is_loaded_and_resumes_to_the_bit(family, name, options, tmp_path)
         random.manual_seed(3)
         pictures.append(m.sample(5, noise, labels=["b", "a"] * 2 + ["a"] if m.classes else None))
     assert np.array_equal(*pictures) and pictures[0].shape == (5, *model.sample_shape)
+
+
+@pytest.mark.parametrize(
+    "options, other",
+    [(MEMBERS[0][2], {"steps": 3, "guidance": 2.0, "method": "euler"}), (POINTS, {"eta": 1.0})],
+)
+def test_a_run_that_goes_on_may_make_samples_otherwise(options, other, tmp_path):
+    """Which changes nothing in what it learns, and is known of it from then on; where all is done,
+    too.
+    """
+    family, name = ("diffusion", "flow") if "steps" in other else ("plane", "ddpm")
+    whole, batches = made(family, name, options)
+    train.train(whole, batches, 2, tmp_path / "6")
+    ways = iter([options, options | other])
+    half = resumed(lambda: made(family, name, next(ways)), 2, 4, tmp_path / "3")
+    done, batches = made(family, name, options | other)
+    train.train(done, batches, 2, tmp_path / "6", resume=True)
+    for at, model in (3, half), (6, done):
+        assert same(weights(model), weights(whole))
+        out = tmp_path / f"{at}"
+        meta = checkpoint.read_meta(out / "checkpoint.npz")
+        said = json.loads((out / "config.json").read_text())
+        for recipe in meta["model"], meta["config"]["model"], said["model"], train.load(out).recipe:
+            assert recipe.items() >= other.items()
+        records = map(json.loads, (out / "log.jsonl").read_text().splitlines())
+        (event,) = [record for record in records if "event" in record]
+        assert event == {"step": at, "event": "resumed", **other}
+        with pytest.raises(checkpoint.CheckpointError, match="model.drop was .*, is 0.7"):
+            train.train(*made(family, name, options | {"drop": 0.7}), 2, out, resume=True)

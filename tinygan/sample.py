@@ -13,7 +13,8 @@ import numpy as np
 
 from . import device, files, plot, random
 from .checkpoint import CheckpointError, read_meta
-from .cli import MOST_SAMPLES, SAMPLING, Parser, learnt, number, options, run, save_samples
+from .cli import MOST_SAMPLES, SAMPLING, Parser, check_given, learnt, number, options, run
+from .cli import save_samples
 from .data import DataError
 from .models.labels import numbered
 from .models.latent import COLUMNS
@@ -45,9 +46,9 @@ def chosen(args, model):
     """How samples are to be made, as `model.sample` takes it; DataError for what it does not."""
     how = options(args, *SAMPLING)
     for name in how:
-        if name not in model.how or name == "guidance" and not model.classes:
-            why = "was taught no classes" if name in model.how else f"knows no {name}"
-            raise DataError(f"{args.run}: this model {why}; leave out --{name}")
+        if name not in model.how:
+            raise DataError(f"{args.run}: this model knows no {name}; leave out --{name}")
+    check_given(args.run, model, how)
     return how
 
 

@@ -11,4 +11,5 @@ from .parser import (
     DIFFUSION, GAME, MOST_SAMPLES, PASSING, SAMPLING, SIZED, Parser, number, policy,
 )  # fmt: skip
 from .samples import learnt, read_samples, save_samples
-from .training import bar, built, fitting, in_words, options, pictures, run_training, share
+from .training import bar, built, check_given, fitting, in_words, options, pictures
+from .training import run_training, share

@@ -154,8 +154,10 @@ class Parser(argparse.ArgumentParser):
         where = "where everything is written"
         add("--out", type=Path, default=Path(out), metavar="DIR", help=where)
         again = "go on from the checkpoint in --out, with the flags of that run but for those given"
-        add("--resume", action="store_true", help=again)
-        add("--overwrite", action="store_true", help="begin anew in an --out that holds a run")
+        begun = self.add_mutually_exclusive_group()
+        begun.add_argument("--resume", action="store_true", help=again)
+        anew = "begin anew in an --out that holds a run"
+        begun.add_argument("--overwrite", action="store_true", help=anew)
 
     def _judged(self):
         """The flags about what is made of a trained model of pictures."""
@@ -169,7 +171,7 @@ class Parser(argparse.ArgumentParser):
 
     def parse_args(self, args=None, namespace=None):
         """With --resume, what is not said is as it was said to the run that goes on."""
-        found = super().parse_args(args, namespace)
+        found, was = super().parse_args(args, namespace), {}
         if getattr(found, "resume", False):
             if not (found.out / LATEST).exists():
                 self.error(f"{found.out} holds no checkpoint: leave out --resume to begin")
@@ -178,8 +180,11 @@ class Parser(argparse.ArgumentParser):
             ):  # not said, or by an older one
                 said = read_meta(found.out / LATEST)["notes"]["arguments"]
                 known = [a for a in self._actions if a.dest in said and a.dest not in PASSING]
-                self.set_defaults(**{a.dest: _default(a, said[a.dest]) for a in known})
+                was = {a.dest: _default(a, said[a.dest]) for a in known}
+                self.set_defaults(**was)
             found = super().parse_args(args, namespace)
+            if "model" in was and found.model != was["model"]:
+                self.error(f"{found.out} is a run of --model {was['model']}: leave out --model")
         for name, models in self.only.items():
             given = getattr(found, name) is not None and hasattr(found, "model")
             if given and found.model not in models:

@@ -2,6 +2,7 @@
 its samples.
 """
 
+import math
 import sys
 from pathlib import Path
 
@@ -21,8 +22,8 @@ JUDGED_MOST = 10_000  # of those, and of real pictures
 # what a builder of models says -> the flag that helps
 HELPING = {
     "side must": "--side",
-    "num_groups": "--width",
     "heads cannot": "--heads",
+    "timesteps": "--timesteps",
     "samples without labels": "--no-conditional",
     "minibatch_std cannot": "another --model",
 }
@@ -63,10 +64,23 @@ def built(build, **options):
     for.
     """
     try:
-        return build(**options)
+        model = build(**options)
     except ValueError as error:
         flags = [f" ({flag})" for words, flag in HELPING.items() if words in str(error)]
         raise DataError(f"{error}{''.join(flags)}") from error
+    check_given(type(model).__name__, model, options)
+    return model
+
+
+def check_given(name, model, given):
+    """DataError, which `name` heads, for options about samples that were given, and that change
+    nothing in what this flow or diffusion does.
+    """
+    if idle := [option for option in ("guidance", "drop") if option in given and not model.classes]:
+        raise DataError(f"{name}: this model was taught no classes; leave out --{idle[0]}")
+    steps, most = given.get("steps", 0), getattr(model, "timesteps", math.inf)
+    if steps > most:
+        raise DataError(f"{name}: this model's noise has {most} steps, not {steps} (--steps)")
 
 
 def in_words(pictures):

@@ -225,7 +225,9 @@ class Checkpoint(Callback):
         self.minutes = positive("Checkpoint: minutes", math.inf if minutes is None else minutes)
 
     def begin(self):
-        self.saved, self.clock = self.run.start, time.monotonic()
+        # what a run that goes on has changed is saved soon, if all its steps are done, too
+        self.saved = -math.inf if self.run.changed else self.run.start
+        self.clock = time.monotonic()
 
     def records(self, records):
         late = time.monotonic() - self.clock >= 60 * self.minutes

@@ -116,8 +116,8 @@ def train(
     None: nothing is written. A folder that holds a run is refused (RunExistsError), unless `resume`
     goes on with it or `overwrite` begins anew. A resumed run ends with the very weights of one that
     was never interrupted. It must share with it the data, the batches, the seed, what the model is
-    made of, and `config`, a dict (else CheckpointError), but may have other epochs and learning
-    rates. notes: a dict that config.json holds beside.
+    made of, and `config`, a dict (else CheckpointError), but may have other epochs, learning
+    rates, and ways to make samples (a model's `how`). notes: a dict that config.json holds beside.
 
     step: `model.step` unless given. schedule: the factor of the learning rates by progress in [0,
     1). callbacks: see `Callback`; they come first, but one of a kind that every run has

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .. import __version__, checkpoint, files, models, random
 from ..checkpoint import CheckpointError
-from .settings import RATES, differing, jsonable
+from .settings import RATES, differing, jsonable, resampled
 
 LATEST, BEST, CONFIG = "checkpoint.npz", "best.npz", "config.json"
 LOG, TABLE = "log.jsonl", "log.csv"
@@ -50,8 +50,9 @@ class Run:
     where it is now, the records of all its steps, and its folder `out` or None.
 
     rates: (parameter group, its learning rate) of all optimizers, as they were before a checkpoint
-    was loaded. settings: what a run must share with the one it resumes. best: the least of each
-    figure for which best.npz was saved.
+    was loaded. settings: what a run must share with the one it resumes, but for how samples are
+    made; changed: what it has otherwise than that one. best: the least of each figure for which
+    best.npz was saved.
     """
 
     def __init__(self, model, batches, epochs, out, config=None, notes=None):
@@ -61,7 +62,7 @@ class Run:
         self.steps = len(batches)
         self.total = self.epochs * self.steps
         self.step = self.start = 0
-        self.records, self.best = [], {}
+        self.records, self.best, self.changed = [], {}, {}
         optimizers = getattr(model, "optimizers", ())
         groups = [group for optimizer in optimizers for group in optimizer.param_groups]
         self.rates = [(group, group["lr"]) for group in groups]
@@ -127,8 +128,10 @@ class Run:
         self.start = self.step = meta["step"]
         self.records, self.best = self.history(), dict(meta.get("best", {}))
         new = {"epochs": self.epochs, "lr": self.lr}
-        if changed := {k: v for k, v in new.items() if meta.get(k, v) != v}:
-            self.records.append({"step": self.start, "event": "resumed", **changed})
+        self.changed = {k: v for k, v in new.items() if meta.get(k, v) != v}
+        self.changed |= resampled(was, now, self.model)
+        if self.changed:
+            self.records.append({"step": self.start, "event": "resumed", **self.changed})
 
     def history(self):
         """The records of the log up to the checkpoint, which it may be ahead of; no torn lines."""

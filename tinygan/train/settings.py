@@ -13,17 +13,29 @@ OTHER = {"batches.data": "the pictures are others (files, side, colour, fit or b
 
 
 def differing(was, now, model):
-    """In words where the settings of a run differ from those `now`, "" if nowhere. model: of now.
+    """In words where the settings of a run differ from those `now`, "" if nowhere, but for what it
+    may change: `RATES`, and how samples are made. model: of now.
+    """
+    passing = [f"model.{name}" for name in (*RATES, *getattr(model, "how", ()))]
+    apart = {k: v for k, v in _compared(was, now, model).items() if k not in passing}
+    return "; ".join(OTHER.get(k, f"{k} was {a}, is {b}") for k, (a, b) in apart.items())
+
+
+def resampled(was, now, model):
+    """{option: what it is now} of how samples are made, the model's `how`, where that differs."""
+    apart = _compared(was, now, model)
+    return {k: apart[f"model.{k}"][1] for k in getattr(model, "how", ()) if f"model.{k}" in apart}
+
+
+def _compared(was, now, model):
+    """{setting: (what it was, what it is now)} where they differ.
 
     An option that a recipe does not name is as its builder has it where nothing is said, so that a
     run from before there was such an option goes on.
     """
     unsaid = {f"model.{name}": value for name, value in _defaults(model).items()}
     was, now = unsaid | _flat(was), unsaid | _flat(now)
-    differ = [k for k in was | now if was.get(k) != now.get(k)]
-    said = lambda k: f"{k} was {was.get(k)}, is {now.get(k)}"
-    passing = [f"model.{name}" for name in RATES]
-    return "; ".join(OTHER.get(k, said(k)) for k in differ if k not in passing)
+    return {k: (was.get(k), now.get(k)) for k in was | now if was.get(k) != now.get(k)}
 
 
 def _defaults(model):
