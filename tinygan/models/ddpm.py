@@ -59,7 +59,7 @@ class DDPM(Diffusion):
             few = f"timesteps {timesteps} are too few for schedule {schedule}: they leave"
             raise ValueError(f"DDPM: {few} {self.abar[-1]:.0%} of a sample; make them 2 or more")
         super().__init__(network, shape, **options)
-        self._abar = device.to(self.abar.astype(np.float32), self.device)
+        self._abar = device.to(self.abar, self.device)
 
     def loss(self, x, rows):
         """|noise - eps(x_k, k)|^2 in the mean, at random k (Ho 2020, equation 14), or that of v."""
