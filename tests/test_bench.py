@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinygan import Tensor, grad, nn
+from tinygan import Tensor, checkpoint, data, grad, models, nn, random
+from tinygan.models.solvers import SOLVERS
 
 BENCH = Path(__file__).parent.parent / "bench"
 FILES = {path.relative_to(BENCH).with_suffix("").parts: path for path in BENCH.rglob("*.py")}
@@ -46,6 +47,42 @@ def test_a_torn_line_costs_its_own_run_alone(modes, tmp_path):
     modes.note(path, ("ring", 3), {"kl": 3})
     assert modes.noted(path) == {("ring", seed): {"kl": seed} for seed in (0, 1, 3)}
     assert modes.noted(None) == modes.noted(tmp_path / "none") == {}
+
+
+@pytest.fixture
+def likelihood(monkeypatch):
+    """bench/likelihood.py."""
+    monkeypatch.syspath_prepend(BENCH)
+    yield importlib.import_module("likelihood")
+    for name in ("likelihood", "ways", "common"):
+        sys.modules.pop(name)
+
+
+def test_a_divergence_is_what_the_points_miss(likelihood, monkeypatch, tmp_path, capsys):
+    """Of densities that are too low by e^-0.3, and what was noted is not made again."""
+    low = lambda self, x, **how: data.TOYS["moons"].log_density(x) - 0.3
+    monkeypatch.setattr(models.Flow, "log_prob", low)
+    flags = "--densities", "moons", "--steps", "2", "--points", "20", "--out"
+    monkeypatch.setattr(sys, "argv", ["likelihood.py", *flags, str(tmp_path / "runs.jsonl")])
+    for _ in range(2):
+        likelihood.main()
+        monkeypatch.delattr(models.Flow, "log_prob", raising=False)
+        assert "moons 2 20 0 " in (said := capsys.readouterr().out)
+        assert "0.3000 +- 0.0000 nats" in said
+
+
+def test_bits_are_of_unseen_digits_by_every_solver(likelihood, monkeypatch, tmp_path, capsys):
+    random.manual_seed(0)
+    model, asked = models.flow(width=8, hidden=8), []
+    checkpoint.save(tmp_path / "run.npz", model.parts(), {"step": 0, "model": model.recipe})
+    bits = lambda self, x, **how: asked.append((x.shape, *how.values())) or (3.5, 0.1)
+    monkeypatch.setattr(models.Flow, "bits_per_dim", bits)
+    flags = "--run", str(tmp_path / "run.npz"), "--data", "bundled", "--digits", "7"
+    monkeypatch.setattr(sys, "argv", ["likelihood.py", *flags])
+    likelihood.main()
+    ways = [(n, method) for method in SOLVERS for n in (20, 50, 100, 200)]
+    assert asked == [((7, 1, 28, 28), *way) for way in ways]
+    assert capsys.readouterr().out.count("3.5000 +- 0.1000 bits per dimension") == len(ways)
 
 
 def test_no_runs_have_no_mean(modes, monkeypatch, capsys):
