@@ -131,15 +131,15 @@ def test_how_it_is_trained(flags, own, tmp_path, pictures, monkeypatch):
 def test_a_diffusion_of_named_colours_and_its_samples(tmp_path, pictures, monkeypatch, capsys):
     run = tmp_path / "run"
     flags = ("--model", "ddpm", "--predict", "eps", "--schedule", "linear", "--guidance", 1)
-    assert trained(monkeypatch, pictures, run, *flags, "--epochs", 1, "--steps", 2) == 0
+    assert trained(monkeypatch, pictures, run, *flags, "--epochs", 1, "--steps", 8) == 0
     recipe = json.loads((run / "config.json").read_text())["model"]
-    said = {"model": "ddpm", "predict": "eps", "schedule": "linear", "width": 4, "steps": 2}
+    said = {"model": "ddpm", "predict": "eps", "schedule": "linear", "width": 4, "steps": 8}
     assert said.items() <= recipe.items() and recipe["names"] == ["a", "b", "c"]
     with Image.open(run / "inpainting.png") as picture:
         assert picture.mode == "RGB"
 
     found = []
-    for i, how in enumerate(((), ("--steps", 3), ("--steps", 3), ("--eta", 1))):
+    for i, how in enumerate(((), ("--steps", 50), ("--steps", 50), ("--eta", 1))):
         made = (run, "-n", 6, "--labels", "c", "a", "--out", tmp_path / f"{i}")
         assert sampled(monkeypatch, *made, *how) == 0
         with np.load(tmp_path / f"{i}.npz") as samples:

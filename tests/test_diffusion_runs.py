@@ -75,7 +75,7 @@ def test_a_recipe_makes_the_same_again(family, name, options):
         ("flow", {"scale": 0}, "scale must be from 1e-30 to .*, got 0"),
         ("flow", {"scale": [1, 2]}, r"scale must be from 1e-30 to .*, got \[1, 2\]"),
         ("ddpm", {"guidance": [2]}, r"guidance cannot be \[2\]"),
-        ("flow", {"heads": 5}, "5 heads cannot share 48 channels equally"),
+        ("flow", {"heads": 5}, "5 heads cannot share 64 channels equally"),
         ("flow", {"hidden": -1}, "hidden must be at least 0, got -1"),
         ("flow", {"side": 6}, "side must be a multiple of 4, got 6"),
         ("flow", {"schedule": "cosine"}, "unexpected keyword argument 'schedule'"),

@@ -718,3 +718,10 @@ def test_bits_are_of_pictures():
     points = np.zeros((3, 2), np.float32)  # have a density, and no levels
     model = models.point_ddpm(width=8, timesteps=3)
     np.testing.assert_array_equal(model.bound(points), model.bound(points, discrete=False))
+
+
+@pytest.mark.parametrize("dtype", [int, np.float64])
+def test_a_mask_of_numbers_is_not_added_unasked(dtype):
+    q = np.ones((2, 3, 4), np.float32)
+    with pytest.raises(TypeError, match="attn_mask must be bool or float32, got"):
+        ops.scaled_dot_product_attention(q, q, q, attn_mask=np.ones((3, 3), dtype))

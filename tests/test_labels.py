@@ -337,3 +337,10 @@ def test_a_model_prints_as_what_it_was_built_of():
     assert "classes=2, names=['cat', 'dog']" in repr(gan)
     gan.recipe = None  # of networks of one's own
     assert repr(gan) == "GAN()"
+
+
+@pytest.mark.parametrize("labels", [[1], [0, 1, 2], [[0], [1], [2], [0]]])
+def test_a_label_is_told_of_each_sample(labels):
+    """One label, or a column, would be broadcast to all."""
+    with pytest.raises(ValueError, match=r"one_hot: labels must be \(4,\), got"):
+        one_hot(np.array(labels), 3, np.zeros((4, 1)))

@@ -24,7 +24,8 @@ HELPING = {
     "side must": "--side",
     "heads cannot": "--heads",
     "timesteps": "--timesteps",
-    "samples without labels": "--no-conditional",
+    "is of samples without labels": "--no-conditional",
+    "taught samples without labels": "--guidance 1",
     "minibatch_std cannot": "another --model",
 }
 PREVIEWS = 200  # pictures that a run draws on its way, at most

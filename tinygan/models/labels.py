@@ -99,8 +99,9 @@ def one_hot(labels, classes, like):
     """Rows (n, classes) of labels: 1 at the class and 0 elsewhere.
 
     labels: integers (n,), or None for the classes in turn. like: an array (n, ...) of the dtype and
-    on the device that the rows get. TypeError for labels that are no integers. IndexError for one
-    that is no class; on a GPU, where looking would wait, its row is zero.
+    on the device that the rows get. TypeError for labels that are no integers, ValueError unless
+    there are n of them. IndexError for one that is no class; on a GPU, where looking would wait,
+    its row is zero.
     """
     like = ops.raw(like)
     if not classes:
@@ -109,6 +110,8 @@ def one_hot(labels, classes, like):
     labels = labels if is_array(labels) else np.asarray(labels)
     if labels.dtype.kind not in "iu":
         raise TypeError(f"one_hot: labels must be integers, got {labels.dtype}")
+    if labels.shape != (len(like),):  # one label would serve for all
+        raise ValueError(f"one_hot: labels must be ({len(like)},), got {labels.shape}")
     if isinstance(labels, np.ndarray) and labels.size:
         for label in (labels.min(), labels.max()):
             if not 0 <= label < classes:

@@ -31,5 +31,10 @@ def scaled_dot_product_attention(
         scores = where(places[1] <= places[0][:, None], scores, -np.inf)
     if attn_mask is not None:
         mask = raw(attn_mask)
+        if mask.dtype not in (bool, scores.dtype):  # zeros and ones would be added to the scores
+            kinds = f"bool or {scores.dtype}"
+            raise TypeError(
+                f"scaled_dot_product_attention: attn_mask must be {kinds}, got {mask.dtype}"
+            )
         scores = where(mask, scores, -np.inf) if mask.dtype == bool else scores + mask
     return matmul(softmax(scores), value)
