@@ -3,8 +3,10 @@ that are the exact answer for Gaussian data, so that likelihood, bound and sampl
 and what the networks are taught, by hand.
 """
 
+import copy
 import itertools
 import math
+import pickle
 import sys
 import warnings
 
@@ -514,6 +516,27 @@ def test_samples_are_what_the_seed_says():
     whole = model.draw(points, eta=0.0)
     assert isinstance(whole, Tensor)
     np.testing.assert_allclose(whole.data, ops.raw(model.draw(noise[:3], eta=0.0)))
+
+
+@pytest.mark.parametrize("copied", [lambda x: pickle.loads(pickle.dumps(x)), copy.deepcopy])
+@pytest.mark.parametrize("build", models.PLANES.values(), ids=models.PLANES)
+def test_a_copy_has_all_but_the_recording(build, copied):
+    """Of a model that has made samples: that of a graph is of this one's own memory."""
+    model = build(width=4, steps=3)
+    noise = np.ones((3, 2), np.float32)
+    x = model.sample(3, noise)
+    again = copied(model)
+    assert again._recorded == (None, None) != model._recorded
+    assert np.array_equal(again.sample(3, noise), x)
+    again.average.last.bias.data += 0.5
+    assert not np.array_equal(again.sample(3, noise), x)
+    assert np.array_equal(model.sample(3, noise), x)
+    assert again._recorded[1] is not model._recorded[1]
+    # and learns by itself
+    assert all(p is q for p, q in zip(again.optimizer.params, again.network.parameters()))
+    before = [p.data.copy() for p in model.network.parameters()]
+    again.step(noise)
+    assert all(map(np.array_equal, before, (p.data for p in model.network.parameters())))
 
 
 def test_training_learns_and_samples_come_from_the_average():

@@ -16,7 +16,7 @@ from .. import ops, optim, random
 from ..autograd import Tensor, describe, grad
 from ..capture import capture
 from ..recording import no_grad
-from .editing import inpaint, vary
+from .editing import inpaint, vary, within
 from .given import check_form
 from .labels import checked, one_hot, unpack
 from .latent import LatentModel
@@ -38,7 +38,7 @@ class Diffusion(LatentModel):
 
     trained = "network", "average", "ema", "optimizer"
     how = "steps", "guidance"
-    inpaint, vary = inpaint, vary  # what it makes of pictures
+    inpaint, vary, within = inpaint, vary, within  # what it makes of pictures
 
     def __init__(
         self, network, shape, lr=3e-3, betas=(0.9, 0.99), decay=0.999, device="cpu", classes=0,
@@ -122,10 +122,6 @@ class Diffusion(LatentModel):
         how = sampling("sample", self, how)
         return self.within(super().sample(n, noise, labels, **how))
 
-    def within(self, x):
-        """Pictures in [-1, 1], which a solver may leave a little; points as they are."""
-        return np.clip(x, -1, 1) if len(self.sample_shape) == 3 else x
-
     def draw(self, points, **how):
         """The samples, a Tensor, of points (n, latent + classes), on a GPU by one graph if raw."""
         how = sampling("draw", self, how)
@@ -137,13 +133,17 @@ class Diffusion(LatentModel):
 
     def _replayed(self, how):
         """`_whole`, captured for samples made as the last were: a graph keeps steps, guidance and
-        all other options; those of a copy are its own.
+        all other options.
         """
-        plain = {k: v for k, v in (vars(self) | how).items() if isinstance(v, int | float | str)}
-        made_with = id(self), plain
+        options = (vars(self) | how).items()
+        made_with = {k: v for k, v in options if isinstance(v, int | float | str)}
         if self._recorded[0] != made_with:
             self._recorded = made_with, capture(self._whole)
         return self._recorded[1]
+
+    def __getstate__(self):
+        """What copies and pickles hold: all but the recording, which is of this model's memory."""
+        return vars(self) | {"_recorded": (None, None)}
 
     def _whole(self, points, how):
         *_, x = self.path(points, **how)

@@ -65,6 +65,11 @@ def _followed(name, model, x, labels, how):
     return model.within(np.concatenate(made))
 
 
+def within(self, x):
+    """Pictures in [-1, 1], which a solver may leave a little; points as they are."""
+    return np.clip(x, -1, 1) if len(self.sample_shape) == 3 else x
+
+
 def spread(name, model, images, mask):
     """The mask of pictures, (h, w) or (n, h, w), for all of their channels, of bool."""
     check_pictures(f"{name}: a mask", model)
