@@ -212,6 +212,8 @@ def test_guidance_needs_classes_and_a_gan_takes_none_of_it(tmp_path, monkeypatch
         ("--side 10", "side must be a multiple of 4, got 10: it is halved twice at least (--side)"),
         ("--no-conditional --guidance 3", "was taught no classes; leave out --guidance"),
         ("--no-conditional --drop 0.5", "was taught no classes; leave out --drop"),
+        ("--drop 1", "drop 1.0 keeps back all labels of 3 classes, which are never taught"),
+        ("--drop 1", "or the model one of no classes (--drop)"),
         ("--model ddpm --timesteps 10 --steps 11", "noise has 10 steps, not 11 (--steps)"),
         ("--model ddpm --schedule linear --timesteps 1", "make them 2 or more (--timesteps)"),
         ("--resume --overwrite", "--overwrite: not allowed with argument --resume"),

@@ -431,7 +431,7 @@ def test_guidance_goes_beyond_what_the_label_says():
 
 
 def test_some_labels_are_kept_back():
-    for drop in 0.0, 0.3, 1.0:
+    for drop in 0.0, 0.3, 0.9:
         model = answering_labels(drop=drop)
         labels = np.arange(4000) % 2
         model.step((np.zeros((4000, 2), np.float32), labels))
@@ -643,6 +643,50 @@ def test_numbers_may_be_numpys(build):
     assert again.step(noise)["loss"].dtype == np.float32
 
 
+CHANGED = [
+    ("flow", "method", "leap", ValueError, "method must be one of euler, midpoint, heun, rk4, got"),
+    ("flow", "coupling", "optimall", ValueError, "coupling must be one of independent, optimal, g"),
+    ("flow", "times", "unifrom", ValueError, "times must be one of uniform, logit-normal, got"),
+    ("flow", "drop", 2.0, ValueError, "drop must be from 0 to 1, got 2.0"),
+    ("flow", "drop", 1.0, ValueError, "drop 1.0 keeps back all labels of 3 classes"),
+    ("flow", "drop", 0, ValueError, "guidance 2.0 needs a network that was taught samples"),
+    ("flow", "scale", 0, ValueError, "scale must be from 1e-30 to"),
+    ("flow", "steps", 2.5, ValueError, "steps must be at least 1 and whole, got 2.5"),
+    ("ddpm", "guidance", math.nan, ValueError, "guidance must be from -1e"),
+    ("ddpm", "eta", 2, ValueError, "eta must be from 0 to 1, got 2"),
+    ("ddpm", "predict", "eps2", ValueError, "predict must be one of eps, v, got 'eps2'"),
+    ("ddpm", "predict", "eps", AttributeError, "predict .* make another model"),
+    ("ddpm", "timesteps", 10, AttributeError, "timesteps .* make another model"),
+    ("ddpm", "schedule", "linear", AttributeError, "schedule .* make another model"),
+]
+
+
+@pytest.mark.parametrize(("name", "option", "value", "error", "words"), CHANGED)
+def test_an_option_that_is_changed_is_looked_at(name, option, value, error, words):
+    model = models.PLANES[name](width=4, classes=3, guidance=2.0)
+    before = {k: v for k, v in vars(model).items() if isinstance(v, (int, float, str))}
+    with pytest.raises(error, match=f"^{type(model).__name__}: {words}[^\n]*$"):
+        setattr(model, option, value)
+    assert before.items() <= vars(model).items()
+
+
+def test_how_samples_are_made_may_be_changed():
+    """Which is heard from the next on, and NumPy's numbers are Python's."""
+    for name, own in ("flow", {"method": "euler"}), ("ddpm", {"eta": 1.0}):
+        model = models.PLANES[name](width=4, classes=3)
+        model.average.last.bias.data += 0.5
+        noise, how = model.noise(6), {"steps": np.int64(3), "guidance": np.float32(2), **own}
+        random.manual_seed(1)
+        asked = model.sample(6, noise, **how)
+        random.manual_seed(1)
+        assert not np.array_equal(model.sample(6, noise), asked)
+        for option, value in how.items():
+            setattr(model, option, value)
+        assert type(model.steps) is int and type(model.guidance) is float
+        random.manual_seed(1)
+        assert np.array_equal(model.sample(6, noise), asked)
+
+
 @pytest.mark.parametrize("build", models.PLANES.values(), ids=models.PLANES)
 def test_a_network_of_float64_makes_samples_of_it(build):
     model = build(width=4)
@@ -697,6 +741,9 @@ def test_what_was_never_taught_cannot_guide():
     model = models.flow(classes=3, drop=0.0, guidance=1.0, width=8, hidden=8, side=8)
     with pytest.raises(ValueError, match="guidance 2 needs"):
         model.sample(3, guidance=2)
+    with pytest.raises(ValueError, match="^Flow: drop 1.0 keeps back all labels of 3 classes"):
+        models.flow(classes=3, drop=1.0, width=8, hidden=8)
+    models.flow(drop=1.0, width=8, hidden=8, side=8)  # of no classes there is nothing to tell
 
 
 def test_a_way_ends_at_1_wherever_it_starts():

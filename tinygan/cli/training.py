@@ -25,6 +25,7 @@ HELPING = {
     "heads cannot": "--heads",
     "timesteps": "--timesteps",
     "is of samples without labels": "--no-conditional",
+    "keeps back all labels": "--drop",
     "taught samples without labels": "--guidance 1",
     "minibatch_std cannot": "another --model",
 }

@@ -42,7 +42,8 @@ class DDPM(Diffusion):
     the noise (Ho 2020), or "v" = sqrt(abar) noise - sqrt(1 - abar) x, which says something at both
     ends (Salimans & Ho 2022, appendix D). eta: how much noise a step of sampling adds: 1, DDPM; 0,
     none, DDIM (Song 2021), which does with far fewer steps. clip: the samples that steps are made
-    towards are kept within [-1, 1], as pictures are.
+    towards are kept within [-1, 1], as pictures are. What the network is taught by, timesteps,
+    schedule and predict, is for good; other options may be changed.
     """
 
     how = *Diffusion.how, "eta"

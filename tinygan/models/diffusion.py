@@ -20,7 +20,7 @@ from .editing import inpaint, vary, within
 from .given import check_form
 from .labels import checked, one_hot, unpack
 from .latent import LatentModel
-from .options import check_guidance, checked_options, sampling
+from .options import change, check_taught, checked_options, sampling
 
 
 class Diffusion(LatentModel):
@@ -39,6 +39,7 @@ class Diffusion(LatentModel):
     trained = "network", "average", "ema", "optimizer"
     how = "steps", "guidance"
     inpaint, vary, within = inpaint, vary, within  # what it makes of pictures
+    __setattr__ = change  # of an option
 
     def __init__(
         self, network, shape, lr=3e-3, betas=(0.9, 0.99), decay=0.999, device="cpu", classes=0,
@@ -46,7 +47,7 @@ class Diffusion(LatentModel):
     ):  # fmt: skip
         own, kind = {"drop": drop, "steps": steps, "guidance": guidance}, type(self).__name__
         vars(self).update(checked_options(kind, scale=scale, **own))  # as Python's numbers
-        check_guidance(kind, guidance, classes, drop)
+        check_taught(kind, guidance, classes, drop)
         self.classes, self.names, self.device = classes, checked(names, classes), device
         self.sample_shape, self.latent = tuple(shape), math.prod(shape)
         self.network = network.to(device)
@@ -135,10 +136,9 @@ class Diffusion(LatentModel):
         """`_whole`, captured for samples made as the last were: a graph keeps steps, guidance and
         all other options.
         """
-        options = (vars(self) | how).items()
-        made_with = {k: v for k, v in options if isinstance(v, int | float | str)}
-        if self._recorded[0] != made_with:
-            self._recorded = made_with, capture(self._whole)
+        made = {k: v for k, v in (vars(self) | how).items() if isinstance(v, int | float | str)}
+        if self._recorded[0] != made:
+            self._recorded = made, capture(self._whole)
         return self._recorded[1]
 
     def __getstate__(self):

@@ -19,6 +19,7 @@ OPTIONS |= {"start": SHARE, "strength": SHARE}
 OPTIONS |= {"method": tuple(SOLVERS), "times": ("uniform", "logit-normal")}
 OPTIONS |= {"coupling": ("independent", "optimal"), "schedule": ("linear", "cosine")}
 OPTIONS |= {"predict": ("eps", "v"), "variance": ("posterior", "step")}
+FIXED = "timesteps", "schedule", "predict"  # what the network was made for, or taught
 PLACES = "start", "seen"  # of `Diffusion.path`: where it begins, and what it goes by
 
 
@@ -61,14 +62,33 @@ def sampling(name, model, how, told=True, places=PLACES):
     if found["guidance"] != 1 and not told:
         why = "enlarges what a label says, and none is told: leave it out"
         raise ValueError(f"{name}: guidance {found['guidance']} {why}")
-    check_guidance(name, found["guidance"], model.classes, model.drop)
+    check_taught(name, found["guidance"], model.classes, model.drop)
     return found | {"seen": seen}
 
 
-def check_guidance(name, guidance, classes, drop):
-    """ValueError where a network of classes is to be guided away from what it was never taught."""
+def check_taught(name, guidance, classes, drop):
+    """ValueError where a network of classes would never hear a label, or is to be guided away from
+    what it was never taught.
+    """
+    if classes and drop == 1:
+        why = "which are never taught then: make it less, or the model one of no classes"
+        raise ValueError(f"{name}: drop {drop} keeps back all labels of {classes} classes, {why}")
     if guidance != 1 and classes and not drop:
         raise ValueError(
             f"{name}: guidance {guidance} needs a network that was taught samples without labels, "
             "too: drop above 0, or guidance 1"
         )
+
+
+def change(self, name, value):
+    """A model's `__setattr__`: an option that it has is checked as it is changed, as it was when
+    the model was made. AttributeError for one of `FIXED`.
+    """
+    if name in OPTIONS and name in vars(self):
+        kind, own = type(self).__name__, vars(self)
+        value = checked_options(kind, **{name: value})[name]
+        if name in FIXED:
+            raise AttributeError(f"{kind}: {name} is {own[name]!r} for good: make another model")
+        after = own | {name: value}
+        check_taught(kind, after["guidance"], after["classes"], after["drop"])
+    object.__setattr__(self, name, value)
