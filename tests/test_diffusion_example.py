@@ -287,13 +287,23 @@ def test_variations_are_nearer_the_less_is_lost(name):
         random.manual_seed(1)
         far.append(abs(model.vary(x, strength, steps=3) - x).mean())
     assert far == sorted(far) and far[0] < 0.6 * far[-1]
-    # of all noise they are samples, of which nobody is told a class
+
+
+@pytest.mark.parametrize("options", [{}, {"name": "ddpm"}, {"name": "ddpm", "timesteps": 2}])
+def test_of_all_noise_variations_are_samples(options):
+    """Of the same noise, whatever the pictures were: of which a diffusion's x_T still has some."""
+    model, x = flow(**options), images(6)
     random.manual_seed(1)
     noise = model.noise(6)
     random.manual_seed(1)
-    np.testing.assert_allclose(
-        model.vary(x, 1.0, steps=3), model.sample(6, noise, steps=3), rtol=0, atol=2e-4
-    )
+    assert np.array_equal(model.vary(x, 1.0, steps=3), model.sample(6, noise, steps=3))
+
+
+def test_a_strength_of_less_than_half_a_step_changes_nothing():
+    """Of a diffusion, whose steps are as many as there are."""
+    model, x = flow(name="ddpm", timesteps=10), images(6)
+    np.testing.assert_allclose(model.vary(x, 0.04), x, rtol=0, atol=1e-6)
+    assert abs(model.vary(x, 0.06) - x).max() > 0.01
 
 
 def test_what_is_told_of_a_picture_is_heard():

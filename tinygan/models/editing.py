@@ -40,14 +40,16 @@ def vary(self, images, strength, labels=None, **how):
     """Others like the images (n, *shape), pictures in [-1, 1]: raw, on the model's device.
 
     strength: how much noise they become before they are samples again (Meng 2022), from 0, they
-    stay, to 1, nothing of them is left. labels and how: as for `inpaint`.
+    stay, to 1, nothing of them is left. A diffusion has as many strengths as timesteps: below half
+    of one, 0.5 / timesteps, they stay. labels and how: as for `inpaint`.
     """
     checked_options("vary", strength=strength)
     how = sampling("vary", self, how, labels is not None, places=())
     images = fitting("vary", self, images)
     noise = self.noise(len(images)).reshape(images.shape)
     how |= {"start": 1.0 - float(strength)}
-    points = self.noised(images / self.scale, noise, how["start"])
+    # of a diffusion's x_T something is left, and its samples are made of noise alone
+    points = noise if strength == 1 else self.noised(images / self.scale, noise, how["start"])
     return _followed("vary", self, points, labels, how)
 
 
