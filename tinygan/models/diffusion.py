@@ -68,7 +68,7 @@ class Diffusion(LatentModel):
         share `drop` of which is 0.
         """
         x, labels = unpack(batch, self.classes)
-        check_form("step", self, x)
+        check_form("step", self, x, exact=True)
         rows = one_hot(labels, self.classes, x)
         if self.classes:
             rows = rows * random.default.bernoulli(1 - self.drop, (len(x), 1), x.dtype, self.device)

@@ -1,4 +1,5 @@
-"""Samples that a model is given, to learn from or to look at: whether it could have made them.
+"""Samples that a model is given, to learn from or to look at: whether it could have made them; and
+the noise to make some of.
 
 This room knows arrays and devices, and of a model the form of its samples and the dtype of its
 weights.
@@ -6,7 +7,7 @@ weights.
 
 import numpy as np
 
-from .. import device
+from .. import device, ops
 from ..autograd import describe
 
 
@@ -22,9 +23,10 @@ def check_pictures(what, model):
         raise ValueError(f"{what} is of pictures, not of samples {model.sample_shape}")
 
 
-def check_form(name, model, images):
+def check_form(name, model, images, exact=False):
     """ValueError, which `name` heads, unless images are one or more, (n, ...) of the form of the
-    model's samples, of floats. What these are is not looked at, which would wait for a GPU.
+    model's samples, of floats, `exact` ones of its weights' dtype. What these are is not looked at,
+    which would wait for a GPU.
     """
     form = tuple(model.sample_shape)
     words = f"{name}: needs images (n, {', '.join(map(str, form))}) of floats"
@@ -33,6 +35,20 @@ def check_form(name, model, images):
         raise ValueError(f"{words}, got {describe(images)}{way}")
     if not len(images):
         raise ValueError(f"{words}, one or more, got {describe(images)}")
+    if exact:
+        check_dtype(f"{name}: images", model, images)
+
+
+def check_dtype(what, model, given):
+    """ValueError, which `what` heads, unless it is an array, or a Tensor, of the dtype of the
+    model's weights.
+    """
+    raw, dtype = ops.raw(given), dtype_of(model)
+    if not device.is_array(raw) or raw.dtype != dtype:
+        way = f"np.asarray(x, np.{dtype}) makes it so"
+        raise ValueError(
+            f"{what} must be {dtype}, as the model's weights are, got {describe(given):.60}; {way}"
+        )
 
 
 def fitting(name, model, images, known=True):

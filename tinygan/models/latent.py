@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import device, optim, plot, random
 from ..recording import no_grad
-from .given import dtype_of
+from .given import check_dtype, dtype_of
 from .labels import asked, joined, one_hot
 
 PREVIEW = 2  # the random stream of the points that every preview of a run shows
@@ -51,6 +51,7 @@ class LatentModel:
         """
         labels = asked("sample", self, n, labels)
         noise = self.noise(n) if noise is None else noise
+        check_dtype("sample: noise", self, noise)
         if noise.shape != (n, self.latent):
             raise ValueError(
                 f"sample: {n} samples need noise of shape {(n, self.latent)}, got {noise.shape}"
