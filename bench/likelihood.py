@@ -23,10 +23,13 @@ import time
 from pathlib import Path
 
 from common import machine, note, noted
-from ways import train
+
+from tinygan import cli
+from tinygan.data import DataError
 
 REAL, JUDGED, SPREAD = 6, 9, 8  # random streams: to learn from, to judge by, and the scale
 BATCH, RATE = 512, 2e-3
+WARMUP = 100  # steps in which the rate of digits rises
 WAY_STEPS = 50  # back to the noise, in the plane
 WAYS = [(method, n) for method in ("euler", "midpoint", "heun", "rk4") for n in (20, 50, 100, 200)]
 
@@ -62,8 +65,21 @@ def asked(run, minutes):
     random.manual_seed(0)
     digits, model = data.load(), models.flow(classes=10)
     arrays = digits.images, digits.labels
-    train("flow", model, data.Batches(arrays, 64, 0, data.Dequantise()), 60 * minutes)
+    learn(model, data.Batches(arrays, 64, 0, data.Dequantise()), 60 * minutes)
     return model
+
+
+def learn(model, batches, seconds):
+    """Train for so many seconds of the processor, in the second half of which the rate falls."""
+    from tinygan import random
+    from tinygan.optim import schedules
+
+    rate, start, step = model.optimizer.lr, time.process_time(), 0
+    while (share := (time.process_time() - start) / seconds) < 1:
+        model.optimizer.lr = rate * schedules.second_half(share) * min(1, (step + 1) / WARMUP)
+        model.step(batches.batch(*divmod(step, len(batches))))
+        random.default.next_step()
+        step += 1
 
 
 @functools.cache
@@ -77,30 +93,34 @@ def unseen(source, n):
 
 def of_digits(run, minutes, source, digits, method, steps):
     """Bits per dimension of so many digits, (mean, standard error, seconds of the processor)."""
+    from tinygan import models
+
     model, x = asked(run, minutes), unseen(source, digits)
+    form, kind = x.shape[1:], type(model).__name__
+    if not isinstance(model, models.Flow) or model.sample_shape != form:
+        found = f"a {kind} of {model.sample_shape}"
+        raise DataError(f"{run}: needs a flow of samples {form}, got {found}")
     start = time.process_time()
     bits = model.bits_per_dim(x, steps=steps, method=method)
     return *bits, time.process_time() - start
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = cli.Parser(__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     names = ["ring", "grid", "roll", "moons", "checkerboard"]
     parser.add_argument("--densities", nargs="+", choices=names, default=names)
-    parser.add_argument("--steps", type=int, default=12_000)
-    parser.add_argument("--points", type=int, default=5000)
+    parser.add_argument("--steps", type=cli.number(int, 1), default=12_000)
+    parser.add_argument("--points", type=cli.number(int, 2), default=5000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--run", help="digits: by this run, its folder or a checkpoint")
-    which.add_argument("--minutes", type=float, help="digits: by a flow that learns for so long")
+    learns = "digits: by a flow that learns for so long"
+    which.add_argument("--minutes", type=cli.number(float, 0.01), help=learns)
     parser.add_argument("--data", default="full")
-    parser.add_argument("--digits", type=int, default=100)
+    parser.add_argument("--digits", type=cli.number(int, 2), default=100)
     parser.add_argument("--out", type=Path, help="a file of figures, which is added to")
     args = parser.parse_args()
-    if min(args.steps, args.points - 1, args.digits - 1) < 1:
-        parser.error("--steps must be at least 1, --points and --digits at least 2")
     print(machine("numpy"))
     done = noted(args.out)
     if args.run is None and args.minutes is None:
@@ -122,4 +142,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main)

@@ -6,6 +6,7 @@ import ast
 import graphlib
 import functools
 import importlib
+import runpy
 import sys
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def likelihood(monkeypatch):
     monkeypatch.syspath_prepend(BENCH)
     yield importlib.import_module("likelihood")
     for name in ("likelihood", "ways", "common"):
-        sys.modules.pop(name)
+        sys.modules.pop(name, None)
 
 
 def test_a_divergence_is_what_the_points_miss(likelihood, monkeypatch, tmp_path, capsys):
@@ -83,6 +84,41 @@ def test_bits_are_of_unseen_digits_by_every_solver(likelihood, monkeypatch, tmp_
     ways = [(n, method) for method in SOLVERS for n in (20, 50, 100, 200)]
     assert asked == [((7, 1, 28, 28), *way) for way in ways]
     assert capsys.readouterr().out.count("3.5000 +- 0.1000 bits per dimension") == len(ways)
+
+
+def test_a_flow_learns_for_some_seconds(likelihood, monkeypatch, capsys):
+    taught, bits = [], lambda self, x, **how: (3.5, 0.1)
+    monkeypatch.setattr(models.Flow, "bits_per_dim", bits)
+    monkeypatch.setattr(models.Flow, "step", lambda self, batch: taught.append(batch))
+    flags = "--minutes", "0.01", "--data", "bundled", "--digits", "7"
+    monkeypatch.setattr(sys, "argv", ["likelihood.py", *flags])
+    likelihood.main()
+    assert "0.01 bundled 7 euler 20" in capsys.readouterr().out
+    assert len(taught) > 10 and taught[0][0].shape == (64, 1, 28, 28)
+    assert not any(np.array_equal(taught[0][0], images) for images, _ in taught[1:])
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("--run {tmp}/none", "there is no checkpoint"),
+        ("--run {tmp}/run.npz --data {tmp}/none", "none"),
+        ("--run {tmp}/run.npz --data bundled", "run.npz: needs a flow of samples (1, 28, 28), got"),
+        ("--minutes -1", "argument --minutes: must be at least 0.01, got -1"),
+        ("--minutes nan", "argument --minutes: must be at least 0.01, got nan"),
+        ("--points 1", "argument --points: must be at least 2, got 1"),
+    ],
+)
+def test_what_likelihood_cannot_do_is_a_line(flags, words, monkeypatch, tmp_path, capsys):
+    monkeypatch.syspath_prepend(BENCH)
+    model = models.ddpm(width=8, hidden=8)
+    checkpoint.save(tmp_path / "run.npz", model.parts(), {"step": 0, "model": model.recipe})
+    flags = flags.format(tmp=tmp_path).split()
+    monkeypatch.setattr(sys, "argv", ["likelihood.py", *flags])
+    with pytest.raises(SystemExit) as exit:
+        runpy.run_path(str(BENCH / "likelihood.py"), run_name="__main__")
+    err = capsys.readouterr().err
+    assert exit.value.code == 2 and err.count("\n") == 1 and words in err
 
 
 def test_no_runs_have_no_mean(modes, monkeypatch, capsys):
