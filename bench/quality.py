@@ -32,7 +32,7 @@ def train(model, steps):
         for group, rate in rates:
             group["lr"] = rate * second_half(progress)
 
-    *_, last = loop(model, steps, epochs=1, before=[schedule])
+    *_, last = loop(model, steps, epochs=1, prepare=[schedule])
     return last[-1]["seconds"]
 
 

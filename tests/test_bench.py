@@ -128,6 +128,31 @@ def test_no_runs_have_no_mean(modes, monkeypatch, capsys):
     assert "must be at least 1" in capsys.readouterr().err
 
 
+def test_quality_trains_both_sides(monkeypatch):
+    """In as many steps, with a rate that falls."""
+    pytest.importorskip("torch")
+    monkeypatch.syspath_prepend(BENCH)
+    before = {*sys.modules}
+    try:
+        quality = importlib.import_module("quality")
+        monkeypatch.setitem(quality.RECIPES, "mlp", (4, 3))
+        digits = np.zeros((8, 28, 28), np.uint8)
+        plain, rates = models.GAN.step, []
+
+        def step(self, batch):
+            rates.append(self.optimizers[0].param_groups[0]["lr"])
+            return plain(self, batch)
+
+        monkeypatch.setattr(models.GAN, "step", step)
+        for samples, seconds in quality.train_both("mlp", 0, digits, 1):
+            assert samples.shape == (10_000, 1, 28, 28) and seconds > 0
+        assert len(rates) == 3 and rates[0] == rates[1] > rates[2] > 0
+    finally:
+        for name in {*sys.modules} - before:
+            if str(BENCH) in str(getattr(sys.modules[name], "__file__", "")):
+                del sys.modules[name]
+
+
 @pytest.mark.parametrize("task", ["r3gan", "hinge-sn", "flow", "ddpm"])
 def test_pytorchs_step_of_a_gan_is_ours(task, monkeypatch):
     pytest.importorskip("torch")
