@@ -125,14 +125,15 @@ def draw(model, held, args):
     rows = [uint8(y) for y in (np.where(known[:, None], x, 0), *filled, x)]
     write("inpainting", "known; filled by the model; again; as they were", [rows])
 
-    strengths = 0.25, 0.5, 0.75, 0.9
-    rows = [uint8(x), *(uint8(model.vary(x, s, labels)) for s in strengths)]
-    write("variations", f"as they are; as noisy as {strengths}, and made again", [rows])
+    rows = [uint8(x), *(uint8(model.vary(x, s, labels)) for s in (0.25, 0.5, 0.75, 0.9))]
+    write("variations", "as they are; 25, 50, 75 and 90 % of the way to noise, and back", [rows])
 
     ways = latents.slerp(model.noise(8, source), model.noise(8, source), COLUMNS)
     tell = lambda k: shown[k % columns].repeat(COLUMNS) if model.classes else None
     rows = [uint8(model.sample(COLUMNS, ways[:, k], tell(k))) for k in range(8)]
     write("interpolation", "from one noise to another, on the sphere", [rows])
+    names = "noise.gif", "inpainting.png", "variations.png", "interpolation.png"
+    cli.say(f"drawn: {', '.join(str(args.out / name) for name in names)}")
 
 
 def arguments():

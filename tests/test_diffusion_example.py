@@ -62,13 +62,16 @@ def test_the_step_in_plain_sight_is_the_models(name, classes):
     assert len(set(found[0][0])) == 3
 
 
-def test_a_run_and_its_pictures_and_the_same_when_resumed(tmp_path, monkeypatch):
+def test_a_run_and_its_pictures_and_the_same_when_resumed(tmp_path, monkeypatch, capsys):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     digits = tmp_path / "digits.npz"  # without names, and of which a tenth is kept
     np.savez(digits, images=data.load().images[:40, 6:22, 6:22], labels=np.arange(40) % 3)
     # few calls of the network, and each of them fast
     flags = ("--epochs", 2, "--samples", 24, "--method", "euler", "--guidance", 1, "--steps", 2)
     assert trained(monkeypatch, digits, whole, *flags, "--side", 8) == 0
+    said = capsys.readouterr()
+    (line,) = [line for line in (said.out + said.err).splitlines() if "noise.gif" in line]
+    assert all(str(whole / f"{path}.png") in line for path, *_ in SHEETS)
     for path, columns, rows in SHEETS:
         with Image.open(whole / f"{path}.png") as picture:
             zoom = round(900 / (8 * columns))
