@@ -15,10 +15,12 @@ from .images import Pictures
 from .named import SETS
 from .sets import load, split
 from .stacked import stacked
+from .tokens import BytePairs, Bytes, Characters, tokenizer
 from .toys import TOYS, Toy
 from .transforms import Augmented, Dequantise, Scale, binarise, binarised, scale
 
 __all__ = [
-    "SETS", "TOYS", "Augmented", "Batches", "DataError", "Dequantise", "Pictures", "Scale", "Toy",
-    "binarise", "binarised", "load", "pictures", "read_idx", "scale", "split", "stacked",
+    "SETS", "TOYS", "Augmented", "Batches", "BytePairs", "Bytes", "Characters", "DataError",
+    "Dequantise", "Pictures", "Scale", "Toy", "binarise", "binarised", "load", "pictures",
+    "read_idx", "scale", "split", "stacked", "tokenizer",
 ]  # fmt: skip

@@ -1,0 +1,163 @@
+"""Text: tokenizers, whose round trip is exact and whose tables may come from anybody, windows of
+tokens, files of text, and the plays that ship with the package.
+"""
+
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinygan import data
+from tinygan.data import BytePairs, Bytes, Characters, DataError
+from tinygan.data.tokens import PIECES
+
+TEXT = "the cat and the hat, the theme of them all: 2024 cats, 2025 hats.\n\nThe  end…\n" * 3
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.text("the \n12.é")
+PAIRS = BytePairs.train(TEXT, 300)
+
+
+def refused(call, *parts):
+    with pytest.raises(DataError) as caught:
+        call()
+    message = str(caught.value)
+    assert "\n" not in message and all(str(part) in message for part in parts), message
+
+
+# Tokenizers
+
+
+@given(TEXTS)
+def test_what_is_encoded_is_decoded(text):
+    for tokens in (Characters.of(text or "a"), Bytes(), PAIRS):
+        ids = tokens.encode(text)
+        assert ids.dtype == np.int32 and ids.ndim == 1 and len(ids) <= len(text.encode())
+        assert tokens.decode(ids) == tokens.decode(ids.tolist()) == text
+        assert not len(ids) or 0 <= ids.min() <= ids.max() < len(tokens)
+
+
+@given(TEXTS, st.lists(st.integers(0, 299), max_size=20))
+def test_a_tokenizer_is_made_again_of_its_words(text, ids):
+    for tokens in (Characters.of(TEXT), Bytes(), PAIRS):
+        again = data.tokenizer(json.loads(json.dumps(tokens.words())))
+        assert type(again) is type(tokens) and len(again) == len(tokens)
+        some = [i % len(tokens) for i in ids]  # of a model: any, and no UTF-8 perhaps
+        assert again.decode(some) == tokens.decode(some)
+    assert np.array_equal(data.tokenizer(PAIRS.words()).encode(text), PAIRS.encode(text))
+
+
+def test_what_is_no_utf_8_is_shown_as_such():
+    assert Bytes().decode([0x61, 0xC3, 0xFF]) == PAIRS.decode([0x61, 0xC3, 0xFF]) == "a\ufffd\ufffd"
+
+
+def test_characters_are_numbered_in_the_order_of_their_string():
+    assert Characters("cab").encode("abc").tolist() == [1, 2, 0]
+    assert Characters("cab").decode([0, 1, 1]) == "caa"
+    assert Characters.of("banana\n").characters == "\nabn"
+
+
+@given(st.text("ab é,1\n", max_size=80), st.integers(256, 270))
+def test_byte_pairs_merge_the_pair_that_is_there_most_often(text, size):
+    words, merges = [list(piece.encode()) for piece in PIECES.findall(text)], []
+    while 256 + len(merges) < size:  # as the papers have it: count all of it each time
+        counts = Counter(pair for word in words for pair in zip(word, word[1:]))
+        best = min(counts, key=lambda pair: (-counts[pair], pair), default=None)
+        if best is None or counts[best] < 2:
+            break
+        for word in words:
+            i = 0
+            while i < len(word) - 1:
+                if (word[i], word[i + 1]) == best:
+                    word[i : i + 2] = [256 + len(merges)]
+                i += 1
+        merges.append(best)
+    learnt = BytePairs.train(text, size)
+    assert learnt.merges == merges and len(learnt) == 256 + len(merges)
+    assert learnt.encode(text).tolist() == [i for word in words for i in word]
+
+
+def test_pieces_are_words_with_the_space_before_them():
+    text = " the cat's 2nd_x,  end.\n\n  So\t"
+    expected = [" the", " cat", "'", "s", " 2", "nd", "_", "x", ",", " ", " end", ".", "\n\n "]
+    assert PIECES.findall(text) == [*expected, " So", "\t"]
+    assert PIECES.findall("a" * 70 + "\n" * 70) == ["a" * 32, "a" * 32, "a" * 6] + [
+        "\n" * 32, "\n" * 32, "\n" * 6
+    ]  # fmt: skip
+    learnt = BytePairs.train("the theme, the end " * 9, 280)
+    assert not {" the t", "e,"} & {learnt.decode([i]) for i in range(len(learnt))}
+    assert " the" in {learnt.decode([i]) for i in range(len(learnt))}
+
+
+@given(TEXTS)
+def test_every_sign_of_a_text_is_in_a_piece(text):
+    assert "".join(PIECES.findall(text)) == text
+
+
+def test_pieces_are_remembered_within_bounds(monkeypatch):
+    monkeypatch.setattr("tinygan.data.tokens.CACHE", 5)
+    tokens = BytePairs(PAIRS.merges)
+    for _ in range(3):
+        assert np.array_equal(tokens.encode(TEXT), PAIRS.encode(TEXT))
+        assert np.array_equal(tokens.encode("the hat"), PAIRS.encode("the hat"))
+        assert len(tokens._known) <= 20
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: Characters("abc").encode("abxa"), ["character 2, 'x'", "Characters.of"]),
+        (lambda: Characters("abc").encode("a\nb"), ["character 1, '\\n'"]),
+        (lambda: Characters("abc").decode([0, 3]), ["no token 3", "from 0 to 2"]),
+        (lambda: Characters("abc").decode([-1]), ["no token -1"]),
+        (lambda: Bytes().decode([256]), ["no token 256"]),
+        (lambda: Bytes().decode([[1]]), ["(1, 1)", "one by one"]),
+        (lambda: Bytes().decode([1.0]), ["float64"]),
+        (lambda: PAIRS.decode([len(PAIRS)]), ["no token"]),
+        (lambda: Characters("aba"), ["'aba'", "each once"]),
+        (lambda: Characters(""), ["''"]),
+        (lambda: Characters.of(""), ["''"]),
+        (lambda: Characters("a\ud800"), ["character 1", "surrogate"]),
+        (lambda: Bytes().encode("a\ud800"), ["character 1", "surrogate"]),
+        (lambda: PAIRS.encode("a\ud800"), ["character 1", "surrogate"]),
+        (lambda: BytePairs.train("a\ud800", 256), ["character 1", "surrogate"]),
+        (lambda: Bytes().encode(b"a"), ["a string, got bytes"]),
+        (lambda: BytePairs.train("a", 255), ["size is 255", "256 to"]),
+        (lambda: BytePairs.train("a", 300.0), ["size is 300.0"]),
+    ],
+)
+def test_what_has_no_tokens_is_refused(call, words):
+    refused(call, *words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        None,
+        [],
+        {},
+        {"kind": "words"},
+        {"kind": ["bytes"]},
+        {"kind": "bytes", "merges": []},
+        {"kind": "pairs"},
+        {"kind": "pairs", "merges": {}},
+        {"kind": "pairs", "merges": "ab"},
+        {"kind": "pairs", "merges": [[97]]},
+        {"kind": "pairs", "merges": [[97, 98], [97, 98]]},
+        {"kind": "pairs", "merges": [[97, 256]]},
+        {"kind": "pairs", "merges": [[97, -1]]},
+        {"kind": "pairs", "merges": [[97, True]]},
+        {"kind": "pairs", "merges": [[97, 98.0]]},
+        {"kind": "pairs", "merges": [["a" * 999 + "\n", "b"]]},
+        {"kind": "pairs", "merges": [[97, 97], *([i, i] for i in range(256, 290))]},  # 2^35 bytes
+        {"kind": "pairs", "merges": [[0, 0]] * (1 << 18)},
+        {"kind": "characters", "characters": ["a", "b"]},
+        {"kind": "characters", "characters": "aa"},
+        {"kind": "characters", "characters": "\n" * 999},
+        {"kind": "characters", "characters": "\ud800"},
+    ],
+    ids=lambda words: ascii(words)[:60],
+)
+def test_words_of_no_tokenizer_are_refused(words):
+    refused(lambda: data.tokenizer(words))
