@@ -10,13 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygan import data
-from tinygan.data import BytePairs, Bytes, Characters, DataError
+from tinygan import data, device, train
+from tinygan.capture import capture
+from tinygan.data import BytePairs, Bytes, Characters, DataError, Windows, held_out
 from tinygan.data.tokens import PIECES
 
 TEXT = "the cat and the hat, the theme of them all: 2024 cats, 2025 hats.\n\nThe  end…\n" * 3
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.text("the \n12.é")
 PAIRS = BytePairs.train(TEXT, 300)
+ROW = np.arange(200)
 
 
 def refused(call, *parts):
@@ -161,3 +163,111 @@ def test_what_has_no_tokens_is_refused(call, words):
 )
 def test_words_of_no_tokenizer_are_refused(words):
     refused(lambda: data.tokenizer(words))
+
+
+# Windows
+
+
+@given(st.integers(1, 9), st.integers(1, 5), st.integers(0, 40), st.integers(0, 9))
+def test_an_epoch_of_windows_has_every_token_once(length, batch_size, more, epoch):
+    n = length * (batch_size + 1) + more
+    windows = Windows(np.arange(n), length, batch_size, seed=3)
+    starts = [windows.rows(epoch, i) for i in range(len(windows))]
+    for i, batch in enumerate(windows.epoch(epoch)):
+        assert batch.shape == (batch_size, length + 1)
+        assert np.array_equal(batch, starts[i][:, None] + np.arange(length + 1))
+    starts = np.concatenate(starts)
+    assert len(set(starts.tolist())) == len(starts) == len(windows) * batch_size
+    assert len(set((starts % length).tolist())) == 1  # one phase, and no gap but at the ends
+    assert n - len(starts) * length <= length * (batch_size + 1)  # the rest fills no batch
+    assert starts.min() >= 0 and starts.max() + length < n
+
+
+def test_windows_begin_elsewhere_in_another_order_every_epoch():
+    windows, again = Windows(np.arange(1000), 16, 4, seed=5), Windows(np.arange(1000), 16, 4, 5)
+    starts = [np.concatenate([windows.rows(e, i) for i in range(len(windows))]) for e in range(40)]
+    phases = {int(rows[0]) % 16 for rows in starts}
+    assert len(phases) > 12 and {0, 15} <= phases and len({tuple(rows) for rows in starts}) == 40
+    assert np.array_equal(again.rows(7, 3), starts[7][12:16])  # a pure function of its arguments
+    assert np.array_equal(again.batch(0, 0), next(iter(windows)))
+    assert not np.array_equal(Windows(np.arange(1000), 16, 4, 6).rows(0, 0), starts[0][:4])
+    with pytest.raises(IndexError, match=r"Windows: batch 15 .* has 15"):
+        windows.batch(0, 15)
+
+
+def test_batches_of_windows_are_int32_where_that_holds_them(tmp_path):
+    np.arange(100, dtype=np.uint16).tofile(tmp_path / "train.bin")  # as nanoGPT keeps its tokens
+    mapped = np.memmap(tmp_path / "train.bin", np.uint16)
+    kinds = {np.uint8: np.int32, np.uint16: np.int32, np.uint32: np.int64, np.int64: np.int64}
+    for given_as, expected in kinds.items():
+        row = mapped if given_as == np.uint16 else np.arange(100, dtype=given_as)
+        batch = Windows(row, 8, 2).batch(0, 0)
+        assert batch.dtype == expected and np.array_equal(
+            batch, Windows(ROW[:100], 8, 2).batch(0, 0)
+        )
+
+
+def test_identity_of_windows_is_of_all_they_depend_on():
+    own = Windows(np.arange(100), 8, 2).identity()
+    assert json.loads(json.dumps(own)) == own == Windows(np.arange(100), 8, 2).identity()
+    others = [Windows(ROW[:100] + 1, 8, 2), Windows(ROW[:100], 9, 2), Windows(ROW[:100], 8, 3)]
+    others.append(Windows(ROW[:100], 8, 2, 1))
+    assert all(own != other.identity() for other in others)
+
+
+def test_the_loop_trains_on_windows():
+    class Mean:
+        optimizers = ()
+
+        def step(self, tokens):
+            return {"mean": tokens[:, 1:].mean(dtype=np.float32)}
+
+    windows = Windows(np.arange(100), 8, 2, seed=1)
+    found = [r["mean"] for part in train.loop(Mean(), windows, 2) for r in part]
+    expected = [windows.batch(e, i)[:, 1:].mean() for e in range(2) for i in range(len(windows))]
+    assert np.allclose(found, expected)
+
+
+def test_windows_on_a_gpu_are_gathered_there_in_a_captured_step(gpu, recwarn):
+    windows = Windows(device.to(np.arange(200, dtype=np.int32), "gpu"), 8, 3, seed=1)
+    step, plain = capture(lambda rows: windows.at(rows) + 1), Windows(ROW, 8, 3, seed=1)
+    for e in range(2):
+        for i in range(len(windows)):
+            rows = windows.rows(e, i)
+            assert device.of(rows) == "gpu"
+            assert np.array_equal(device.to_host(step(rows)), plain.batch(e, i) + 1)
+    assert not recwarn.list  # that it could not be captured
+
+
+def test_what_is_held_out_is_the_end():
+    learnt, unseen = held_out(ROW[:100])
+    assert learnt.tolist() == [*range(90)] and unseen.tolist() == [*range(90, 100)]
+    assert np.shares_memory(learnt, ROW) and np.shares_memory(unseen, ROW)
+    assert [len(part) for part in held_out(ROW[:100], 0.25)] == [75, 25]
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: Windows(np.arange(23), 8, 2), ["need 24 tokens, got 23"]),
+        (lambda: Windows(np.arange(24.0), 8, 2), ["Windows: tokens must", "(24,) float64"]),
+        (lambda: Windows(np.arange(24) > 2, 8, 2), ["(24,) bool"]),
+        (lambda: Windows(np.zeros((24, 2), int), 8, 2), ["(24, 2) int64"]),
+        (lambda: Windows("a text", 8, 2), ["Windows: tokens is str"]),
+        (lambda: Windows(ROW[:100], 0, 2), ["length is 0"]),
+        (lambda: Windows(ROW[:100], 1.5, 2), ["length is 1.5"]),
+        (lambda: Windows(ROW[:100], 8, 0), ["batch_size is 0"]),
+        (lambda: held_out(ROW[:100], 0), ["share of 0 "]),
+        (lambda: held_out(ROW[:100], 1), ["share of 1 "]),
+        (lambda: held_out(ROW[:100], float("nan")), ["share of nan"]),
+        (lambda: held_out(np.arange(2), 0.6), ["leaves a part with none"]),
+        (lambda: held_out(np.arange(4.0)), ["held_out: tokens must"]),
+    ],
+)
+def test_what_has_no_windows_is_refused(call, words):
+    refused(call, *words)
+
+
+def test_windows_refuse_what_is_no_seed():
+    with pytest.raises(ValueError, match="seed must be"):
+        Windows(ROW[:100], 8, 2, seed=-1)

@@ -18,9 +18,10 @@ from .stacked import stacked
 from .tokens import BytePairs, Bytes, Characters, tokenizer
 from .toys import TOYS, Toy
 from .transforms import Augmented, Dequantise, Scale, binarise, binarised, scale
+from .windows import Windows, held_out
 
 __all__ = [
     "SETS", "TOYS", "Augmented", "Batches", "BytePairs", "Bytes", "Characters", "DataError",
-    "Dequantise", "Pictures", "Scale", "Toy", "binarise", "binarised", "load", "pictures",
-    "read_idx", "scale", "split", "stacked", "tokenizer",
+    "Dequantise", "Pictures", "Scale", "Toy", "Windows", "binarise", "binarised", "held_out",
+    "load", "pictures", "read_idx", "scale", "split", "stacked", "tokenizer",
 ]  # fmt: skip

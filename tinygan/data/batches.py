@@ -22,7 +22,53 @@ from .transforms import scale
 PIECE = 1 << 24  # bytes that are hashed at once
 
 
-class Batches:
+class Epochs:
+    """What every feed of a training loop has: batches by number, in another order every epoch.
+
+    A subclass has `arrays`, of which the batches are made, `batch_size`, `__len__`, `_rows(epoch)`,
+    the rows of a whole epoch in their order, (n,) on the host, and `at`, the batch of some of them.
+    """
+
+    _epoch = _order = None
+
+    def __iter__(self):
+        return self.epoch(0)
+
+    def epoch(self, epoch: int):
+        """The batches of an epoch, one after the other."""
+        return (self.batch(epoch, i) for i in range(len(self)))
+
+    def batch(self, epoch: int, i: int):
+        """Batch i of an epoch: what `at` gives; IndexError if there is none."""
+        return self.at(self.rows(epoch, i))
+
+    def rows(self, epoch: int, i: int):
+        """The numbers of the rows in batch i of an epoch, (batch_size,) int64 where the arrays are;
+        IndexError likewise.
+        """
+        if not 0 <= i < len(self):
+            raise IndexError(
+                f"{type(self).__name__}: batch {i} does not exist, an epoch has {len(self)}; "
+                "count from 0"
+            )
+        if epoch != self._epoch:  # one draw and one transfer an epoch
+            self._order = to_device_of(self._rows(epoch), self.arrays[0])
+            self._epoch = epoch
+        return self._order[i * self.batch_size : (i + 1) * self.batch_size]
+
+    @cached_property
+    def _fingerprint(self):
+        """A hash of shapes, dtypes and elements; neither memory order nor device matters."""
+        digest = hashlib.blake2b(digest_size=16)
+        for array in self.arrays:
+            digest.update(f"{array.shape} {array.dtype.name};".encode())
+            rows = max(1, PIECE * len(array) // max(1, array.nbytes))
+            for start in range(0, len(array), rows):
+                digest.update(np.ascontiguousarray(to_host(array[start : start + rows])))
+        return digest.hexdigest()
+
+
+class Batches(Epochs):
     """The batches of an array, or of a tuple of arrays of one length: images, images and labels,
     tokens, whatever has rows; or of `Pictures`.
 
@@ -48,7 +94,7 @@ class Batches:
             )
         if not (transform is None or callable(transform)):
             raise DataError(f"Batches: transform is {transform!r}; give a function, or None")
-        found = [_array(x, place) for place, x in enumerate(given)]
+        found = [as_array(x, f"Batches: array {place}") for place, x in enumerate(given)]
         if len({len(x) for x in found}) > 1:
             shapes = " and ".join(str(x.shape) for x in found)
             raise DataError(
@@ -63,37 +109,14 @@ class Batches:
         self.arrays = tuple(to_device_of(x, found[0]) for x in found)
         self.seed, self.transform, self.drop_last = seed, transform, drop_last
         self._single = not isinstance(arrays, tuple)
-        self._epoch = self._order = None
 
     def __len__(self) -> int:
         """The number of batches in an epoch."""
         rows = len(self.arrays[0])
         return rows // self.batch_size if self.drop_last else -(-rows // self.batch_size)
 
-    def __iter__(self):
-        return self.epoch(0)
-
-    def epoch(self, epoch: int):
-        """The batches of an epoch, one after the other."""
-        return (self.batch(epoch, i) for i in range(len(self)))
-
-    def batch(self, epoch: int, i: int):
-        """Batch i of an epoch: an array, or a tuple of them; IndexError if there is none."""
-        return self.at(self.rows(epoch, i))
-
-    def rows(self, epoch: int, i: int):
-        """The numbers of the rows in batch i of an epoch, (batch_size,) int64 where the arrays are;
-        IndexError likewise.
-        """
-        if not 0 <= i < len(self):
-            raise IndexError(
-                f"Batches: batch {i} does not exist, an epoch has {len(self)}; count from 0"
-            )
-        if epoch != self._epoch:  # one draw and one transfer an epoch
-            order = random.permutation(len(self.arrays[0]), self.seed, epoch)
-            self._order = to_device_of(order, self.arrays[0])
-            self._epoch = epoch
-        return self._order[i * self.batch_size : (i + 1) * self.batch_size]
+    def _rows(self, epoch):
+        return random.permutation(len(self.arrays[0]), self.seed, epoch)
 
     def at(self, rows):
         """The batch of the rows with these numbers, (n,) of integers on their device; it can be
@@ -116,33 +139,23 @@ class Batches:
             "data": self._fingerprint,
         }
 
-    @cached_property
-    def _fingerprint(self):
-        """A hash of shapes, dtypes and elements; neither memory order nor device matters."""
-        digest = hashlib.blake2b(digest_size=16)
-        for array in self.arrays:
-            digest.update(f"{array.shape} {array.dtype.name};".encode())
-            rows = max(1, PIECE * len(array) // max(1, array.nbytes))
-            for start in range(0, len(array), rows):
-                digest.update(np.ascontiguousarray(to_host(array[start : start + rows])))
-        return digest.hexdigest()
 
-
-def _array(x, place):
-    """Array number `place` of a data set as one with rows of numbers; else DataError."""
+def as_array(x, name):
+    """x as an array with rows of numbers, shared with whoever has it; else DataError, which calls
+    it by this name.
+    """
     if not is_array(x) and (isinstance(x, (list, tuple)) or hasattr(x, "__array__")):
         try:
             x = adopted(x)
             x = x if is_array(x) else np.asarray(x)
         except (ValueError, TypeError, RuntimeError) as error:
             raise DataError(
-                f"Batches: NumPy can make no array of array {place} ({error}); "
+                f"{name} is nothing that NumPy can make an array of ({error}); "
                 "give rows of one shape, on the host"
             ) from error
     if not is_array(x):
         raise DataError(
-            f"Batches: array {place} is {type(x).__name__}; "
-            "give NumPy or CuPy arrays, np.asarray makes them"
+            f"{name} is {type(x).__name__}; give NumPy or CuPy arrays, np.asarray makes them"
         )
     remedy = ""
     if isinstance(x, np.ma.MaskedArray):
@@ -154,7 +167,7 @@ def _array(x, place):
     elif not x.ndim:
         remedy = "has no rows; x[None] is an array of one"
     if remedy:
-        raise DataError(f"Batches: array {place}, {x.shape} {x.dtype}, {remedy}")
+        raise DataError(f"{name}, {x.shape} {x.dtype}, {remedy}")
     return x
 
 
