@@ -35,7 +35,7 @@ setup(
     packages=find_packages(include=["tinygan", "tinygan.*"]),
     package_data={
         "": ["py.typed", "*.pyi"],
-        "tinygan.data": ["digits/*"],
+        "tinygan.data": ["digits/*", "books/*"],
         "tinygan.metrics": ["judge.npz"],
     },
     zip_safe=False,

@@ -2,8 +2,11 @@
 tokens, files of text, and the plays that ship with the package.
 """
 
+import gzip
+import hashlib
 import json
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -271,3 +274,99 @@ def test_what_has_no_windows_is_refused(call, words):
 def test_windows_refuse_what_is_no_seed():
     with pytest.raises(ValueError, match="seed must be"):
         Windows(ROW[:100], 8, 2, seed=-1)
+
+
+# Files of text, and plays
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), min_size=1))
+def test_a_file_is_its_text(tmp_path_factory, text):
+    path = tmp_path_factory.getbasetemp() / "text"  # one for all examples
+    for pack in (bytes, gzip.compress):
+        path.write_bytes(pack(text.encode()))
+        assert data.text(path) == text.removeprefix("\ufeff")
+
+
+def test_lines_end_in_a_newline_and_no_byte_order_mark_stays(tmp_path):
+    (tmp_path / "a").write_bytes("\ufeffone\r\ntwo\rthree\n\r\n\ufeff".encode())
+    assert data.text(tmp_path / "a") == "one\ntwo\nthree\n\n\ufeff"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", ["is empty"]),
+        (gzip.compress(b""), ["is empty"]),
+        (b"abc\xff\xfe", ["byte 3, 0xff, is no UTF-8"]),
+        ("\ufeffab".encode() + b"\x80", ["byte 5, 0x80"]),
+        ("ab".encode("utf-16-le"), ["byte 1 is 0", "UTF-8"]),
+        (gzip.compress(b"abc")[:-9], ["damaged gzip"]),
+        (b"a" * 101, ["more than the 100 bytes"]),
+        (gzip.compress(b"a" * 101), ["more than the 100 bytes"]),
+    ],
+)
+def test_what_is_no_text_is_refused(tmp_path, content, words):
+    path = tmp_path / "file"
+    refused(lambda: data.text(path), path, "No such file")
+    refused(lambda: data.text(tmp_path), tmp_path, "not a regular file")
+    path.write_bytes(content)
+    refused(lambda: data.text(path, limit=100), path, *words)
+    path.write_bytes(b"a" * 100)
+    assert len(data.text(path, limit=100)) == 100
+
+
+def test_speeches_are_those_of_the_plays():
+    first = "First Citizen:\nBefore we go,\nhear me.\n\nAll:\nSpeak: speak.\n\nNOBODY:\n"
+    plays = f"{first}\n= One = two =\n\nlost\n\nA:\na\n\n\nb:c\n\n= Three =\n\nB:\nb\n"
+    speeches = data.speeches(plays)
+    assert speeches == [
+        ("", "First Citizen", "Before we go,\nhear me."),
+        ("", "All", "Speak: speak."),
+        ("One = two", "A", "a\n\nb:c"),
+        ("Three", "B", "b"),
+    ]
+    assert speeches[2].speaker == "A" and data.speeches(first + "\nlate") == [
+        *speeches[:2], ("", "NOBODY", "late")
+    ]  # fmt: skip
+    assert data.speeches("") == data.speeches("no play\n\nat all") == []
+
+
+def test_the_bundled_plays_are_what_their_origin_says():
+    books = Path(data.__file__).parent / "books"
+    origin = (books / "ORIGIN.md").read_text(encoding="utf-8")
+    packed, text = (books / "shakespeare.txt.gz").read_bytes(), data.text()
+    for content in (packed, text.encode()):
+        assert f"{len(content):,} | `{hashlib.sha256(content).hexdigest()}`" in origin
+    speeches = data.speeches(text)
+    for n, what in (
+        (len(speeches), "speeches"),
+        (text.count("\n"), "lines"),
+        (len(set(text)), "different characters"),
+    ):
+        assert f"{n:,} {what}" in " ".join(origin.split())
+    plays = Counter(speech.play for speech in speeches)
+    assert len(plays) == 8 == text.count(" =\n") and min(plays.values()) > 500
+    for play in plays:
+        assert play in " ".join(origin.split()) and text.count(f"= {play} =\n") == 1
+    speakers = {speech.speaker for speech in speeches}
+    assert {"HAMLET", "PUCK", "LADY MACBETH", "SIR TOBY"} <= speakers
+    assert all(
+        name.replace(" and ", "").replace(" ", "").replace("'", "").isupper() for name in speakers
+    )
+    again, play = [], None
+    for speech in speeches:  # nothing is lost
+        again += [f"= {speech.play} =\n"] if speech.play != play else []
+        again.append(f"{speech.speaker}:\n{speech.words}\n")
+        play = speech.play
+    assert "\n".join(again) == text
+
+
+def test_the_bundled_plays_are_read_learnt_and_cut_in_seconds():
+    text = data.text()
+    tokens = BytePairs.train(text[:100_000], 400)
+    ids = tokens.encode(text)
+    assert tokens.decode(ids) == text and len(ids) < 0.6 * len(text)
+    learnt, unseen = held_out(Characters.of(text).encode(text))
+    batch = Windows(learnt, 64, 12).batch(0, 0)
+    assert batch.shape == (12, 65) and len(learnt) == int(0.9 * len(text))
+    assert Characters.of(text).decode(batch[0]) in text
