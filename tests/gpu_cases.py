@@ -105,6 +105,13 @@ def _cases(dtype):
     for a in (image, large, real(0, 3), real(3)[::2]):
         yield case("silu", a, rtol=near)
         yield case("silu_grad", real(*a.shape), a, rtol=2 * near)
+    yield case("softmax_rows", real(6, 4), -3.0, True, rtol=2 * near)
+    nothing = np.array([[-np.inf, -np.inf], [-np.inf, 1], [np.nan, 0]], dtype)
+    for a in (real(2, 3, 5), real(6, 4), real(3, 40)[:, ::3], nothing, real(0, 3), real(2, 0)):
+        for causal in (False, True):
+            yield case("softmax_rows", a, 0.7, causal, rtol=2 * near)
+        p = reference.softmax_rows(np.nan_to_num(a), 1.0, False)
+        yield case("softmax_rows_grad", real(*a.shape), p, 0.7, rtol=2 * near)
     for rows in (1, 50, 3000):
         x, g = real(rows, 5) + 3, real(rows, 5)
         yield case("affine", x, *c, rtol=near)

@@ -74,6 +74,10 @@ def indexed(*indices):
     return [(lambda x, i=i: x[on(x, i)], (2, 3)) for i in indices]
 
 
+def where_first(x):
+    return ops.where(on(x, np.array([[True], [False]])), x, -np.inf)
+
+
 def normalised(x, weight=None, bias=None, eps=1e-5):
     return ops.batch_norm(x, None, None, weight, bias, True, eps=eps)
 
@@ -264,11 +268,25 @@ CASES = {  # a function and its arguments: arrays, or the shapes of arrays
         (ops.scaled_dot_product_attention, (2, 1, 3, 2), (2, 4, 2), (1, 4, 3)),
         (lambda q, k, v: ops.scaled_dot_product_attention(q, k, v, is_causal=True), *[(3, 2)] * 3),
         (
-            lambda q, k, v: ops.scaled_dot_product_attention(q, k, v, on(q, mask), False, 0.7),
+            lambda q, k, v: ops.scaled_dot_product_attention(q, k, v, on(q, mask), scale=0.7),
             (2, 3),
             (3, 3),
             (3, 2),
         ),
+        (  # a bias that learns, and a query that may look nowhere
+            lambda q, k, v, b: ops.scaled_dot_product_attention(q, k, v, where_first(b)),
+            *[(2, 3)] * 3,
+            (2, 1),
+        ),
+        (
+            lambda q, k: ops.attention_weights(q, k, on(q, mask) & False, is_causal=True),
+            (2, 1),
+            (3, 1),
+        ),
+        (lambda q, k: ops.attention_weights(q, k, is_causal=True), (2, 4, 2), (3, 2)),
+        (ops.scaled_dot_product_attention, (2, 1, 3), (2, 1, 3), (2, 1, 2)),
+        (ops.scaled_dot_product_attention, (2, 3), (0, 3), (0, 2)),
+        (ops.scaled_dot_product_attention, (0, 3), (2, 3), (2, 2)),
         (
             lambda q: ops.scaled_dot_product_attention(
                 q, q * q, q, on(q, np.eye(3).astype(q.dtype))

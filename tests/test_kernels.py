@@ -84,6 +84,14 @@ def large(dtype):
         x.flat[:8] = -1e30, -800, -88, -87, 87, 800, 1e30, np.nan
         for a, b in ((x, g), (np.asfortranarray(x), g), (x[::-1, ::2], g[:, ::2]), (x.T, g.T)):
             yield from (case("silu", a, rtol=near), case("silu_grad", b, a, rtol=2 * near))
+    for shape in ((5000, 1), (3, 70, 90), (2, 3, 64, 64), (9, 8, 333), (433, 9, 11)):
+        x, g = 9 * real(*shape), real(*shape)
+        x[0, :9], x[1, ..., 0], x[1, ..., 1:2], x[-1, 0] = -np.inf, -1e30, 800, np.nan
+        for a, b in ((x, g), (np.asfortranarray(x), g), (x[::-1, ...], g[..., ::-1])):
+            for causal in (False, True):
+                yield case("softmax_rows", a, 0.3, causal, rtol=4 * near)
+            p = reference.softmax_rows(np.nan_to_num(a), 1.0, False)
+            yield case("softmax_rows_grad", b, p, -0.3, rtol=4 * near)
     for rows in (2, 433, 433 * 9):
         x, g, c = real(rows, 11) + 3, real(rows, 11), [real(11), abs(real(11)) + 1]
         for a, b in (
@@ -384,6 +392,8 @@ def test_numbers_that_no_loop_is_compiled_for_are_the_references(dtype):
         ("leaky", g, x.real, 0.25),
         ("silu", x),
         ("silu_grad", g, x),
+        ("softmax_rows", x, 0.5, True),
+        ("softmax_rows_grad", g, x, 0.5),
         ("moments", x),
         ("column_sums", x),
         ("affine", x, c, c),
@@ -443,12 +453,24 @@ def test_results_do_not_depend_on_the_number_of_cores(monkeypatch):
     [
         (lambda x: ops.leaky_relu(x, 0.2), [(70, 500)]),
         (lambda x: ops.silu(x), [(70, 500)]),
+        (
+            lambda *qkv: ops.scaled_dot_product_attention(*qkv, is_causal=True),
+            [(3, 2, 40, 16), (3, 2, 50, 16), (3, 2, 50, 9)],
+        ),
         (lambda x, w, b: ops.batch_norm(x, None, None, w, b, True), [(32, 5, 17, 13), (5,), (5,)]),
         (lambda x, w, b: ops.group_norm(x, 2, w, b), [(32, 6, 17, 13), (6,), (32, 6)]),
         (lambda x, w, b: ops.conv2d(x, w, b, 2, 1), [(9, 3, 33, 31), (7, 3, 4, 4), (7,)]),
         (lambda x, w, b: ops.conv_transpose2d(x, w, b, 2, 1), [(9, 3, 16, 15), (3, 7, 4, 4), (7,)]),
     ],
-    ids=["leaky_relu", "silu", "batch_norm", "group_norm", "conv2d", "conv_transpose2d"],
+    ids=[
+        "leaky_relu",
+        "silu",
+        "attention",
+        "batch_norm",
+        "group_norm",
+        "conv2d",
+        "conv_transpose2d",
+    ],
 )
 def test_large_gradients_equal_those_of_the_reference_and_of_the_formula(f, shapes, monkeypatch):
     xs = [Tensor(real(*s)) for s in shapes]

@@ -187,6 +187,7 @@ def slope(x):
 
 
 X = (7, 4, 6)
+MASK = np.array([[1, 1, 0], [0, 0, 0], [1, 0, 1], [0, 1, 1]], bool)  # the second row sees nothing
 OPERATIONS = {
     "arithmetic": (lambda x, y: (x - y * 2) / (3 + abs(y)) + 1 - -x, X, X),
     "broadcast": (lambda x, y: x + y, X, (7, 1, 6)),
@@ -251,7 +252,11 @@ OPERATIONS = {
     "a result as two": (lambda x: (x * 2,) * 2, X),
     "float32 again": (lambda x: x * 2 + x.float() * 3 + x, X),
     "a copy of the memory": (lambda x: x * Tensor(x.data), X),
-    "attention": (lambda x: ops.softmax(x @ x.transpose(1, 2) / 6**0.5) @ x, X),
+    "attention": (lambda x: ops.scaled_dot_product_attention(x, x * 2, x), X),
+    "causal attention": (
+        lambda x: ops.scaled_dot_product_attention(x, x[:, 1:], x[:, 1:], MASK, is_causal=True),
+        X,
+    ),
     "interpolate": (lambda x: ops.interpolate(x, (3, 5)), (7, 2, 4, 6)),
     "circular": (lambda x: ops.pad2d(x, 1, "circular"), (7, 2, 4, 6)),
     "batch norm": (lambda x: ops.batch_norm(x, np.ones(4, "f"), np.full(4, 2, "f")), X),

@@ -267,6 +267,7 @@ TABLE.append(
 triangle = np.tri(4, 5, 1, dtype=bool)
 ATTENDED = {"plain": {}, "scaled": {"scale": 0.3}, "causal": {"is_causal": True}}
 ATTENDED |= {"masked": {"attn_mask": triangle}, "biased": {"attn_mask": real(2, 1, 4, 5)}}
+ATTENDED |= {"by key": {"attn_mask": real(2, 1, 1, 5) > -1}, "by query": {"attn_mask": real(4, 1)}}
 for name, o in ATTENDED.items():
     tensors = {k: torch.tensor(v) if k == "attn_mask" else v for k, v in o.items()}
     ours = functools.partial(ops.scaled_dot_product_attention, **o)

@@ -13,6 +13,7 @@ import numpy as np
 from ..ops import (
     activations,
     arith,
+    attention,
     conv,
     derived,
     groups as by_group,
@@ -154,6 +155,18 @@ def _softmax(graph, out, x, axis=-1):
 @becomes(activations.log_softmax)
 def _log_softmax(graph, out, x, axis=-1):
     return graph.node("LogSoftmax", x, axis=axis)
+
+
+@becomes(attention._softmax_rows)
+def _softmax_rows(graph, out, x, *, scale, causal):
+    """With 0 for what is -inf: a row of nothing else would be NaN."""
+    x = graph.node("Mul", x, float(scale))
+    if causal:
+        row, column = (np.arange(n) for n in out.shape[-2:])
+        x = graph.node("Where", column <= row[:, None], x, -np.inf)
+    least = float(np.finfo(np.float32).min)
+    p = graph.node("Softmax", graph.node("Max", x, least), axis=-1)
+    return graph.node("Where", graph.node("Less", x, least), 0.0, p)
 
 
 @becomes(derived._cumsum)

@@ -12,7 +12,8 @@ import math
 
 import numpy as np
 
-from .samples import sample_affine, sample_moments, sample_sums  # noqa: F401 (the reference's too)
+from .rows import index_add, softmax_rows, softmax_rows_grad  # noqa: F401 (the reference's too)
+from .samples import sample_affine, sample_moments, sample_sums  # noqa: F401
 from .smooth import silu, silu_grad  # noqa: F401
 
 empty = np.empty  # memory for results; the other modules recycle it
@@ -211,11 +212,6 @@ def lerp(averages, values, weight):
     """average += weight * (value - average) in place, for each pair; weight: a float64 array ()."""
     for average, value in zip(averages, values):
         average += average.dtype.type(weight) * (value - average)
-
-
-def index_add(x, index, g):
-    """x[index] += g in place, where a repeated index adds repeatedly."""
-    np.add.at(x, index, g)
 
 
 ROUNDS = 10

@@ -7,7 +7,7 @@ import itertools
 
 import numpy as np
 
-from .. import device, ops, random
+from .. import ops, random
 from ..autograd import describe
 from . import init
 from .module import Module, Parameter
@@ -41,15 +41,7 @@ class Dropout(Module):
         self.p = p
 
     def forward(self, x):
-        if not self.training or self.p == 0:
-            return x
-        scale = 1 / (1 - self.p) if self.p < 1 else 0.0
-        # channels last, as convolutions leave images in memory
-        shape = (*x.shape[:1], *x.shape[2:], *x.shape[1:2])
-        data = ops.raw(x)
-        dtype = data.dtype if data.dtype.kind == "f" else np.float32
-        mask = random.default.bernoulli(1 - self.p, shape, dtype, device.of(data), scale)
-        return ops.multiply(x, np.moveaxis(mask, -1, 1) if x.ndim > 2 else mask)
+        return ops.dropout(x, self.p, self.training)
 
 
 class Dropout2d(Dropout):

@@ -5,7 +5,7 @@ nothing. This room knows gradients and no layers.
 """
 
 from .activations import leaky_relu, relu, sigmoid, softplus, tanh
-from .attention import scaled_dot_product_attention
+from .attention import attention_weights, scaled_dot_product_attention
 from .arith import (
     abs, add, astype, broadcast_to, clip, cos, divide, exp, log, maximum, minimum, multiply,
     negative, power, raw, sin, sqrt, subtract, where,
@@ -17,14 +17,15 @@ from .image import (
     pixel_unshuffle,
 )  # fmt: skip
 from .derived import xlogy
+from .dropout import dropout
 from .einsum import einsum
 from .linear import linear, matmul
 from .methods import (
     concatenate, cumsum, flip, log_softmax, logsumexp, max, mean, min, missing as _missing,
     prod, softmax, squeeze, stack, std, sum, unsqueeze, var, vector_norm,
 )  # fmt: skip
-from .groups import group_norm
-from .norm import batch_norm, layer_norm
+from .groups import group_norm, layer_norm
+from .norm import batch_norm
 from .rectifiers import elu, gelu, silu
 from .shape import flatten, getitem, pad, reshape, swapaxes, transpose
 from .signals import conv1d, conv_transpose1d

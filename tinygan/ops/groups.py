@@ -1,4 +1,5 @@
-"""Normalisation of each sample over groups of its channels, which has kernels as batch_norm has.
+"""Normalisation of each sample: layer_norm, composed of other operations, and group_norm, over
+groups of channels, which has kernels as batch_norm has.
 
 They sum over the pixels of each channel of each sample; what is the groups' is arithmetic on those
 few numbers, (n, c).
@@ -10,9 +11,23 @@ from .. import kernels
 from ..arrays import adopted
 from ..autograd import Tensor, describe, primitive
 from .arith import raw
-from .norm import SharedRules, image, normalised
+from .norm import SharedRules, check, image, normalised
 from .reduce import mean, sum
 from .shape import reshape
+
+
+def layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5):
+    """weight * (x - mean) / sqrt(var + eps) + bias over the last axes of x.
+
+    normalized_shape: their sizes, also those of weight and bias. (Ba 2016)
+    """
+    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    if not shape or x.shape[-len(shape) :] != shape:
+        raise ValueError(f"layer_norm: x must end in {shape}, got {describe(x)}")
+    check("layer_norm", shape, weight, bias)
+    out, _ = normalised(x, tuple(range(x.ndim - len(shape), x.ndim)), eps)
+    out = out if weight is None else out * weight
+    return out if bias is None else out + bias
 
 
 @primitive

@@ -1,4 +1,4 @@
-"""Normalisation: batch_norm, which has kernels for training, and layer_norm, composed of others.
+"""Normalisation over a batch, which has kernels for training; `groups` has that of each sample.
 
 A rule that has a kernel uses it when nothing is to be differentiated further; otherwise it is the
 same formula, in primitives.
@@ -130,20 +130,6 @@ def batch_norm(
         running_mean += momentum * (center - running_mean)
         running_var += momentum * (variance * (count / (count - 1)) - running_var)
     return out
-
-
-def layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5):
-    """weight * (x - mean) / sqrt(var + eps) + bias over the last axes of x.
-
-    normalized_shape: their sizes, also those of weight and bias. (Ba 2016)
-    """
-    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-    if not shape or x.shape[-len(shape) :] != shape:
-        raise ValueError(f"layer_norm: x must end in {shape}, got {describe(x)}")
-    check("layer_norm", shape, weight, bias)
-    out, _ = normalised(x, tuple(range(x.ndim - len(shape), x.ndim)), eps)
-    out = out if weight is None else out * weight
-    return out if bias is None else out + bias
 
 
 def check(name, shape, weight, bias):

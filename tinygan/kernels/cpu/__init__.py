@@ -20,6 +20,7 @@ from .loops import affine, column_sums, leaky, moments, norm_grad, norm_sums
 from .matmul import gemm
 from .memory import empty
 from .random import bernoulli, bits, normal, uniform
+from .rows import softmax_rows, softmax_rows_grad
 from .samples import sample_affine, sample_moments, sample_sums
 from .smooth import silu, silu_grad
 from .thresholds import FOURIER_GAIN
@@ -29,7 +30,7 @@ __all__ = ["empty", "contiguous", "elementwise", "gemm", "index_add"]
 __all__ += ["conv", "conv_transpose", "conv_filter", "im2col", "col2im"]
 __all__ += ["leaky", "moments", "column_sums", "affine", "norm_sums", "norm_grad"]
 __all__ += ["sample_moments", "sample_sums", "sample_affine"]
-__all__ += ["silu", "silu_grad"]
+__all__ += ["silu", "silu_grad", "softmax_rows", "softmax_rows_grad"]
 __all__ += ["adam", "lerp", "bits", "uniform", "normal", "bernoulli"]
 
 

@@ -14,8 +14,9 @@ from .threads import split
 from .thresholds import SMALL_LOOP
 
 f4, i4 = np.float32, np.int32
-ONE, INF = f4(1), f4(np.inf)
-# Beyond these, 1 + exp(x) is 1 or, but for a factor of two, the largest float32.
+ZERO, ONE, INF = f4(0), f4(1), f4(np.inf)
+# Beyond these, exp(x) is, but for a factor of two, the least float32 of full precision, for which 0
+# is taken, or the largest.
 LEAST, MOST = f4(-87), f4(88)
 LOG2_E = f4(1.4426950408889634)
 # log(2) in two parts; the first has so few bits that its products with whole numbers are exact
@@ -27,15 +28,20 @@ C2, C3, C4, C5, C6 = (f4(1 / n) for n in (2, 6, 24, 120, 720))
 
 
 @jit
-def _one_and_exp(x):
-    """1 + exp(x): x = n log(2) + r, and exp(x) = 2^n exp(r), of which that is Taylor's series."""
+def exp(x):
+    """x = n log(2) + r, and exp(x) = 2^n exp(r), of which that is Taylor's series."""
     shifted = x * LOG2_E + ROUNDS
     n = shifted - ROUNDS
     r = x - n * LOG_2 - n * LOG_2_REST  # from -log(2)/2 to log(2)/2
     e = ONE + r * (ONE + r * (C2 + r * (C3 + r * (C4 + r * (C5 + r * C6)))))
     exponent = (f4(shifted).view(np.int32) + ZERO_EXPONENT) << EXPONENT
     e *= i4(exponent).view(np.float32)
-    return INF if x > MOST else (ONE if x < LEAST else ONE + e)
+    return INF if x > MOST else (ZERO if x < LEAST else e)
+
+
+@jit
+def _one_and_exp(x):
+    return ONE + exp(x)
 
 
 @jit
