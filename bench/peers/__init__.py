@@ -15,6 +15,7 @@ from common import CORES
 
 from .with_arrays import with_autograd, with_jax, with_mygrad
 from .with_diffusion import TorchDiffusion as TorchDiffusion  # which adds itself to the next
+from .with_text import TorchGPT as TorchGPT
 from .with_torch import with_torch
 
 torch.set_num_threads(CORES)

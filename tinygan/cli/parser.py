@@ -23,6 +23,11 @@ SAMPLING = ("steps", "guidance", "method", "eta")
 # and `Parser.diffusion`: these, and how they are made and learn
 DIFFUSION = (*SAMPLING, "width", "hidden", "heads", "drop", "times", "coupling", "schedule")
 DIFFUSION += ("predict", "timesteps")
+# what `Parser.text` adds, but for the text itself: a Transformer
+TEXT = ("context", "width", "depth", "heads", "dropout", "positions")
+# what `Parser.text` adds about a Transformer, and `Parser.writing` about how it writes
+TEXT = ("context", "width", "depth", "heads", "dropout", "positions")
+WRITING = ("temperature", "top_k", "top_p")
 # what concerns only this call, and not the run that it makes or goes on with
 PASSING = ("out", "device", "resume", "overwrite")
 
@@ -43,7 +48,8 @@ class Parser(argparse.ArgumentParser):
         those, of the user's choice.
         """
         add = self.add_argument
-        add("--model", choices=[*models], default=model, help="the networks")
+        if len(models) > 1:
+            add("--model", choices=[*models], default=model, help="the networks")
         if pictures:
             teach = {"action": argparse.BooleanOptionalAction, "default": conditional}
             when = " (default: if the pictures have labels)" if conditional is None else ""
@@ -131,6 +137,37 @@ class Parser(argparse.ArgumentParser):
         add("--timesteps", type=number(int, 1, 100_000), help="of ddpm's noise (default: 1000)")
         self.only |= {"times": ("flow",), "coupling": ("flow",)}
         self.only |= {"schedule": ("ddpm",), "predict": ("ddpm",), "timesteps": ("ddpm",)}
+
+    def text(self, tokens="pairs", **sizes):
+        """Add the flags about a text and the Transformer that reads it; `TEXT` names the latter.
+        tokens and sizes: the defaults.
+        """
+        add = self.add_argument
+        plays = "a text in UTF-8; bundled: eight plays by Shakespeare"
+        add("--data", default="bundled", metavar="FILE", help=plays)
+        kinds = {"choices": ["characters", "bytes", "pairs"], "default": tokens}
+        add("--tokens", **kinds, help="what it is cut into; pairs: of bytes, learnt from the text")
+        size = {"type": number(int, 256, 1 << 16), "default": 1024, "metavar": "N"}
+        add("--vocabulary", **size, help="how many tokens there are of --tokens pairs")
+        add("--context", type=number(int, 1, 1 << 14), help="tokens that it sees at a time")
+        add("--width", type=number(int, 2, 1 << 14), help="features of each place")
+        add("--depth", type=number(int, 1, 256), help="blocks")
+        add("--heads", type=number(int, 1, 256), help="of each block's attention")
+        add("--dropout", type=number(float, 0, 0.99), metavar="P", help="in training")
+        places = {"choices": ["learnt", "rotary"], "default": "learnt"}
+        add("--positions", **places, help="how places are told apart")
+        self.set_defaults(**{"dropout": 0.0} | sizes)
+
+    def writing(self, prompt, length):
+        """Add the flags about how a language model writes; `WRITING` names how tokens are drawn."""
+        add = self.add_argument
+        add("--prompt", default=prompt, help="what the text begins with (default: a line's end)")
+        add("--length", type=number(int, 0, 1 << 20), default=length, help="tokens to write")
+        cold = "below 1 likely tokens become likelier; 0: always the likeliest"
+        add("--temperature", type=number(float, 0), default=1.0, metavar="T", help=cold)
+        add("--top-k", type=number(int, 1), metavar="K", help="draw of the K likeliest tokens")
+        most = "draw of the likeliest that have this much probability together"
+        add("--top-p", type=number(float, 1e-6, 1), metavar="P", help=most)
 
     def _data(self):
         """The flags about pictures to learn from."""

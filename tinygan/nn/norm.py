@@ -63,13 +63,16 @@ class BatchNorm2d(_BatchNorm):
 
 
 class LayerNorm(Module):
-    """Normalisation of each sample over its last axes, of sizes `normalized_shape`."""
+    """Normalisation of each sample over its last axes, of sizes `normalized_shape`; bias: whether
+    there is one, where there is a weight (elementwise_affine).
+    """
 
-    def __init__(self, normalized_shape, eps=1e-5, elementwise_affine=True):
+    def __init__(self, normalized_shape, eps=1e-5, elementwise_affine=True, bias=True):
         one = isinstance(normalized_shape, int)
         self.normalized_shape = (normalized_shape,) if one else tuple(normalized_shape)
         self.eps = eps
         self.weight, self.bias = ones_and_zeros(self.normalized_shape, elementwise_affine)
+        self.bias = self.bias if bias else None
 
     def forward(self, x):
         return ops.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
