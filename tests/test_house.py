@@ -150,7 +150,7 @@ CORE = "device random recording arrays autograd ops nn optim".split()
 SHELVES = "ops/derived.py ops/einsum.py ops/groups.py ops/image.py ops/methods.py".split()
 SHELVES += "ops/augment.py ops/rectifiers.py ops/signals.py nn/functions.py nn/groups.py".split()
 SHELVES += "nn/adversarial.py nn/attention.py nn/critics.py nn/supervised.py".split()
-SHELVES += "ops/attention.py".split()
+SHELVES += "nn/transformer.py ops/attention.py".split()
 SHELVES += "optim/clip.py optim/ema.py optim/more.py optim/schedules.py".split()
 
 

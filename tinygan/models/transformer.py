@@ -20,9 +20,9 @@ class Block(nn.TransformerEncoderLayer):
     values, and tell places by turning them.
     """
 
-    def __init__(self, width, heads, dropout, bias, causal, rotary):
-        options = {"dropout": dropout, "bias": bias, "batch_first": True, "norm_first": True}
-        super().__init__(width, heads, 4 * width, activation="gelu", **options)
+    def __init__(self, width, heads, causal, rotary, **options):
+        options |= {"activation": "gelu", "batch_first": True, "norm_first": True}
+        super().__init__(width, heads, 4 * width, **options)
         self.causal = causal
         self.rotary = nn.RotaryEmbedding(width // heads) if rotary else None
 
@@ -67,8 +67,9 @@ class Transformer(nn.Module):
         rotary = positions == "rotary"
         self.places = None if rotary else nn.Embedding(context, width)
         self.dropout = nn.Dropout(dropout)
-        block = lambda: Block(width, heads, dropout, bias, causal, rotary)
-        self.blocks = nn.ModuleList([block() for _ in range(depth)])
+        own = width, heads, causal, rotary
+        options = {"dropout": dropout, "bias": bias}
+        self.blocks = nn.ModuleList([Block(*own, **options) for _ in range(depth)])
         self.norm = nn.LayerNorm(width, bias=bias)
         self._initialise(depth)
 

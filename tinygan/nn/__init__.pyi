@@ -59,3 +59,6 @@ from .supervised import L1Loss as L1Loss
 from .supervised import MSELoss as MSELoss
 from .supervised import NLLLoss as NLLLoss
 from .supervised import SmoothL1Loss as SmoothL1Loss
+from .transformer import MultiheadAttention as MultiheadAttention
+from .transformer import RotaryEmbedding as RotaryEmbedding
+from .transformer import TransformerEncoderLayer as TransformerEncoderLayer
