@@ -62,7 +62,7 @@ class TorchGPT(Torch):
     """`models.GPT`. Nothing is drawn: dropout is left out."""
 
     def __init__(self, model, where="cpu", tuned=False, compiled=False, capturable=False):
-        self.where, self.clip = where, model.clip
+        self.where, self.max_norm = where, model.max_norm
         self.net = Transformer(model.network).to(where)
         self.network = torch.compile(self.net) if compiled else self.net
         params = list(self.net.parameters())
@@ -87,7 +87,7 @@ class TorchGPT(Torch):
         loss = self.loss(batch.long())
         self.optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.clip)
+        torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.max_norm)
         self.optimizer.step()
         return {"loss": loss.detach()}
 

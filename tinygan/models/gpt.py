@@ -8,9 +8,9 @@ To write, let it say, draw one, and ask again.
 import numpy as np
 
 from .. import device, ops, random
-from ..autograd import describe
 from ..nn.losses import cross_entropy
 from .language import LanguageModel
+from .options import checked_options
 
 PREVIEW = 2  # the random stream of what every preview of a run is drawn by
 SHOWN = 500  # tokens of a preview
@@ -23,6 +23,7 @@ class GPT(LanguageModel):
 
     def loss(self, batch):
         """-log p of each token given those before it, in the mean: tokens (n, t + 1)."""
+        self.check("step", batch, least=2)
         scores = self.network(batch[:, :-1])  # (n, t, vocabulary)
         wanted = batch[:, 1:]
         return cross_entropy(ops.reshape(scores, (wanted.size, -1)), wanted.reshape(-1))
@@ -55,11 +56,10 @@ class GPT(LanguageModel):
         of tokens that may be drawn (Fan 2018); top_p: those of that much probability together, the
         likeliest first (Holtzman 2020). None: all.
         """
-        how = checked("stream", **how)
+        how = checked_options("stream", **{k: v for k, v in how.items() if v is not None})
         draw = source or random.default
         read = device.to(np.asarray(tokens), self.device)
-        if read.ndim != 2 or not read.shape[1] or read.dtype.kind not in "iu":
-            raise ValueError(f"stream: needs integers (n, t), t at least 1, got {describe(read)}")
+        self.check("stream", read)
         cache = []
         read = read[:, -self.context :]
         for _ in range(length):
@@ -79,17 +79,6 @@ class GPT(LanguageModel):
         source = random.Generator(random.default.seed, PREVIEW)
         path.write_text(self.sample(1, length=SHOWN, source=source)[0] + "\n", encoding="utf-8")
         return path
-
-
-def checked(name, temperature=1.0, top_k=None, top_p=None):
-    """How tokens are drawn, as a dict; ValueError, which `name` heads, for what cannot be."""
-    if not 0 <= temperature < np.inf:
-        raise ValueError(f"{name}: temperature must be 0 or more, got {temperature!r:.50}")
-    if top_k is not None and (top_k < 1 or top_k != int(top_k)):
-        raise ValueError(f"{name}: top_k must be whole and at least 1, got {top_k!r:.50}")
-    if top_p is not None and not 0 < top_p <= 1:
-        raise ValueError(f"{name}: top_p must be above 0, at most 1, got {top_p!r:.50}")
-    return {"temperature": temperature, "top_k": top_k, "top_p": top_p}
 
 
 def drawn(scores, u, temperature=1.0, top_k=None, top_p=None):

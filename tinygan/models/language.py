@@ -7,23 +7,25 @@ knows nothing of files or progress bars.
 import contextlib
 
 from .. import device, optim
-from ..autograd import grad
+from ..autograd import describe, grad
 from ..recording import no_grad
+from .options import checked_options
 
 
 class LanguageModel:
     """A `Transformer` and the tokenizer whose text it reads, such as `data.BytePairs`.
 
-    Learns by AdamW, whose decay is of matrices alone, with the gradient clipped to a norm of `clip`
+    Learns by AdamW, whose decay is of matrices alone, with the gradient clipped to `max_norm`
     (Pascanu 2013), 0 for as it is. params: those of the network that learn, unless all.
     """
 
     def __init__(
-        self, network, tokenizer, lr=1e-3, betas=(0.9, 0.99), weight_decay=0.1, clip=1.0,
+        self, network, tokenizer, lr=1e-3, betas=(0.9, 0.99), weight_decay=0.1, max_norm=1.0,
         device="cpu", params=None,
     ):  # fmt: skip
         self.network, self.tokenizer, self.device = network.to(device), tokenizer, device
-        self.context, self.clip = network.context, clip
+        self.context = network.context
+        self.max_norm = checked_options(type(self).__name__, max_norm=max_norm)["max_norm"]
         params = network.parameters() if params is None else params
         matrices, vectors = ([p for p in params if (p.ndim > 1) is many] for many in (True, False))
         groups = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
@@ -45,8 +47,8 @@ class LanguageModel:
     def learn(self, loss):
         """One update of the weights, to lower a loss, a Tensor: {"loss"}, raw."""
         gradients = grad(loss, self.optimizer.params)
-        if self.clip:
-            optim.clip_grad_norm_(gradients, self.clip)
+        if self.max_norm:
+            optim.clip_grad_norm_(gradients, self.max_norm)
         self.optimizer.step(gradients)
         return {"loss": loss.data}
 
@@ -55,6 +57,15 @@ class LanguageModel:
         with self.resting():
             found = [self.loss(device.to(batch, self.device)).data for batch in batches]
         return float(sum(map(float, found)) / len(found))
+
+    def check(self, name, tokens, least=1):
+        """ValueError, which `name` heads, unless tokens are raw integers (n, t), one row or more of
+        `least` or more. What these are is not looked at, which would wait for a GPU.
+        """
+        fits = device.is_array(tokens) and tokens.dtype.kind in "iu" and tokens.ndim == 2
+        if not fits or not len(tokens) or tokens.shape[1] < least:
+            words = f"{name}: needs tokens, raw integers (n, t), t at least {least}"
+            raise ValueError(f"{words}, got {describe(tokens)}")
 
     @contextlib.contextmanager
     def resting(self):

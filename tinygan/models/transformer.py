@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import nn, ops, random
 from ..autograd import describe
+from .options import checked_options
 
 STD = 0.02  # of the first weights (Radford 2018)
 
@@ -62,6 +63,9 @@ class Transformer(nn.Module):
         self, vocabulary, context=64, width=128, depth=4, heads=4, dropout=0.0, causal=True,
         positions="learnt", bias=True,
     ):  # fmt: skip
+        sizes = {"context": context, "width": width, "depth": depth, "heads": heads}
+        own = sizes | {"dropout": dropout, "positions": positions}
+        context = checked_options("Transformer", **own)["context"]
         self.context = context
         self.tokens = nn.Embedding(vocabulary, width)
         rotary = positions == "rotary"
