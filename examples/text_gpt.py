@@ -20,7 +20,7 @@ from tinygan.train.callbacks import say
 EPOCHS = 12
 WARMUP = 0.05  # the share of the steps in which the learning rate rises
 WRITTEN = 6  # the random stream of what is written
-SHOWN = 60  # tokens of it that are shown after each epoch
+SHOWN, LENGTH = 60, 400  # tokens of it, after each epoch and at the end
 
 
 def gpt_step(gpt, batch):
@@ -71,11 +71,11 @@ def main():
         """What the model makes of the prompt."""
         how = cli.options(args, *cli.WRITING)
         source = random.Generator(args.seed, WRITTEN)
-        return gpt.sample(1, args.prompt, length, source=source, **how)[0]
+        return gpt.sample(1, args.prompt or "\n", length, source=source, **how)[0]
 
     write(1)  # a prompt that cannot be read is found before anything is learnt
     schedule = schedules.warmup(lambda p: schedules.cosine(p, 0.1), WARMUP)
-    callbacks = [Evaluate(figures), Writes(write), AtEnd(lambda: say(write(args.length)))]
+    callbacks = [Evaluate(figures), Writes(write), AtEnd(lambda: say(write(args.length or LENGTH)))]
     with kernels.precision(args.precision, where):
         step = lambda batch: gpt_step(gpt, batch)
         options = {"schedule": schedule, "callbacks": callbacks}
@@ -90,7 +90,7 @@ def arguments():
     parser.training(known, model="gpt", pictures=False, out="runs/text_gpt", **own)
     parser.set_defaults(**own)
     parser.text(context=128, width=128, depth=4, heads=4)
-    parser.writing("\n", 400)
+    parser.writing(LENGTH)
     return parser.parse_args()
 
 

@@ -3,8 +3,8 @@ data. Where the classes have names, they are asked for by those: --labels cat do
 
 RUN is the folder of a training run, or one of its checkpoints (RUN/best.npz). The model is built
 anew from what the checkpoint says of it, and filled from there. Flows and diffusions may be told
---steps, --guidance, and --method or --eta. In code: `train.load`. Only what this command made
-before is replaced.
+--steps, --guidance, and --method or --eta; models of text write one, behind a --prompt. In code:
+`train.load`. Only what this command made before is replaced.
 """
 
 from pathlib import Path
@@ -13,8 +13,8 @@ import numpy as np
 
 from . import device, files, plot, random
 from .checkpoint import CheckpointError, read_meta
-from .cli import MOST_SAMPLES, SAMPLING, Parser, check_given, learnt, number, options, run
-from .cli import save_samples
+from .cli import MOST_SAMPLES, SAMPLING, WRITING, Parser, check_given, learnt, number, options, run
+from .cli import save_samples, say
 from .data import DataError
 from .models.labels import numbered
 from .models.latent import COLUMNS
@@ -28,6 +28,8 @@ def main():
     folder = args.run if args.run.is_dir() else args.run.parent
     data, picture = places(folder / "made" if args.out is None else args.out)
     model = load(args.run, device.resolve(args.device))
+    if hasattr(model, "stream"):
+        return write(args, model)
     if len(model.sample_shape) != 3:
         raise DataError(
             f"{args.run}: its samples are no pictures, but of shape {model.sample_shape}; in code "
@@ -36,19 +38,32 @@ def main():
     labels = None if args.labels is None else asked(args, model)
     told = {"labels": labels, "learnt": taught(args.run), "how": chosen(args, model)}
     random.manual_seed(args.seed)
-    images = save_samples(model, args.n, data, **told)
+    images = save_samples(model, args.n or 64, data, **told)
     columns, names = headed(model, labels if labels is None else labels[: len(args.labels)])
     plot.grid(images[:400], picture, columns, names=names)
     print(picture)
 
 
-def chosen(args, model):
+def write(args, model):
+    """Print texts; of several, a line of dashes between them."""
+    how = chosen(args, model, text=True)
+    random.manual_seed(args.seed)
+    texts = model.sample(args.n or 1, **how)
+    say(f"\n{'-' * 80}\n".join(texts))
+
+
+def chosen(args, model, text=False):
     """How samples are to be made, as `model.sample` takes it; DataError for what it does not."""
-    how = options(args, *SAMPLING)
+    how = options(args, *SAMPLING, "prompt", "length", *WRITING)
+    known = (*model.how, *(("prompt", "length") if text else ()))
     for name in how:
-        if name not in model.how:
-            raise DataError(f"{args.run}: this model knows no {name}; leave out --{name}")
-    check_given(args.run, model, how)
+        if name not in known:
+            flag = name.replace("_", "-")
+            raise DataError(f"{args.run}: this model knows no {name}; leave out --{flag}")
+    if text and args.labels:
+        raise DataError(f"{args.run}: this model was taught no classes; leave out --labels")
+    if not text:
+        check_given(args.run, model, how)
     return how
 
 
@@ -108,9 +123,10 @@ def arguments():
     add("run", type=Path, metavar="RUN", help="a run's folder, or one of its checkpoints")
     classes = "the classes to make, in turn, by name or, without names, number (default: all)"
     add("--labels", nargs="+", metavar="CLASS", help=classes)
-    add("-n", "--n", type=number(int, 1, MOST_SAMPLES), default=64, help="how many")
+    add("-n", "--n", type=number(int, 1, MOST_SAMPLES), help="how many (default: 64, of texts 1)")
     add("--seed", type=number(int, 0, 2**32 - 1), default=0, help="other samples for each")
     parser.sampling()
+    parser.writing(200)
     places = {"choices": ["auto", "cpu", "gpu"], "default": "auto"}
     add("--device", **places, help="auto: the GPU if one is usable")
     add("--out", type=Path, help="a path without suffix for the two files (default: RUN/made)")

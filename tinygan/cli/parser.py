@@ -158,13 +158,16 @@ class Parser(argparse.ArgumentParser):
         add("--positions", **places, help="how places are told apart")
         self.set_defaults(**{"dropout": 0.0} | sizes)
 
-    def writing(self, prompt, length):
-        """Add the flags about how a language model writes; `WRITING` names how tokens are drawn."""
+    def writing(self, length):
+        """Add the flags about how a language model writes, `length` tokens unless told otherwise;
+        `WRITING` names how these are drawn.
+        """
         add = self.add_argument
-        add("--prompt", default=prompt, help="what the text begins with (default: a line's end)")
-        add("--length", type=number(int, 0, 1 << 20), default=length, help="tokens to write")
-        cold = "below 1 likely tokens become likelier; 0: always the likeliest"
-        add("--temperature", type=number(float, 0), default=1.0, metavar="T", help=cold)
+        add("--prompt", metavar="TEXT", help="what a text begins with (default: a line's end)")
+        tokens = f"of a text, in tokens (default: {length})"
+        add("--length", type=number(int, 0, 1 << 20), metavar="N", help=tokens)
+        cold = "below 1 likely tokens become likelier, 0: always the likeliest (default: 1)"
+        add("--temperature", type=number(float, 0), metavar="T", help=cold)
         add("--top-k", type=number(int, 1), metavar="K", help="draw of the K likeliest tokens")
         most = "draw of the likeliest that have this much probability together"
         add("--top-p", type=number(float, 1e-6, 1), metavar="P", help=most)

@@ -8,6 +8,7 @@ To write, let it say, draw one, and ask again.
 import numpy as np
 
 from .. import device, ops, random
+from ..data import DataError
 from ..nn.losses import cross_entropy
 from .language import LanguageModel
 from .options import checked_options
@@ -36,7 +37,7 @@ class GPT(LanguageModel):
         """
         start = self.tokenizer.encode(prompt)
         if not start.size:
-            raise ValueError("sample: the prompt is empty: begin with a line's end, '\\n', say")
+            raise DataError("sample: the prompt is empty: it may begin with a line's end")
         made = [np.tile(start, (n, 1))]
         for chosen in self.stream(made[0], length, source, **how):
             made.append(device.to_host(chosen)[:, None])
