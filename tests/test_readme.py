@@ -39,6 +39,7 @@ def remaining():
         "models.flow(",
         "class Mean",
         "tokens",
+        "models.gpt(",
         "onnx",
         "learn(",
     )
@@ -124,9 +125,16 @@ def test_an_algorithm_of_ones_own_draws_what_it_samples(tmp_path, monkeypatch):
 
 
 def test_a_data_set_of_ones_own(tmp_path, monkeypatch):
-    names = run(the("tokens"), tmp_path, monkeypatch)
+    names = run(the("tokens, labels"), tmp_path, monkeypatch)
     tokens, labels = names["batches"].batch(0, 0)
     assert tokens.shape == (32, 6) and ((tokens[:, 0] // 6) % 3 == labels).all()
+
+
+def test_a_gpt_reads_a_play_and_goes_on(tmp_path, monkeypatch, capsys):
+    names = run(the("models.gpt("), tmp_path, monkeypatch)
+    assert capsys.readouterr().out.endswith("\n") and names["tokenizer"].words()["merges"]
+    judged = names["data"].Windows(names["unseen"][:5_000], 32, 16)
+    assert names["gpt"].held_out(judged) < 6.1 < 6.2 < np.log(512)
 
 
 def test_a_flow_makes_digits_and_says_how_probable_they_are(tmp_path, monkeypatch):
