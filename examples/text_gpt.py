@@ -60,7 +60,8 @@ def main():
     gpt = cli.built(models.gpt, words=text.tokenizer.words(), device=where, **chosen)
     known, unseen = (device.to(part, where) for part in (text.known, text.unseen))
     batches = data.Windows(known, gpt.context, args.batch_size, args.seed)
-    judged = data.Windows(unseen, gpt.context, args.batch_size, args.seed)
+    fewer = max(1, min(args.batch_size, len(unseen) // gpt.context - 1))
+    judged = data.Windows(unseen, gpt.context, fewer, args.seed)
 
     def figures():
         """Of the last tenth of the text, which it does not learn from."""

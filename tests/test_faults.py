@@ -689,12 +689,12 @@ def test_other_data_or_settings_do_not_go_on_with_go(quick, tmp_path):
     before = snapshot(out)
     model = Toy()
     for other, words in {
-        batches(change=1): "the pictures are others .files, side",
+        batches(change=1): "the data are others .files, side",
         data.Batches(np.arange(16.0).reshape(8, 2), 4, transform=None): "batch_size was 2, is 4",
         data.Batches(np.arange(16.0).reshape(8, 2), 2, 1, transform=None): "order was 0, is 1",
         data.Batches(
             np.arange(16.0, dtype="f4").reshape(8, 2), 2, transform=None
-        ): "the pictures are others",
+        ): "the data are others",
     }.items():
         with pytest.raises(CheckpointError, match=f"made by another run: .*{words}"):
             train(model, other, 4 * EPOCHS, out, resume=True)

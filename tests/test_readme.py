@@ -134,7 +134,7 @@ def test_a_gpt_reads_a_play_and_goes_on(tmp_path, monkeypatch, capsys):
     names = run(the("models.gpt("), tmp_path, monkeypatch)
     assert capsys.readouterr().out.endswith("\n") and names["tokenizer"].words()["merges"]
     judged = names["data"].Windows(names["unseen"][:5_000], 32, 16)
-    assert names["gpt"].held_out(judged) < 6.1 < 6.2 < np.log(512)
+    assert names["gpt"].held_out(judged) < 6.1  # log(512) is 6.24
 
 
 def test_a_flow_makes_digits_and_says_how_probable_they_are(tmp_path, monkeypatch):

@@ -186,7 +186,7 @@ def test_resuming_with_other_epochs_and_rates_says_so_in_the_log(tmp_path):
     [
         ({"seed": 1}, "seed was 0, is 1"),
         ({"width": 3}, "width was 2, is 3"),
-        ({"images": DIGITS.images[1:161]}, "the pictures are others .files, side"),
+        ({"images": DIGITS.images[1:161]}, "the data are others .files, side"),
         ({"batch_size": 40}, "batch_size was 32, is 40"),
     ],
     ids=["seed", "width", "data", "batch_size"],

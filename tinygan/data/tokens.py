@@ -195,8 +195,8 @@ class BytePairs:
         return b"".join(spelt).decode(errors="replace")
 
     def words(self) -> dict:
-        """What `tokenizer` makes it of, in JSON's types."""
-        return {"kind": "pairs", "merges": [list(pair) for pair in self.merges]}
+        """What `tokenizer` makes it of, in JSON's types: merges as one line, "101 32,116 104"."""
+        return {"kind": "pairs", "merges": ",".join(f"{a} {b}" for a, b in self.merges)}
 
 
 def tokenizer(words: dict):
@@ -215,7 +215,20 @@ def tokenizer(words: dict):
             f"tokenizer: {_short(words)} is not what words() of a tokenizer gives, a kind of "
             f"{', '.join(kinds)} and what belongs to it"
         )
-    return make(*(words[name] for name in needs))
+    given = [words[name] for name in needs]
+    if kind == "pairs":
+        given = [_pairs(*given)]
+    return make(*given)
+
+
+def _pairs(merges):
+    """[(101, 32), (116, 104)] of "101 32,116 104"."""
+    try:
+        return [tuple(map(int, pair.split())) for pair in merges.split(",") if merges]
+    except (AttributeError, ValueError):
+        raise DataError(
+            f"BytePairs: merges is {_short(merges)}; it must be a line of pairs, 101 32,116 104"
+        ) from None
 
 
 def _merged(ids, pair, token):
