@@ -30,6 +30,8 @@ def sharpened(model):
 
 def drawn(model, n, dtype=np.float32):
     """What the `draw` of a peer is to give for the model's next step."""
+    if isinstance(model, models.GPT):
+        return ()
     if not isinstance(model, models.Flow | models.DDPM):
         return model.noise(n), random.default.uniform((n,))
     told = random.default.bernoulli(1 - model.drop, (n, 1), dtype)

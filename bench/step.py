@@ -2,7 +2,7 @@
 optimizer, taking turns.
 
     python bench/step.py [--tasks mlp-gan dcgan5x5 mlp-vae conv-vae wgan-gp dcgan r3gan hinge-sn
-                                  flow ddpm]
+                                  flow ddpm gpt]
                          [--peers jax ...] [--rounds 7] [--readme]
 
 Each side has a process of its own, as its users run it, and waits while another works: in a shared
@@ -13,10 +13,11 @@ the matrix products and convolutions that tinygan asks for, forward and backward
 and an addition are two, taps in the padding count, and so does what a faster algorithm saves), and
 the rate at which it is done; and speeds, the medians over rounds of PyTorch's time over each
 peer's: above 1 is faster. The rate of one large product, measured first, is what the processor
-could do. "torch heap" is PyTorch where glibc is told to keep what is freed (MALLOC_TRIM_THRESHOLD_
-and MALLOC_MMAP_THRESHOLD_), as a well-informed user can, instead of page faults in every step;
-"torch tuned" also freezes D in G's update and fuses Adam. --readme prints the table of
-docs/results.md as well.
+could do. gpt is nanoGPT's small one, whose batches are of 12: --tasks gpt --batch-size 12. "torch
+heap" is PyTorch where glibc is told to keep what is freed (MALLOC_TRIM_THRESHOLD_ and
+MALLOC_MMAP_THRESHOLD_), as a well-informed user can, instead of page faults in every step; "torch
+tuned" also freezes D in G's update and fuses Adam. --readme prints the table of docs/results.md as
+well.
 """
 
 import argparse
@@ -42,6 +43,7 @@ TITLES = {
     "hinge-sn": "hinge, spectral norm",
     "flow": "flow matching",
     "ddpm": "DDPM",
+    "gpt": "GPT",
 }
 WORDS = {
     "tinygan": "**tinygan**",

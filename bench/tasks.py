@@ -18,13 +18,18 @@ GAMES = {  # networks of another task in another game
 }
 TASKS = ("mlp-gan", "dcgan5x5", "mlp-vae", "conv-vae", "wgan-gp", "dcgan", "r3gan", "hinge-sn")
 DIFFUSED = ("flow", "ddpm")  # which learn from labelled batches
-TASKS += DIFFUSED
+TEXT = {"context": 64, "width": 128, "depth": 4, "heads": 4, "bias": False}  # nanoGPT's small one
+LETTERS = "".join(map(chr, range(32, 97)))
+TASKS += (*DIFFUSED, "gpt")
 
 
 def model(task, **options):
     """The model of tinygan that makes this training step."""
     from tinygan import models
 
+    if task == "gpt":
+        words = {"kind": "characters", "characters": LETTERS}
+        return models.gpt(**{"words": words} | TEXT | options)
     networks, game = GAMES.get(task, (task, {}))
     if task in DIFFUSED:
         return models.DIFFUSIONS[task](**{"classes": 10} | options)
@@ -48,6 +53,9 @@ def batch(task, n, side=28):
     """What the model of a task learns from in a step: such images, and labels where it asks."""
     import numpy as np
 
+    if task == "gpt":
+        tokens = np.random.default_rng(0).integers(0, len(LETTERS), (n, TEXT["context"] + 1))
+        return tokens.astype(np.int32)
     x = images(n, side)
     return (x, np.arange(n) % 10) if task in DIFFUSED else x
 

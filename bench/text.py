@@ -23,13 +23,12 @@ import time
 
 import numpy as np
 from common import machine
-from tasks import Ours
+from tasks import LETTERS, TEXT, Ours
 
 from tinygan import data, models, random
 from tinygan.nn.losses import cross_entropy
 from tinygan.optim import schedules
 
-NANOGPT = {"context": 64, "width": 128, "depth": 4, "heads": 4, "bias": False}
 NAMES = {"context": 64, "width": 64, "depth": 4, "heads": 4}
 WARMUP = 100
 
@@ -67,7 +66,7 @@ def nanogpt(args):
     rows = {}
     for seed in args.seeds:
         random.manual_seed(seed)
-        model = models.gpt(tokenizer.words(), **NANOGPT)
+        model = models.gpt(tokenizer.words(), **TEXT)
         sides = {"tinygan": Ours(model)}
         if not args.alone:
             from peers.with_text import TorchGPT
@@ -128,8 +127,8 @@ def names(args):
 def write(args):
     """Tokens a second."""
     random.manual_seed(0)
-    words = {"kind": "characters", "characters": "".join(map(chr, range(32, 97)))}
-    model = models.gpt(words, **NANOGPT | {"context": args.length + 1})
+    words = {"kind": "characters", "characters": LETTERS}
+    model = models.gpt(words, **TEXT | {"context": args.length + 1})
     from peers.with_text import TorchGPT
 
     sides = {"tinygan": model, "PyTorch": TorchGPT(model)}

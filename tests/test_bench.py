@@ -153,8 +153,8 @@ def test_quality_trains_both_sides(monkeypatch):
                 del sys.modules[name]
 
 
-@pytest.mark.parametrize("task", ["r3gan", "hinge-sn", "flow", "ddpm"])
-def test_pytorchs_step_of_a_gan_is_ours(task, monkeypatch):
+@pytest.mark.parametrize("task", ["r3gan", "hinge-sn", "flow", "ddpm", "gpt"])
+def test_pytorchs_step_is_ours(task, monkeypatch):
     pytest.importorskip("torch")
     monkeypatch.syspath_prepend(BENCH)
     before = {*sys.modules}
