@@ -29,7 +29,7 @@ def model(task, **options):
 
     if task == "gpt":
         words = {"kind": "characters", "characters": LETTERS}
-        return models.gpt(**{"words": words} | TEXT | options)
+        return models.gpt(**{"tokenizer": words} | TEXT | options)
     networks, game = GAMES.get(task, (task, {}))
     if task in DIFFUSED:
         return models.DIFFUSIONS[task](**{"classes": 10} | options)

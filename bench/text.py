@@ -66,7 +66,7 @@ def nanogpt(args):
     rows = {}
     for seed in args.seeds:
         random.manual_seed(seed)
-        model = models.gpt(tokenizer.words(), **TEXT)
+        model = models.gpt(tokenizer, **TEXT)
         sides = {"tinygan": Ours(model)}
         if not args.alone:
             from peers.with_text import TorchGPT
@@ -105,7 +105,7 @@ def names(args):
     tokenizer = data.Characters.of("\n" + "".join(each))
     for seed in args.seeds:
         random.manual_seed(seed)
-        model = models.gpt(tokenizer.words(), **NAMES)
+        model = models.gpt(tokenizer, **NAMES)
         row = tokenizer.encode("\n" + "\n".join(known) + "\n")
         train({"tinygan": Ours(model)}, data.Windows(row, 64, 16, seed), args.steps, lr=2e-3)
         longest = max(map(len, unseen)) + 2

@@ -57,7 +57,7 @@ def main():
     text = cli.read_text(args)
     random.manual_seed(args.seed)
     chosen = cli.options(args, "lr", *cli.TEXT)
-    gpt = cli.built(models.gpt, words=text.tokenizer.words(), device=where, **chosen)
+    gpt = cli.built(models.gpt, tokenizer=text.tokenizer, device=where, **chosen)
     known, unseen = (device.to(part, where) for part in (text.known, text.unseen))
     batches = data.Windows(known, gpt.context, args.batch_size, args.seed)
     fewer = max(1, min(args.batch_size, len(unseen) // gpt.context - 1))

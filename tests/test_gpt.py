@@ -15,7 +15,7 @@ SMALL = {"context": 8, "width": 16, "depth": 2, "heads": 2}
 
 def small(**options):
     random.manual_seed(0)
-    return models.gpt(LETTERS.words(), **SMALL | options)
+    return models.gpt(LETTERS, **SMALL | options)
 
 
 def lively(**options):
@@ -121,7 +121,7 @@ def test_the_least_and_the_largest_number_draw_tokens_that_may_be():
 def test_it_learns_a_text_by_heart_and_writes_it():
     line = "abc fed\n"
     random.manual_seed(0)
-    model = models.gpt(LETTERS.words(), lr=1e-2, **SMALL)
+    model = models.gpt(LETTERS, lr=1e-2, **SMALL)
     batches = data.Windows(LETTERS.encode(line * 60), 8, 8)
     train(model, batches, 12)
     assert model.held_out(batches) < 0.3

@@ -9,7 +9,6 @@ import inspect
 import json
 import math
 
-
 from .. import random
 from .labels import LONGEST
 from .options import LARGEST
@@ -61,9 +60,11 @@ OWN = object()  # an option that JSON cannot hold: an objective of the caller's 
 
 
 def _words(value):
-    """An option as JSON gives it back: NumPy's numbers and arrays, and sequences, as Python's."""
+    """An option as JSON gives it back: NumPy's and sequences as Python's, a tokenizer's words."""
 
     def plain(value):
+        if hasattr(value, "words"):
+            return value.words()
         return value.tolist() if hasattr(value, "tolist") else list(value)
 
     try:

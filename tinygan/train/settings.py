@@ -10,7 +10,7 @@ from .. import models
 
 RATES = "lr", "d_lr"  # options of a model that a run may change as it goes on
 OTHER = {"batches.data": "the data are others (files, side, colour, fit or background; text)"}
-OTHER |= {"model.words": "the tokens are others (text, kind of tokens or vocabulary)"}
+OTHER |= {"model.tokenizer": "the tokens are others (text, kind of tokens or vocabulary)"}
 
 
 def differing(was, now, model):
