@@ -86,11 +86,11 @@ def main():
 def arguments():
     """The command line."""
     parser = cli.Parser("Train a small GPT on a text, and let it write.")
-    own = {"epochs": EPOCHS, "batch_size": 16, "lr": 2e-3}
+    own = {"epochs": EPOCHS, "batch_size": 32, "lr": 2e-3}
     known = {"gpt": models.gpt}
     parser.training(known, model="gpt", pictures=False, out="runs/text_gpt", **own)
     parser.set_defaults(**own)
-    parser.text(context=128, width=128, depth=4, heads=4)
+    parser.text(context=64, width=128, depth=4, heads=4)
     parser.writing(LENGTH)
     return parser.parse_args()
 
