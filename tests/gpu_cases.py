@@ -105,6 +105,9 @@ def _cases(dtype):
     for a in (image, large, real(0, 3), real(3)[::2]):
         yield case("silu", a, rtol=near)
         yield case("silu_grad", real(*a.shape), a, rtol=2 * near)
+        for name in ("gelu", "gelu_tanh"):
+            yield case(name, a, rtol=near)
+            yield case(f"{name}_grad", real(*a.shape), a, rtol=2 * near)
     yield case("softmax_rows", real(6, 4), -3.0, True, rtol=2 * near)
     nothing = np.array([[-np.inf, -np.inf], [-np.inf, 1], [np.nan, 0]], dtype)
     for a in (real(2, 3, 5), real(6, 4), real(3, 40)[:, ::3], nothing, real(0, 3), real(2, 0)):
@@ -112,6 +115,10 @@ def _cases(dtype):
             yield case("softmax_rows", a, 0.7, causal, rtol=2 * near)
         p = reference.softmax_rows(np.nan_to_num(a), 1.0, False)
         yield case("softmax_rows_grad", real(*a.shape), p, 0.7, rtol=2 * near)
+    for n, d in ((1, 5), (3, 1), (6, 40), (0, 3)):
+        x, g, w, b = real(n, d) + 3, real(n, d), real(d), real(d)
+        yield case("layer_norm", x, w, b, 1e-5, rtol=20 * near)
+        yield case("layer_norm_grad", g, x, w, 1e-2, rtol=60 * near)
     for rows in (1, 50, 3000):
         x, g = real(rows, 5) + 3, real(rows, 5)
         yield case("affine", x, *c, rtol=near)

@@ -83,7 +83,9 @@ def large(dtype):
         x, g = 9 * real(*shape), real(*shape)
         x.flat[:8] = -1e30, -800, -88, -87, 87, 800, 1e30, np.nan
         for a, b in ((x, g), (np.asfortranarray(x), g), (x[::-1, ::2], g[:, ::2]), (x.T, g.T)):
-            yield from (case("silu", a, rtol=near), case("silu_grad", b, a, rtol=2 * near))
+            for name in ("silu", "gelu", "gelu_tanh"):
+                yield case(name, a, rtol=near)
+                yield case(f"{name}_grad", b, a, rtol=2 * near)
     for shape in ((5000, 1), (3, 70, 90), (2, 3, 64, 64), (9, 8, 333), (433, 9, 11)):
         x, g = 9 * real(*shape), real(*shape)
         x[0, :9], x[1, ..., 0], x[1, ..., 1:2], x[-1, 0] = -np.inf, -1e30, 800, np.nan
@@ -92,6 +94,11 @@ def large(dtype):
                 yield case("softmax_rows", a, 0.3, causal, rtol=4 * near)
             p = reference.softmax_rows(np.nan_to_num(a), 1.0, False)
             yield case("softmax_rows_grad", b, p, -0.3, rtol=4 * near)
+    for n, d in ((1, 5000), (7, 333), (433, 11), (768, 128), (5000, 1)):
+        x, g, w, b = real(n, d) + 3, real(n, d), real(d), real(d)
+        for a, c in ((x, g), (np.asfortranarray(x), g[::-1]), (np.repeat(x, 2, 1)[:, ::2], g)):
+            yield case("layer_norm", a, w, b, 1e-5, rtol=20 * near)
+            yield case("layer_norm_grad", c, a, w, 1e-2, rtol=60 * near)
     for rows in (2, 433, 433 * 9):
         x, g, c = real(rows, 11) + 3, real(rows, 11), [real(11), abs(real(11)) + 1]
         for a, b in (
@@ -392,6 +399,8 @@ def test_numbers_that_no_loop_is_compiled_for_are_the_references(dtype):
         ("leaky", g, x.real, 0.25),
         ("silu", x),
         ("silu_grad", g, x),
+        *((name, g, x) for name in ("gelu_grad", "gelu_tanh_grad")),
+        *((name, x) for name in ("gelu", "gelu_tanh")),
         ("softmax_rows", x, 0.5, True),
         ("softmax_rows_grad", g, x, 0.5),
         ("moments", x),
@@ -453,6 +462,9 @@ def test_results_do_not_depend_on_the_number_of_cores(monkeypatch):
     [
         (lambda x: ops.leaky_relu(x, 0.2), [(70, 500)]),
         (lambda x: ops.silu(x), [(70, 500)]),
+        (lambda x: ops.gelu(x), [(70, 500)]),
+        (lambda x: ops.gelu(x, "tanh"), [(70, 500)]),
+        (lambda *xs: ops.layer_norm(xs[0], (5, 30), *xs[1:]), [(60, 5, 30), (5, 30), (5, 30)]),
         (
             lambda *qkv: ops.scaled_dot_product_attention(*qkv, is_causal=True),
             [(3, 2, 40, 16), (3, 2, 50, 16), (3, 2, 50, 9)],
@@ -462,15 +474,10 @@ def test_results_do_not_depend_on_the_number_of_cores(monkeypatch):
         (lambda x, w, b: ops.conv2d(x, w, b, 2, 1), [(9, 3, 33, 31), (7, 3, 4, 4), (7,)]),
         (lambda x, w, b: ops.conv_transpose2d(x, w, b, 2, 1), [(9, 3, 16, 15), (3, 7, 4, 4), (7,)]),
     ],
-    ids=[
-        "leaky_relu",
-        "silu",
-        "attention",
-        "batch_norm",
-        "group_norm",
-        "conv2d",
-        "conv_transpose2d",
-    ],
+    ids=(
+        "leaky_relu silu gelu gelu_tanh layer_norm attention batch_norm group_norm conv2d"
+        " conv_transpose2d"
+    ).split(),
 )
 def test_large_gradients_equal_those_of_the_reference_and_of_the_formula(f, shapes, monkeypatch):
     xs = [Tensor(real(*s)) for s in shapes]

@@ -24,9 +24,11 @@ def integers(shape, dtype):
 
 
 def run_plain_loop(function, **names):
-    """Run the first indented lines of a function's docstring, with these names."""
+    """Run the first indented lines of a function's docstring, with these names; all names after."""
     code = re.search(r"\n\n((?:    .*\n)+)", inspect.getdoc(function) + "\n")[1]
-    exec(textwrap.dedent(code), {"np": np, "MR": MR} | names)
+    names = {"np": np, "MR": MR} | names
+    exec(textwrap.dedent(code), names)
+    return names
 
 
 @DTYPES
@@ -291,3 +293,15 @@ def test_convolutions(dtype, image, kernel, stride, padding, dilation, channels,
     conv_direct.conv_filter(x, y, kernel, *geometry)
     assert {conv_loops.gather, conv_loops.correlate} <= met
     assert conv_loops.scatter in met or channels < 200
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_sum_of_lanes(count):
+    @numba.njit
+    def compiled(x, count):
+        return microkernel.sum_of_lanes(x.ctypes.data, count)
+
+    lanes = microkernel.LANES
+    x = rng.standard_normal(count * lanes + 3).astype("f4")
+    meant = run_plain_loop(microkernel.sum_of_lanes, x=x, count=count, LANES=lanes)
+    assert compiled(x, count) == meant["total"]

@@ -133,10 +133,17 @@ def _leaky(graph, out, x, at, slope):
     return graph.node("LeakyRelu", x, alpha=float(slope))
 
 
-@becomes(rectifiers._normal_cdf)
-def _normal_cdf(graph, out, x):
+@becomes(rectifiers._gelu)
+def _gelu(graph, out, x):
     erf = graph.node("Erf", graph.node("Mul", x, math.sqrt(0.5)))
-    return graph.node("Mul", graph.node("Add", erf, 1.0), 0.5)
+    return graph.node("Mul", x, graph.node("Mul", graph.node("Add", erf, 1.0), 0.5))
+
+
+@becomes(rectifiers._gelu_tanh)
+def _gelu_tanh(graph, out, x):
+    square = graph.node("Mul", graph.node("Mul", x, x), rectifiers.CUBE)
+    slope = graph.node("Add", square, rectifiers.SLOPE)
+    return graph.node("Mul", x, graph.node("Sigmoid", graph.node("Mul", x, slope)))
 
 
 @becomes(rectifiers.silu)
@@ -184,6 +191,15 @@ def _batch_norm(graph, out, x, weight, bias, *, center, inv, eps):
     column = graph.integers([-1] + [1] * (len(x.shape) - 2))
     weight, bias = (graph.node("Reshape", a, column) for a in (weight, bias))
     normal = graph.node("Div", d, scale)
+    return graph.node("Add", graph.node("Mul", normal, weight), bias)
+
+
+@becomes(by_group._layer_norm)
+def _layer_norm(graph, out, x, weight, bias, *, eps):
+    axes = graph.integers(range(len(x.shape) - len(weight.shape), len(x.shape)))
+    d = graph.node("Sub", x, graph.node("ReduceMean", x, axes))
+    variance = graph.node("ReduceMean", graph.node("Mul", d, d), axes)
+    normal = graph.node("Div", d, graph.node("Sqrt", graph.node("Add", variance, float(eps))))
     return graph.node("Add", graph.node("Mul", normal, weight), bias)
 
 

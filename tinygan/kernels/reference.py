@@ -12,9 +12,13 @@ import math
 
 import numpy as np
 
-from .rows import index_add, softmax_rows, softmax_rows_grad  # noqa: F401 (the reference's too)
+from .rows import (  # noqa: F401 (the reference's too)
+    index_add, layer_norm, layer_norm_grad, softmax_rows, softmax_rows_grad,
+)  # fmt: skip
 from .samples import sample_affine, sample_moments, sample_sums  # noqa: F401
-from .smooth import silu, silu_grad  # noqa: F401
+from .smooth import (  # noqa: F401
+    CUBE, SLOPE, gelu, gelu_grad, gelu_tanh, gelu_tanh_grad, silu, silu_grad,
+)  # fmt: skip
 
 empty = np.empty  # memory for results; the other modules recycle it
 

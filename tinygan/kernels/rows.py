@@ -1,5 +1,5 @@
-"""More of the reference: what is done row by row, the softmax under attention, and what adds rows
-to others.
+"""More of the reference: what is done row by row, the softmax under attention and layer
+normalisation; and what adds rows to others.
 """
 
 import numpy as np
@@ -28,6 +28,30 @@ def softmax_rows(x, scale, causal):
 def softmax_rows_grad(g, p, scale):
     """The gradient of `softmax_rows`, whose result is p, from that of p, which is g."""
     return scale * p * (g - (g * p).sum(axis=-1, keepdims=True))
+
+
+def layer_norm(x, weight, bias, eps):
+    """weight * (x - mean) / sqrt(var + eps) + bias by each row's own: (rows, d), (d,), (d,)."""
+    normal, _ = _normalised(x, eps)
+    return weight * normal + bias
+
+
+def layer_norm_grad(g, x, weight, eps):
+    """The gradients of `layer_norm`, to x, weight and bias, from that of its result, which is g.
+
+    Ba 2016; as in batch normalisation (Ioffe & Szegedy 2015, section 3), but row by row.
+    """
+    normal, inv = _normalised(x, eps)
+    change = g * weight
+    along = (change * normal).mean(axis=1, keepdims=True)
+    to_x = inv * (change - change.mean(axis=1, keepdims=True) - normal * along)
+    return to_x, (g * normal).sum(axis=0), g.sum(axis=0)
+
+
+def _normalised(x, eps):
+    apart = x - x.mean(axis=1, keepdims=True)
+    inv = 1 / np.sqrt((apart * apart).mean(axis=1, keepdims=True) + eps)
+    return apart * inv, inv
 
 
 def index_add(x, index, g):

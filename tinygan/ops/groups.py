@@ -1,8 +1,8 @@
-"""Normalisation of each sample: layer_norm, composed of other operations, and group_norm, over
-groups of channels, which has kernels as batch_norm has.
+"""Normalisation of each sample over its last axes, and over groups of its channels, which have
+kernels as batch_norm has.
 
-They sum over the pixels of each channel of each sample; what is the groups' is arithmetic on those
-few numbers, (n, c).
+The latter sum over the pixels of each channel of each sample; what is the groups' is arithmetic on
+those few numbers, (n, c).
 """
 
 import numpy as np
@@ -10,10 +10,48 @@ import numpy as np
 from .. import kernels
 from ..arrays import adopted
 from ..autograd import Tensor, describe, primitive
-from .arith import raw
+from .arith import raw, sum_to
 from .norm import SharedRules, check, image, normalised
 from .reduce import mean, sum
 from .shape import reshape
+
+
+@primitive
+def _layer_norm(x, weight, bias, *, eps):
+    rows = x.reshape(-1, weight.size)
+    out = kernels.of(x).layer_norm(rows, weight.reshape(-1), bias.reshape(-1), eps)
+    return out.reshape(x.shape)
+
+
+def _layer_sums(g, x, weight, eps):
+    """The gradients to x, weight and bias, all by one pass."""
+    rows = (-1, weight.size)
+    k = kernels.of(x)
+    found = k.layer_norm_grad(g.reshape(rows), x.reshape(rows), weight.reshape(-1), eps)
+    return [a.reshape(b.shape) for a, b in zip(found, (x, weight, weight))]
+
+
+def _layer_to_x(sums, g, out, x, weight, bias, *, eps):
+    if not isinstance(g, Tensor):
+        return sums(g, x, weight, eps)[0]
+    axes = tuple(range(x.ndim - weight.ndim, x.ndim))
+    normal, inv = normalised(x, axes, eps)
+    g = g * weight
+    return inv * (g - mean(g, axes, True) - normal * mean(g * normal, axes, True))
+
+
+def _layer_to_weight(sums, g, out, x, weight, bias, *, eps):
+    if not isinstance(g, Tensor):
+        return sums(g, x, weight, eps)[1]
+    normal, _ = normalised(x, tuple(range(x.ndim - weight.ndim, x.ndim)), eps)
+    return sum_to(g * normal, weight.shape)
+
+
+def _layer_to_bias(sums, g, out, x, weight, bias, *, eps):
+    return sum_to(g, bias.shape) if isinstance(g, Tensor) else sums(g, x, weight, eps)[2]
+
+
+_layer_norm.rules = SharedRules(_layer_sums, _layer_to_x, _layer_to_weight, _layer_to_bias)
 
 
 def layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5):
@@ -25,9 +63,20 @@ def layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5):
     if not shape or x.shape[-len(shape) :] != shape:
         raise ValueError(f"layer_norm: x must end in {shape}, got {describe(x)}")
     check("layer_norm", shape, weight, bias)
-    out, _ = normalised(x, tuple(range(x.ndim - len(shape), x.ndim)), eps)
-    out = out if weight is None else out * weight
-    return out if bias is None else out + bias
+    x = adopted(x)
+    if not x.size or not _of_one_kind(x, weight, bias):
+        out, _ = normalised(x, tuple(range(x.ndim - len(shape), x.ndim)), eps)
+        out = out if weight is None else out * weight
+        return out if bias is None else out + bias
+    weight = np.ones_like(raw(x), shape=shape) if weight is None else weight
+    bias = np.zeros_like(raw(x), shape=shape) if bias is None else bias
+    return _layer_norm(x, weight, bias, eps=eps)
+
+
+def _of_one_kind(*arrays):
+    """Whether they are all of float32, or all of float64; None is passed over."""
+    dtypes = {str(a.dtype) for a in arrays if a is not None}
+    return dtypes in ({"float32"}, {"float64"})
 
 
 @primitive
@@ -142,8 +191,7 @@ def group_norm(x, num_groups, weight=None, bias=None, eps=1e-5):
                 f" got {describe(a)}"
             )
     data = raw(x)
-    dtypes = {str(a.dtype) for a in (x, weight, bias) if a is not None}
-    if not x.size or dtypes not in ({"float32"}, {"float64"}):
+    if not x.size or not _of_one_kind(x, weight, bias):
         out = reshape(_normalised(x, num_groups, eps)[0], x.shape)
         out = out if weight is None else out * _by_pixel(weight, x)
         return out if bias is None else out + _by_pixel(bias, x)

@@ -1,4 +1,4 @@
-"""ELU, SiLU and GELU: smooth kin of `relu`. SiLU has kernels; the others are composed."""
+"""ELU, SiLU and GELU: smooth kin of `relu`. ELU is composed; the others have kernels."""
 
 import math
 
@@ -6,8 +6,9 @@ import numpy as np
 
 from .. import kernels
 from ..autograd import primitive
+from ..kernels.smooth import CUBE, SLOPE
 from .activations import sigmoid
-from .arith import elementwise, exp, raw, where
+from .arith import clip, elementwise, exp, raw, where
 
 
 @elementwise(lambda g, out, x: g * exp(x))
@@ -45,27 +46,51 @@ def silu(x):
 silu.defvjp(lambda g, out, x: _silu_grad(g, x))
 
 
-def _density(g, out, x):
-    return g * exp(x * x * -0.5) * (1 / math.sqrt(2 * math.pi))
+def _gelu_curvature(h, out, g, x):
+    x = clip(x, -40, 40)  # beyond, it is 0
+    density = exp(x * x * -0.5) * (1 / math.sqrt(2 * math.pi))
+    return h * g * ((2 - x * x) * density)
 
 
-@elementwise(_density)
-def _normal_cdf(x):
-    """The standard normal distribution function, to rounding: erfc(|x| / sqrt(2)) / 2, mirrored.
+@primitive
+def _gelu_grad(g, x):
+    """g times the derivative of `_gelu` at x."""
+    return kernels.of(x).gelu_grad(g, x)
 
-    erfc(t) by the trapezoidal rule, in steps h, on its integral over exp(-s**2) / (s**2 + t**2),
-    whose error falls as exp(-(pi / h)**2), and the residue of the pole at s = it (Matta & Reichel
-    1971; Al Azah & Chandler-Wilde 2021).
-    """
-    t = np.minimum(np.abs(x) * math.sqrt(0.5), 40)  # beyond, it is 0 or 1
-    terms = 6 if t.dtype == np.float32 else 13
-    h = math.sqrt(math.pi / terms)
-    squares = [((n + 0.5) * h) ** 2 for n in range(terms)]
-    integral = sum(math.exp(-s) / (s + t * t) for s in squares)
-    pole = np.exp(t * (-2 * math.pi / h)) * (t < math.pi / h)
-    below = t * np.exp(-t * t) * integral * (h / math.pi)
-    below = below + pole / (1 + pole)
-    return np.where(x > 0, 1 - below, below)
+
+_gelu_grad.defvjp(lambda h, out, g, x: _gelu_grad(h, x), _gelu_curvature)
+
+
+@primitive
+def _gelu(x):
+    return kernels.of(x).gelu(x)
+
+
+_gelu.defvjp(lambda g, out, x: _gelu_grad(g, x))
+
+
+def _gelu_tanh_curvature(h, out, g, x):
+    x = clip(x, -20, 20)  # beyond, it is 0
+    s = sigmoid(x * (SLOPE + CUBE * (x * x)))
+    slope = SLOPE + 3 * CUBE * (x * x)  # of the sigmoid's argument
+    return h * g * (s * (1 - s) * ((2 + x * (1 - 2 * s) * slope) * slope + 6 * CUBE * (x * x)))
+
+
+@primitive
+def _gelu_tanh_grad(g, x):
+    """g times the derivative of `_gelu_tanh` at x."""
+    return kernels.of(x).gelu_tanh_grad(g, x)
+
+
+_gelu_tanh_grad.defvjp(lambda h, out, g, x: _gelu_tanh_grad(h, x), _gelu_tanh_curvature)
+
+
+@primitive
+def _gelu_tanh(x):
+    return kernels.of(x).gelu_tanh(x)
+
+
+_gelu_tanh.defvjp(lambda g, out, x: _gelu_tanh_grad(g, x))
 
 
 def gelu(x, approximate="none"):
@@ -73,9 +98,7 @@ def gelu(x, approximate="none"):
 
     (Hendrycks & Gimpel 2016)
     """
-    if approximate == "none":
-        return x * _normal_cdf(x)
-    if approximate != "tanh":
+    if approximate not in ("none", "tanh"):
         raise ValueError(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
-    double = math.sqrt(8 / math.pi) * x * (1 + 0.044715 * (x * x))
-    return x * sigmoid(double)  # (1 + tanh(u)) / 2 = sigmoid(2 u)
+    x = x if hasattr(x, "dtype") else np.asarray(x)  # a number
+    return _gelu(x) if approximate == "none" else _gelu_tanh(x)

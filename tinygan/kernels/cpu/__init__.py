@@ -20,9 +20,9 @@ from .loops import affine, column_sums, leaky, moments, norm_grad, norm_sums
 from .matmul import gemm
 from .memory import empty
 from .random import bernoulli, bits, normal, uniform
-from .rows import softmax_rows, softmax_rows_grad
+from .rows import layer_norm, layer_norm_grad, softmax_rows, softmax_rows_grad
 from .samples import sample_affine, sample_moments, sample_sums
-from .smooth import silu, silu_grad
+from .smooth import gelu, gelu_grad, gelu_tanh, gelu_tanh_grad, silu, silu_grad
 from .thresholds import FOURIER_GAIN
 from .updates import adam, lerp
 
@@ -31,6 +31,7 @@ __all__ += ["conv", "conv_transpose", "conv_filter", "im2col", "col2im"]
 __all__ += ["leaky", "moments", "column_sums", "affine", "norm_sums", "norm_grad"]
 __all__ += ["sample_moments", "sample_sums", "sample_affine"]
 __all__ += ["silu", "silu_grad", "softmax_rows", "softmax_rows_grad"]
+__all__ += ["gelu", "gelu_grad", "gelu_tanh", "gelu_tanh_grad", "layer_norm", "layer_norm_grad"]
 __all__ += ["adam", "lerp", "bits", "uniform", "normal", "bernoulli"]
 
 

@@ -143,6 +143,44 @@ def transpose_square(typing, zero, x, x_stride, out, out_stride):
     return types.void(zero, *[types.intp] * 4), generate
 
 
+LANES = 16  # partial sums of `sum_of_lanes`, whatever a vector register holds
+
+
+@intrinsic
+def sum_of_lanes(typing, address, count):
+    """The sum of count * LANES float32 that lie side by side from an address on.
+
+    total = sum_of_lanes(address, count), of a flat x there, means
+
+        totals = np.zeros(LANES, np.float32)
+        for p in range(count):
+            totals += x[p * LANES : (p + 1) * LANES]
+        while len(totals) > 1:
+            totals = totals[: len(totals) // 2] + totals[len(totals) // 2 :]
+        total = totals[0]
+
+    A compiled loop with one variable for the sum would wait for each addition before the next.
+    """
+
+    def generate(context, builder, signature, args):
+        address, count = args
+        lanes, number = ir.VectorType(ir.FloatType(), LANES), ir.IntType(32)
+        x = builder.inttoptr(address, lanes.as_pointer())
+        sums = alloca_once_value(builder, lanes([0.0] * LANES))
+        with for_range(builder, count) as loop:
+            some = builder.load(builder.gep(x, [loop.index]), align=4)
+            builder.store(builder.fadd(builder.load(sums), some), sums)
+        total, side = builder.load(sums), LANES // 2
+        while side:
+            half = ir.VectorType(number, side)
+            halves = (half(list(range(at, at + side))) for at in (0, side))
+            total = builder.fadd(*(builder.shuffle_vector(total, total, h) for h in halves))
+            side //= 2
+        return builder.extract_element(total, number(0))
+
+    return types.float32(types.intp, types.intp), generate
+
+
 class _Instructions:
     """What the builder writes down for numbers of one of Numba's types, alone or as vectors.
 

@@ -1,9 +1,12 @@
-"""Loops over the rows of attention's scores: their softmax, and its gradient.
+"""Loops over rows: the softmax of attention's scores and layer normalisation, and their gradients.
 
 They are for float32; other numbers, and few of them, are NumPy's. A row is so short that it stays
-in the nearest cache: passing over it again costs little. Each pass is a loop that becomes vector
-code, which a sum in one variable would not: sums are made in LANES partial sums.
+in the nearest cache: passing over it again costs little. So each pass does one thing, and becomes
+vector code; what is between two passes stands in a row of its own. Arrays are flat here, and row i
+begins at i times the length of a row: a slice for each would have its references counted.
 """
+
+import math
 
 import numpy as np
 
@@ -11,71 +14,59 @@ from .. import reference
 from .compiler import jit, word
 from .host import contiguous
 from .memory import empty
+from .microkernel import LANES, sum_of_lanes
+from .packing import address
 from .smooth import exp
 from .threads import split
+from .thresholds import COLUMN_SUMS as PARTS
 from .thresholds import SMALL_LOOP
 
 f4, i4 = np.float32, np.int32
-LANES = 16  # partial sums of a row, whatever the processor
+ZERO, ONE, LEAST = f4(0), f4(1), f4(-np.inf)
 LEAST_INTEGER, MAGNITUDE, SIGN_SHIFT = i4(-(2**31)), i4(2**31 - 1), i4(31)
 
 
 @jit
-def _ordered(number):
+def _ordered(bits):
     """The bits of a float32 as an integer, such that integers are in the order of the numbers; and
     back again. Below 0, where more bits are less, all but the sign turn around.
     """
-    return i4(number ^ (i4(number >> SIGN_SHIFT) & MAGNITUDE))
+    return i4(bits ^ (i4(bits >> SIGN_SHIFT) & MAGNITUDE))
 
 
 @jit
-def _largest(x):
-    """The largest of x, or -NaN of none: among integers it becomes vector code."""
-    top = LEAST_INTEGER
-    for j in range(x.size):
-        top = max(top, _ordered(f4(x[j]).view(np.int32)))
-    return i4(_ordered(top)).view(np.float32)
+def _total(x, start, stop):
+    """The sum of x[start:stop]."""
+    whole = (stop - start) // LANES
+    total = sum_of_lanes(address(x, start), whole)
+    for j in range(start + whole * LANES, stop):
+        total += x[word(j)]
+    return total
 
 
 @jit
-def total(x, partial):
-    """The sum of x, by way of LANES partial sums."""
-    whole = x.size - x.size % LANES
-    for v in range(LANES):
-        partial[v] = 0
-    for j in range(0, whole, LANES):
-        for v in range(LANES):
-            partial[v] += x[word(j + v)]
-    for j in range(whole, x.size):
-        partial[j - whole] += x[j]
-    side = LANES // 2
-    while side:
-        for v in range(side):
-            partial[v] += partial[v + side]
-        side //= 2
-    return partial[0]
-
-
-@jit
-def _softmax_rows(start, stop, x, queries, scale, out):
-    """queries: how many rows come before the first begins again, if causal; else 0."""
-    k = x.shape[1]
-    partial = np.empty(LANES, f4)
+def _softmax_rows(start, stop, x, k, queries, scale, out):
+    """queries: how many rows there are before the first begins again, if causal; else 0."""
     for i in range(start, stop):
-        seen = min(i % queries + 1, k) if queries else k
-        given, row = x[i, :seen], out[i, :seen]
-        for j in range(seen):
-            row[j] = given[j] * scale
-        top = _largest(row)
-        if top == -np.inf:
-            out[i] = 0
-            continue
-        for j in range(seen):
-            row[j] = exp(row[j] - top)
-        inverse = f4(1) / total(row, partial)
-        for j in range(seen):
-            row[j] *= inverse
-        out[i, seen:] = 0
+        first = i * k
+        seen = first + (min(i % queries + 1, k) if queries else k)
+        # to whole vectors, what is not seen is -inf at first, which adds nothing
+        end = first + min((seen - first + LANES - 1) // LANES * LANES, k)
+        top = LEAST_INTEGER  # among whole numbers the search for the largest becomes vector code
+        for j in range(first, end):
+            number = x[word(j)] * scale if j < seen else LEAST
+            out[word(j)] = number
+            top = max(top, _ordered(f4(number).view(np.int32)))
+        largest = i4(_ordered(top)).view(np.float32)
+        shift = largest if largest != LEAST else ZERO
+        for j in range(first, end):
+            out[word(j)] = exp(out[word(j)] - shift)
+        total = _total(out, first, end)
+        inverse = ONE / total if total != ZERO else ZERO
+        for j in range(first, end):
+            out[word(j)] = out[word(j)] * inverse if j < seen else ZERO  # beside a NaN too
+        for j in range(end, first + k):
+            out[word(j)] = 0
 
 
 def softmax_rows(x, scale, causal):
@@ -83,27 +74,98 @@ def softmax_rows(x, scale, causal):
         return reference.softmax_rows(x, scale, causal)
     out = empty(x.shape, x.dtype)
     *_, queries, k = x.shape
-    rows, to = contiguous(x).reshape(-1, k), out.reshape(-1, k)
-    split(_softmax_rows, len(rows), 2 * x.size, rows, queries * causal, f4(scale), to)
+    queries = queries if causal else 0
+    rows, to = contiguous(x).reshape(-1), out.reshape(-1)
+    split(_softmax_rows, x.size // k, 2 * x.size, rows, k, queries, f4(scale), to)
     return out
 
 
 @jit
-def _softmax_rows_grad(start, stop, g, p, scale, out):
-    partial = np.empty(LANES, f4)
+def _softmax_rows_grad(start, stop, g, p, k, scale, out):
     for i in range(start, stop):
-        given, share, row = g[i], p[i], out[i]
-        for j in range(row.size):
-            row[j] = given[j] * share[j]
-        mean = total(row, partial)
-        for j in range(row.size):
-            row[j] = scale * share[j] * (given[j] - mean)
+        first, end = i * k, (i + 1) * k
+        for j in range(first, end):
+            out[word(j)] = g[word(j)] * p[word(j)]
+        mean = _total(out, first, end)
+        for j in range(first, end):
+            out[word(j)] = scale * p[word(j)] * (g[word(j)] - mean)
 
 
 def softmax_rows_grad(g, p, scale):
     if p.size < SMALL_LOOP or not g.dtype == p.dtype == f4:
         return reference.softmax_rows_grad(g, p, scale)
     out = empty(p.shape, p.dtype)
-    g, p, to = (contiguous(a).reshape(-1, p.shape[-1]) for a in (g, p, out))
-    split(_softmax_rows_grad, len(p), p.size, g, p, f4(scale), to)
+    k = p.shape[-1]
+    g, p, to = (contiguous(a).reshape(-1) for a in (g, p, out))
+    split(_softmax_rows_grad, p.size // k, p.size, g, p, k, f4(scale), to)
     return out
+
+
+def _numpys(x, *others):
+    return x.size < SMALL_LOOP or any(a.dtype != f4 for a in (x, *others))
+
+
+@jit
+def _layer_norm(start, stop, x, weight, bias, eps, out):
+    d = weight.size
+    square = np.empty(d, f4)
+    for i in range(start, stop):
+        first, end = i * d, (i + 1) * d
+        mean = _total(x, first, end) / d
+        for j in range(d):
+            apart = x[word(first + j)] - mean
+            out[word(first + j)] = apart
+            square[j] = apart * apart
+        inv = f4(1 / math.sqrt(_total(square, 0, d) / d + eps))
+        for j in range(d):
+            out[word(first + j)] = weight[j] * (out[word(first + j)] * inv) + bias[j]
+
+
+def layer_norm(x, weight, bias, eps):
+    if _numpys(x, weight, bias):
+        return reference.layer_norm(x, weight, bias, eps)
+    out = empty(x.shape, x.dtype)
+    rows, to = contiguous(x).reshape(-1), out.reshape(-1)
+    split(_layer_norm, len(x), 2 * x.size, rows, weight, bias, f4(eps), to)
+    return out
+
+
+@jit
+def _layer_norm_grad(start, stop, g, x, weight, eps, out, sums):
+    """Part k of the rows adds to row k of both tables of sums."""
+    sum_gx, sum_g = sums
+    parts, d = sum_g.shape
+    rows = x.size // d
+    normal, product, change = np.empty((3, d), f4)
+    for k in range(start, stop):
+        for i in range(k * rows // parts, (k + 1) * rows // parts):
+            first = i * d
+            mean = _total(x, first, first + d) / d
+            for j in range(d):
+                apart = x[word(first + j)] - mean
+                normal[j] = apart
+                product[j] = apart * apart
+            inv = f4(1 / math.sqrt(_total(product, 0, d) / d + eps))
+            for j in range(d):
+                normal[j] *= inv
+            for j in range(d):
+                sum_g[k, j] += g[word(first + j)]
+            for j in range(d):
+                sum_gx[k, j] += g[word(first + j)] * normal[j]
+            for j in range(d):
+                change[j] = g[word(first + j)] * weight[j]
+            for j in range(d):
+                product[j] = change[j] * normal[j]
+            along, mean = _total(product, 0, d) / d, _total(change, 0, d) / d
+            for j in range(d):
+                out[word(first + j)] = inv * (change[j] - mean - normal[j] * along)
+
+
+def layer_norm_grad(g, x, weight, eps):
+    if _numpys(x, g, weight):
+        return reference.layer_norm_grad(g, x, weight, eps)
+    out = empty(x.shape, x.dtype)
+    sums = np.zeros((2, PARTS, x.shape[1]), x.dtype)
+    g, x, to = (contiguous(a).reshape(-1) for a in (g, x, out))
+    split(_layer_norm_grad, PARTS, 4 * x.size, g, x, weight, f4(eps), to, (sums[0], sums[1]))
+    return out, sums[0].sum(0), sums[1].sum(0)

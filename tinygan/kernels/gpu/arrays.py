@@ -54,6 +54,35 @@ def silu_grad(g, x):
     return elementwise(_silu_grad, g, x)
 
 
+_gelu = cupy.ElementwiseKernel(
+    "T x", "T y", "y = x * ((T)0.5 * erfc(x * (T)-0.7071067811865476))", "gelu"
+)
+
+_gelu_grad = cupy.ElementwiseKernel(
+    "T g, T x",
+    "T y",
+    """T below = (T)0.5 * erfc(x * (T)-0.7071067811865476);
+    y = g * (below + x * (exp((T)-0.5 * x * x) * (T)0.3989422804014327))""",
+    "gelu_grad",
+)
+
+
+def gelu(x):
+    return elementwise(_gelu if x.dtype.kind == "f" else reference.gelu, x)
+
+
+def gelu_grad(g, x):
+    return elementwise(_gelu_grad, g, x)
+
+
+def gelu_tanh(x):
+    return elementwise(reference.gelu_tanh, x)
+
+
+def gelu_tanh_grad(g, x):
+    return elementwise(reference.gelu_tanh_grad, g, x)
+
+
 def index_add(x, index, g):
     """`reference.index_add`, in no certain order where an index is repeated."""
     cupy.add.at(x, index, g)  # np.add.at would be refused where the index is a tuple
