@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tinygan import Tensor, nn, ops, random
-from tinygan.models import GAN, dcgan, ddpm, flow, point_ddpm, point_flow
+from tinygan.models import GAN, Transformer, dcgan, ddpm, flow, point_ddpm, point_flow
 from tinygan.nn import losses
 from tinygan.testing import check_grads
 from tinygan.testing.strategies import arrays, broadcastable, convolutions, shapes
@@ -160,7 +160,7 @@ def functional(module):
     module.double()
     names, parameters = zip(*module.named_parameters()) if module.parameters() else ((), ())
 
-    def f(*args):
+    def f(*args, **options):
         xs, values = args[: -len(parameters) or None], args[len(args) - len(parameters) :]
         owners = [
             (owner, key)
@@ -171,7 +171,7 @@ def functional(module):
         try:
             for (owner, key), value in zip(owners, values, strict=True):
                 vars(owner)[key] = value
-            return module(*xs)
+            return module(*xs, **options)
         finally:
             for (owner, key), p in zip(owners, parameters):
                 vars(owner)[key] = p
@@ -203,6 +203,13 @@ LAYERS = {
     "PixelUnshuffle": (nn.PixelUnshuffle(2), (1, 2, 4, 2)),
     "SinusoidalEmbedding": (nn.SinusoidalEmbedding(4, 0.3, 2), (3,)),
     "SelfAttention2d": (nn.SelfAttention2d(4, 2), (2, 4, 2, 1)),
+    "RotaryEmbedding": (nn.RotaryEmbedding(4), (2, 3, 4)),
+    "TransformerEncoderLayer":
+        (nn.TransformerEncoderLayer(2, 2, 2, 0.0, "gelu", norm_first=True), (2, 2, 2)),
+    "TransformerEncoderLayer after":
+        (nn.TransformerEncoderLayer(2, 1, 2, 0.2, "gelu_tanh", batch_first=True), (1, 3, 2)),
+    "TransformerEncoder":
+        (nn.TransformerEncoder(nn.TransformerEncoderLayer(2, 1, 1, 0.0, "gelu"), 1), (2, 1, 2)),
     "Conv1d": (nn.Conv1d(2, 4, 2, 2, 1, groups=2), (1, 2, 4)),
     "ConvTranspose1d": (nn.ConvTranspose1d(2, 2, 3, 2, 1, 1), (1, 2, 3)),
     "GroupNorm": (nn.GroupNorm(2, 4), (2, 4, 2)),
@@ -233,8 +240,9 @@ def test_layers(layer, shape):
 
 
 def test_the_table_has_every_layer():
-    # no layer; takes integers: below
+    # no layer; takes integers, or three inputs: below
     others = {"Module", "Parameter", "ModuleList", "ModuleDict", "Embedding"}
+    others |= {"MultiheadAttention"}
     layers = {
         name
         for name, thing in vars(nn).items()
@@ -246,6 +254,43 @@ def test_the_table_has_every_layer():
 def test_embedding():
     f, weight = functional(nn.Embedding(4, 3))
     check_grads(lambda w: f(np.array([[1, 0], [1, 3]]), w), *weight)
+
+
+HIDDEN = np.array([[False, True], [True, True], [False, False]])  # the second sees nothing
+
+
+@pytest.mark.parametrize("length", [1, 3])
+@pytest.mark.parametrize("need_weights", [False, True])
+@pytest.mark.parametrize("cross", [False, True])
+def test_attention_in_heads(cross, need_weights, length):
+    """Its result, and its weights too where there are some; rows that may look nowhere."""
+    f, parameters = functional(nn.MultiheadAttention(4, 2, batch_first=True))
+    options = {"need_weights": need_weights}
+    options |= {"attn_mask": HIDDEN[:length]} if cross else {"is_causal": True}
+
+    def looked(x, y, *weights):
+        inputs = (x, y, ops.tanh(y)) if cross else (x, x, x)
+        found, seen = f(*inputs, *weights, **options)
+        return ops.concatenate([found, seen], 2) if need_weights else found
+
+    check_grads(looked, drawn((2, length, 4)), drawn((2, 2, 4)), *parameters)
+
+
+@pytest.mark.parametrize("length, causal, positions, dropout", [
+    (1, True, "learnt", 0.0), (3, True, "rotary", 0.3), (2, False, "learnt", 0.0),
+])  # fmt: skip
+def test_the_loss_of_a_tiny_transformer(length, causal, positions, dropout):
+    random.manual_seed(0)
+    f, parameters = functional(Transformer(2, 3, 2, 1, 1, dropout, causal, positions, bias=False))
+    tokens, wanted = np.array([[0, 1, 1]])[:, :length], np.array([1, 1, 0])[:length]
+
+    def loss(*weights):
+        random.manual_seed(1)
+        return losses.cross_entropy(f(tokens, *weights)[0], wanted)
+
+    # the model's own start is small, and nearly linear
+    start = [10 * p for p in parameters]
+    check_grads(loss, *start, layouts=False, skip=("same array twice", "partial"))
 
 
 labels, t = np.array([0, 2, 2]), np.random.default_rng(1).uniform(size=(3, 4))

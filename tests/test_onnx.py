@@ -97,6 +97,12 @@ LAYERS = {
     nn.PixelUnshuffle: [((2,), (7, 3, 4, 6)), ((3,), (7, 2, 6, 3))],
     nn.SinusoidalEmbedding: [((6,), (7,))],
     nn.SelfAttention2d: [((4, 2), (7, 4, 3, 2)), ((3,), (7, 3, 2, 2))],
+    nn.RotaryEmbedding: [((4,), (7, 3, 4)), ((2, 50.0), (7, 2, 3, 2))],
+    nn.TransformerEncoderLayer: [
+        ((8, 2, 6, 0.1, "relu", 1e-3, True), (7, 3, 8)),
+        ((8, 2, 6, 0.1, "gelu", 1e-5, True, True, False), (7, 3, 8)),
+        ((8, 2, 6, 0.1, "gelu_tanh"), (7, 2, 8)),  # the batch is second, and the length is any
+    ],
     nn.Flatten: [((), (7, 2, 3)), ((0,), (7, 2)), ((2, -1), (7, 2, 3, 4))],
     nn.Unflatten: [((1, (2, 3)), (7, 6)), ((-1, (2, 3)), (7, 4, 6))],
     nn.Maxout: [((2,), (7, 6)), ((3,), (7, 6, 2, 2))],
@@ -106,6 +112,7 @@ LAYERS = {
     nn.Dropout2d: [((), (7, 3, 2, 2))],
 }
 OTHERS = {nn.Embedding, nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.Module}  # below
+OTHERS |= {nn.MultiheadAttention, nn.TransformerEncoder}
 LOSSES = {nn.BCELoss, nn.BCEWithLogitsLoss, nn.CrossEntropyLoss, nn.L1Loss, nn.MSELoss}
 LOSSES |= {nn.NLLLoss, nn.SmoothL1Loss}  # no networks
 
@@ -137,6 +144,36 @@ def test_an_embedding_takes_whole_numbers(tmp_path, padding_idx):
     model = agree(tmp_path / "a.onnx", nn.Embedding(5, 3, padding_idx), labels)
     assert kinds(model) == ["Gather"]
     agree(tmp_path / "a.onnx", nn.Embedding(5, 3), np.stack([labels, labels], 1))
+
+
+class Looking(nn.Module):
+    """Attention from one input to another, with masks, or from one input to itself."""
+
+    def __init__(self, **options):
+        self.attention, self.options = nn.MultiheadAttention(8, 2, batch_first=True), options
+
+    def forward(self, x, y=None):
+        y = x if y is None else y
+        found, weights = self.attention(x, y, y, **self.options)
+        return found if weights is None else (found, weights)
+
+
+@pytest.mark.parametrize("need_weights", [True, False])
+def test_attention_in_heads(tmp_path, need_weights):
+    options = {"need_weights": need_weights, "average_attn_weights": False}
+    agree(tmp_path / "a.onnx", filled(Looking(**options, is_causal=True)), real(7, 4, 8))
+    options["attn_mask"] = ~MASK
+    agree(tmp_path / "a.onnx", filled(Looking(**options)), real(7, 4, 8), real(7, 3, 8))
+
+
+def test_a_stack_of_blocks(tmp_path):
+    layer = nn.TransformerEncoderLayer(8, 2, 6, batch_first=True)
+    net = nn.TransformerEncoder(layer, 2, nn.LayerNorm(8))
+    model = agree(tmp_path / "a.onnx", filled(net), real(7, 3, 8))
+    assert {"layers.1.self_attn.in_proj_weight", "norm.bias"} <= {
+        a.name for a in model.graph.initializer
+    }
+    assert kinds(model).count("Softmax") == 2 and kinds(model).count("LayerNormalization") == 5
 
 
 def test_spectral_norm(tmp_path):
@@ -303,6 +340,37 @@ def test_transposed_convolutions(tmp_path_factory, case, bias, n):
     bias = [real(x[1])] if bias else []
     net = Of(lambda *a: ops.conv_transpose2d(*a, **options), real(*w), *bias)
     agree(tmp_path_factory.getbasetemp() / "a.onnx", net, real(n, *y[1:]))
+
+
+@pytest.mark.parametrize("options", [{}, {"positions": "rotary", "bias": False}])
+@pytest.mark.parametrize("causal", [True, False])
+def test_a_transformer(tmp_path, causal, options):
+    """From tokens to scores, of a language model, or of one that guesses hidden tokens."""
+    random.manual_seed(0)
+    net = filled(models.Transformer(11, 6, 16, 2, 2, causal=causal, dropout=0.1, **options))
+    tokens = rng.integers(0, 11, (7, 6))
+    model = agree(tmp_path / "a.onnx", net, tokens, input_names="tokens", tolerance=1e-4)
+    assert "tokens.weight" in {a.name for a in model.graph.initializer}
+    size = [d.dim_param or d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
+    assert size == ["batch", 6]  # the length is fixed
+    with pytest.raises(Exception, match="Got invalid dimensions|Got: 4 Expected: 6"):
+        run(tmp_path / "a.onnx", tokens[:, :4])
+    if causal:  # a shorter text has anything behind it
+        shorter = tokens.copy()
+        shorter[:, 4:] = 0
+        [found] = run(tmp_path / "a.onnx", shorter)
+        expected = net.eval()(tokens[:, :4]).data
+        np.testing.assert_allclose(found[:, :4], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_model_of_text(tmp_path):
+    """Its network, as it is trained and sampled: the next token is the same."""
+    random.manual_seed(0)
+    model = models.gpt(context=8, width=16, depth=1, heads=2)
+    tokens = model.tokenizer.encode("to be or")[None].astype(np.int64)
+    io.export_onnx(model.network, tokens, tmp_path / "a.onnx")
+    [scores] = run(tmp_path / "a.onnx", tokens)
+    assert scores[0, -1].argmax() == next(model.stream(tokens, 1, temperature=0))[0]
 
 
 MODELS = [("gan", name) for name in models.MODELS] + [("vae", name) for name in models.VAES]

@@ -22,7 +22,9 @@ from .norm import BatchNorm1d, BatchNorm2d, LayerNorm
 from .supervised import (
     BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss, SmoothL1Loss,
 )  # fmt: skip
-from .transformer import MultiheadAttention, RotaryEmbedding, TransformerEncoderLayer
+from .transformer import (
+    MultiheadAttention, RotaryEmbedding, TransformerEncoder, TransformerEncoderLayer,
+)  # fmt: skip
 
 __all__ = [name for name in list(globals()) if name[0] != "_"]
 

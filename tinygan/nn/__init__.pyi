@@ -61,4 +61,5 @@ from .supervised import NLLLoss as NLLLoss
 from .supervised import SmoothL1Loss as SmoothL1Loss
 from .transformer import MultiheadAttention as MultiheadAttention
 from .transformer import RotaryEmbedding as RotaryEmbedding
+from .transformer import TransformerEncoder as TransformerEncoder
 from .transformer import TransformerEncoderLayer as TransformerEncoderLayer

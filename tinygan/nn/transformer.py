@@ -4,13 +4,14 @@ is repeated, with PyTorch's names and keys.
 `ops.scaled_dot_product_attention` says who looks at whom; here is what is learnt around it.
 """
 
+import copy
+
 import numpy as np
 
 from .. import ops
 from ..autograd import describe
-from ..device import is_array
 from . import init
-from .layers import Dropout, Linear
+from .layers import Dropout, Linear, ModuleList
 from .module import Module, Parameter
 from .norm import LayerNorm
 
@@ -22,12 +23,13 @@ class MultiheadAttention(Module):
     query (n, q, embed_dim), key and value (n, k, embed_dim) if `batch_first`, else with the first
     two axes the other way round; all three may be without n. Gives what was found, of query's
     shape, and the weights with which it looked, (n, q, k), the mean over the heads, or (n,
-    num_heads, q, k) unless `average_attn_weights`; None unless `need_weights`. dropout: of the
-    weights, in training.
+    num_heads, q, k) unless `average_attn_weights`; None unless `need_weights`, which is faster.
+    dropout: of the weights, in training.
 
-    key_padding_mask (n, k), attn_mask (q, k) or (n * num_heads, q, k): raw, of bool and True where
-    one may *not* look, as in PyTorch, or floats that are added before the softmax. is_causal: place
-    i looks at places 0 to i. Who may look nowhere finds zeros.
+    key_padding_mask (n, k), attn_mask (q, k) or (n * num_heads, q, k): of bool, raw, and True where
+    one may *not* look, as in PyTorch (`ops.scaled_dot_product_attention` has it the other way
+    round); or of floats, which are added before the softmax. is_causal: place i looks at places 0
+    to i, whether there is a mask or not. Who may look nowhere finds zeros, where PyTorch has NaN.
     """
 
     def __init__(self, embed_dim, num_heads, dropout=0.0, bias=True, *, batch_first=False):
@@ -48,86 +50,92 @@ class MultiheadAttention(Module):
         average_attn_weights=True, is_causal=False,
     ):  # fmt: skip
         single, alone = query.ndim == 2, query is key is value
-        query, key, value = (self._batch(x) for x in (query, key, value))
-        if len(key) != len(query) or key.shape != value.shape:
-            got = describe(query, key, value)
-            raise ValueError(f"MultiheadAttention: query, key and value do not fit: {got}")
+        query, key, value = self._with_batch_first(query, key, value)
         q, k, v = self.heads(query) if alone else self.heads(query, key, value)
-        mask = self._mask(key_padding_mask, attn_mask, q, k)
-        dropout = self.dropout if self.training else 0.0
-        if not need_weights:
+        mask = self._mask(key_padding_mask, attn_mask, q, k, single)
+        if need_weights:
+            weights = ops.attention_weights(q, k, mask, is_causal)
+            weights = ops.dropout(weights, self.dropout, self.training)
+            found = ops.matmul(weights, v)
+            weights = ops.mean(weights, 1) if average_attn_weights else weights
+        else:
+            dropout = self.dropout if self.training else 0.0
             found = ops.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal)
-            return self._as_given(self.joined(found), single), None
-        weights = ops.attention_weights(q, k, mask, is_causal)
-        found = self.joined(ops.matmul(Dropout(dropout)(weights), v))
-        weights = ops.mean(weights, 1) if average_attn_weights else weights
-        return self._as_given(found, single), weights[0] if single else weights
+        found = self.joined(found)
+        if single:
+            return found[0], weights[0] if need_weights else None
+        found = found if self.batch_first else ops.swapaxes(found, 0, 1)
+        return found, weights if need_weights else None
 
     def heads(self, query, key=None, value=None):
         """Query, key and value of each head, (n, num_heads, places, features), of inputs (n,
         places, embed_dim): of one, in one product, or of three.
         """
         weight, bias = self.in_proj_weight, self.in_proj_bias
-        n, places, c = query.shape
-        size = self.num_heads, c // self.num_heads
+        size = self.num_heads, self.embed_dim // self.num_heads
         if key is None:
-            parts = ops.reshape(ops.linear(query, weight, bias), (n, places, 3, *size))
+            parts = ops.linear(query, weight, bias)
+            parts = ops.reshape(parts, (*query.shape[:2], 3, *size))
             parts = ops.transpose(parts, (2, 0, 3, 1, 4))
             return parts[0], parts[1], parts[2]
         found = []
         for i, x in enumerate((query, key, value)):
-            own = slice(i * c, (i + 1) * c)
-            x = ops.linear(x, weight[own], None if bias is None else bias[own])
-            found.append(ops.transpose(ops.reshape(x, (n, -1, *size)), (0, 2, 1, 3)))
+            own = slice(i * self.embed_dim, (i + 1) * self.embed_dim)
+            part = ops.linear(x, weight[own], None if bias is None else bias[own])
+            part = ops.reshape(part, (*x.shape[:2], *size))
+            found.append(ops.transpose(part, (0, 2, 1, 3)))
         return found
 
     def joined(self, found):
-        """What the heads have found, (n, num_heads, places, features): (n, places, embed_dim)."""
+        """What the heads have found, (n, num_heads, places, features), as one: (n, places,
+        embed_dim).
+        """
         n, _, places, _ = found.shape
         found = ops.reshape(ops.transpose(found, (0, 2, 1, 3)), (n, places, self.embed_dim))
         return self.out_proj(found)
 
-    def _batch(self, x):
-        """x as (n, places, embed_dim)."""
-        if x.ndim not in (2, 3) or x.shape[-1] != self.embed_dim:
-            order = "n, places" if self.batch_first else "places, n"
-            wanted = f"({order}, {self.embed_dim}), or without n"
-            raise ValueError(f"MultiheadAttention: needs {wanted}, got {describe(x)}")
-        if x.ndim == 2:
-            return ops.reshape(x, (1, *x.shape))
-        return x if self.batch_first else ops.swapaxes(x, 0, 1)
+    def _with_batch_first(self, *inputs):
+        """Query, key and value as (n, places, embed_dim), n 1 where there is none."""
+        query, key, value = inputs
+        batch = 0 if self.batch_first else 1
+        fits = query.ndim in (2, 3) and query.shape[-1:] == (self.embed_dim,)
+        fits = fits and query.ndim == key.ndim and key.shape == value.shape
+        fits = fits and key.shape[-1] == self.embed_dim
+        if not fits or query.ndim == 3 and key.shape[batch] != query.shape[batch]:
+            places = "(n, {}, {})" if self.batch_first else "({}, n, {})"
+            query, key = (places.format(name, self.embed_dim) for name in "qk")
+            words = f"needs query {query}, key and value {key}, or all without n"
+            raise ValueError(f"MultiheadAttention: {words}, got {describe(*inputs)}")
+        if query.ndim == 2:
+            return [ops.reshape(x, (1, *x.shape)) for x in inputs]
+        return inputs if self.batch_first else [ops.swapaxes(x, 0, 1) for x in inputs]
 
-    def _as_given(self, x, single):
-        """x (n, places, embed_dim) as the query came."""
-        if single:
-            return ops.reshape(x, x.shape[1:])
-        return x if self.batch_first else ops.swapaxes(x, 0, 1)
-
-    def _mask(self, padding, mask, q, k):
-        """Both masks as `ops.scaled_dot_product_attention` takes one, or None."""
+    def _mask(self, padding, mask, q, k, single):
+        """Both masks as the one that attention takes, True where one may look; None for none."""
         n, heads, queries, _ = q.shape
-        keys, allowed, added = k.shape[2], None, None
-        own = (n * heads, queries, keys)
-        for name, given, shapes in (
-            ("key_padding_mask", padding, [(n, keys)] + [(keys,)] * (n == 1)),
-            ("attn_mask", mask, [(queries, keys), own]),
-        ):
+        keys = k.shape[2]
+        shapes = {(queries, keys): (queries, keys)}  # as given: as used
+        shapes[n * heads, queries, keys] = n, heads, queries, keys
+        own = {(keys,) if single else (n, keys): (n, 1, 1, keys)}
+        seen = added = None
+        for name, given, known in (
+            ("key_padding_mask", padding, own), ("attn_mask", mask, shapes)
+        ):  # fmt: skip
             if given is None:
                 continue
-            if not is_array(given) or given.shape not in shapes or given.dtype.kind not in "bf":
-                words = f"{name} must be {' or '.join(map(str, shapes))}, raw, of bool or floats"
-                raise ValueError(f"MultiheadAttention: {words}, got {describe(given)}")
-            if given is padding:
-                given = given.reshape(n, 1, 1, keys)
-            elif given.shape == own:
-                given = given.reshape(n, heads, queries, keys)
+            if getattr(given, "shape", None) not in known or given.dtype not in (bool, q.dtype):
+                wanted = f"{' or '.join(map(str, known))}, of bool or {q.dtype}"
+                raise ValueError(
+                    f"MultiheadAttention: {name} must be {wanted}, got {describe(given)}"
+                )
+            given = ops.reshape(given, known[given.shape])
             if given.dtype == bool:
-                allowed = ~given if allowed is None else allowed & ~given
+                seen = ~given if seen is None else seen & ~given
             else:
                 added = given if added is None else added + given
-        if added is None or allowed is None:
-            return allowed if added is None else added
-        return np.where(allowed, added, -np.inf).astype(added.dtype)
+        if seen is None or added is None:
+            return added if seen is None else seen
+        return ops.where(seen, added, -np.inf)
 
 
 class RotaryEmbedding(Module):
@@ -139,22 +147,29 @@ class RotaryEmbedding(Module):
     def __init__(self, dim, base=10_000.0):
         if dim < 2 or dim % 2:
             raise ValueError(f"RotaryEmbedding: dim must be even, 2 or more, got {dim}")
-        self.dim = dim
-        self.frequencies = (base ** (-np.arange(0, dim, 2) / dim)).astype(np.float32)
+        self.dim, self.base = dim, base
 
     def forward(self, x, start=0):
         """start: the first one's place."""
-        if x.shape[-1] != self.dim:
-            raise ValueError(f"RotaryEmbedding: needs x (..., {self.dim}), got {describe(x)}")
-        places = np.arange(start, start + x.shape[-2], like=self.frequencies)
-        angles = places[:, None].astype(np.float64) * self.frequencies
-        cos, sin = (f(angles).astype(x.dtype) for f in (np.cos, np.sin))
+        if x.ndim < 2 or x.shape[-1] != self.dim:
+            wanted = f"(..., places, {self.dim})"
+            raise ValueError(f"RotaryEmbedding: needs x {wanted}, got {describe(x)}")
         half = self.dim // 2
+        places, pairs = (
+            np.arange(first, first + n, like=ops.raw(x)).astype(np.float64)
+            for first, n in ((start, x.shape[-2]), (0, half))
+        )
+        angles = places[:, None] * self.base ** (pairs / -half)
+        cos, sin = (f(angles).astype(x.dtype) for f in (np.cos, np.sin))
         first, second = x[..., :half], x[..., half:]
         return ops.concatenate([first * cos - second * sin, second * cos + first * sin], -1)
 
 
-ACTIVATIONS = {"relu": ops.relu, "gelu": ops.gelu}
+def _gelu_tanh(x):
+    return ops.gelu(x, "tanh")
+
+
+ACTIVATIONS = {"relu": ops.relu, "gelu": ops.gelu, "gelu_tanh": _gelu_tanh}
 
 
 class TransformerEncoderLayer(Module):
@@ -175,8 +190,9 @@ class TransformerEncoderLayer(Module):
             known = " or ".join(map(repr, ACTIVATIONS))
             words = f"activation must be {known} or a function, got {activation!r}"
             raise ValueError(f"TransformerEncoderLayer: {words}")
-        attention = {"batch_first": batch_first}
-        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, **attention)
+        self.self_attn = MultiheadAttention(
+            d_model, nhead, dropout=dropout, bias=bias, batch_first=batch_first
+        )
         self.linear1 = Linear(d_model, dim_feedforward, bias)
         self.dropout = Dropout(dropout)
         self.linear2 = Linear(dim_feedforward, d_model, bias)
@@ -187,15 +203,35 @@ class TransformerEncoderLayer(Module):
         self.activation = ACTIVATIONS.get(activation, activation)
 
     def forward(self, src, src_mask=None, src_key_padding_mask=None, is_causal=False):
-        masks = src_key_padding_mask, False, src_mask, True, is_causal
-        look = lambda x: self.dropout1(self.self_attn(x, x, x, *masks)[0])
+        masks = {"attn_mask": src_mask, "key_padding_mask": src_key_padding_mask}
+        masks["is_causal"] = is_causal
         if self.norm_first:
-            x = src + look(self.norm1(src))
+            x = src + self._look(self.norm1(src), masks)
             return x + self.feed_forward(self.norm2(x))
-        x = self.norm1(src + look(src))
+        x = self.norm1(src + self._look(src, masks))
         return self.norm2(x + self.feed_forward(x))
+
+    def _look(self, x, masks):
+        """What each place takes from the others."""
+        found, _ = self.self_attn(x, x, x, need_weights=False, **masks)
+        return self.dropout1(found)
 
     def feed_forward(self, x):
         """The two dense layers, place by place."""
         h = self.dropout(self.activation(self.linear1(x)))
         return self.dropout2(self.linear2(h))
+
+
+class TransformerEncoder(Module):
+    """`num_layers` copies of a `TransformerEncoderLayer`, which all begin with its weights, one
+    after another, and a `norm` behind the last, if there is one. mask: see its `src_mask`.
+    """
+
+    def __init__(self, encoder_layer, num_layers, norm=None):
+        self.layers = ModuleList([copy.deepcopy(encoder_layer) for _ in range(num_layers)])
+        self.norm = norm
+
+    def forward(self, src, mask=None, src_key_padding_mask=None, is_causal=False):
+        for layer in self.layers:
+            src = layer(src, mask, src_key_padding_mask, is_causal)
+        return src if self.norm is None else self.norm(src)

@@ -66,7 +66,7 @@ def scaled_dot_product_attention(
     if not 0 <= dropout_p <= 1:
         raise ValueError(f"{name}: dropout_p must be from 0 to 1, got {dropout_p}")
     weights = _weights(name, query, key, attn_mask, is_causal, scale)
-    if dropout_p:
+    if dropout_p and weights.size:
         rows = reshape(weights, (-1, weights.shape[-1]))
         weights = reshape(dropout(rows, dropout_p), weights.shape)
     return matmul(weights, value)
