@@ -13,7 +13,7 @@ import functools
 import numpy as np
 import pytest
 
-from tinygan import device, models, nn, random
+from tinygan import data, device, models, nn, random
 from tinygan.kernels import reference
 from tinygan.nn import losses
 
@@ -260,6 +260,20 @@ MODELS |= {
     for name, make in models.PLANES.items()
 }
 MODELS["diffusion ddpm"] = functools.partial(MODELS["diffusion ddpm"], predict="eps", eta=1.0)
+small_text = {"context": 6, "width": 8, "depth": 1, "heads": 2}
+MODELS |= {
+    f"text {name}": functools.partial(make, **small_text) for name, make in models.TEXTS.items()
+}
+MODELS["text gpt"] = functools.partial(MODELS["text gpt"], dropout=0.1, positions="rotary")
+
+
+def classifier(device):
+    """Of texts, by what a Transformer says of them behind a prompt that is learnt."""
+    net = models.Transformer(257, 8, 8, 1, 2, causal=False)
+    return models.TextClassifier(net, data.Bytes(), 3, prefix=2, frozen=True, device=device)
+
+
+MODELS["text classes"] = classifier
 
 
 def trained(name, where, steps=4, wrap=lambda step: step, watch=lambda: None):
@@ -272,13 +286,7 @@ def trained(name, where, steps=4, wrap=lambda step: step, watch=lambda: None):
         # a bias before batch normalisation has gradient 0: do not blow up its rounding
         optimizer.param_groups[0]["eps"] = 1e-3
     random.default.seek(1)
-    shape = (2,) if "plane" in name else (3 if "colour" in name else 1, 28, 28)
-    shape = steps, 4 if "5x5" not in name else 2, *shape
-    real = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
-    batches = [device.to(batch, where) for batch in real]
-    if model.classes:
-        labels = [np.array([i, 0, 2, 1], np.uint8) % 3 for i in range(steps)]
-        batches = [(x, device.to(y, where)) for x, y in zip(batches, labels)]
+    batches = texts(name, where, steps) if "text" in name else pictures(model, name, where, steps)
     step, history, seen = wrap(model.step), [], []
     for batch in batches:
         watch()
@@ -286,6 +294,27 @@ def trained(name, where, steps=4, wrap=lambda step: step, watch=lambda: None):
         random.default.next_step()
         seen.append(watch())
     return model, [{k: float(v) for k, v in loss.items()} for loss in history], seen
+
+
+def texts(name, where, steps):
+    """So many batches of tokens, with labels where they are for classes."""
+    tokens = np.random.default_rng(0).integers(0, 256, (steps, 4, 7 if "gpt" in name else 6))
+    batches = [device.to(batch, where) for batch in tokens]
+    if "classes" in name:
+        batches = [(x, device.to(np.array([1, 0, 2, 1]), where)) for x in batches]
+    return batches
+
+
+def pictures(model, name, where, steps):
+    """So many batches of images, or points, with labels where there are classes."""
+    shape = (2,) if "plane" in name else (3 if "colour" in name else 1, 28, 28)
+    shape = steps, 4 if "5x5" not in name else 2, *shape
+    real = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+    batches = [device.to(batch, where) for batch in real]
+    if model.classes:
+        labels = [np.array([i, 0, 2, 1], np.uint8) % 3 for i in range(steps)]
+        batches = [(x, device.to(y, where)) for x, y in zip(batches, labels)]
+    return batches
 
 
 def state(model):

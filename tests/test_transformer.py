@@ -341,3 +341,15 @@ def test_masks_on_the_gpu_are_those_of_the_cpu(need_weights):
 
     for a, b in zip(*on_both(layer, call), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("how", [{}, {"temperature": 0}, {"top_k": 5, "top_p": 0.9}])
+def test_a_text_written_on_the_gpu_is_that_of_the_cpu(how):
+    texts = []
+    for where in ("cpu", "gpu"):
+        random.manual_seed(0)
+        model = models.gpt(context=6, width=8, depth=1, heads=2, device=where)
+        texts.append(model.sample(2, "abc", 12, source=random.Generator(1), **how))
+        assert model.held_out([np.arange(14).reshape(2, 7)]) == pytest.approx(math.log(256), 0.01)
+    assert texts[0] == texts[1]
