@@ -69,7 +69,7 @@ def test_sequences_of_one_and_of_nothing(shape, dtype):
         assert found.shape == whole(x, is_causal=causal).shape == x.shape
         if shape[1] == 1:
             assert (weights.data == 1).all()
-            (_, _, v) = layer.heads(x)
+            _, _, v = layer.heads(x, x, x)
             np.testing.assert_allclose(found.data, layer.joined(v).data, rtol=1e-6)
     crossed, _ = layer(
         x, Tensor(real(shape[0], 4, 8, dtype=dtype)), real(shape[0], 4, 8).astype(dtype)

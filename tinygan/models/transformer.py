@@ -32,7 +32,8 @@ class Block(nn.TransformerEncoderLayer):
         these. Gives x for the next block, and the keys and values with those of these places.
         """
         attention = self.self_attn
-        q, k, v = attention.heads(self.norm1(x))
+        h = self.norm1(x)
+        q, k, v = attention.heads(h, h, h)
         start = 0 if past is None else past[0].shape[2]
         if self.rotary is not None:
             q, k = self.rotary(q, start), self.rotary(k, start)

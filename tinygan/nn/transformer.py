@@ -49,9 +49,9 @@ class MultiheadAttention(Module):
         self, query, key, value, key_padding_mask=None, need_weights=True, attn_mask=None,
         average_attn_weights=True, is_causal=False,
     ):  # fmt: skip
-        single, alone = query.ndim == 2, query is key is value
+        single = query.ndim == 2
         query, key, value = self._with_batch_first(query, key, value)
-        q, k, v = self.heads(query) if alone else self.heads(query, key, value)
+        q, k, v = self.heads(query, key, value)
         mask = self._mask(key_padding_mask, attn_mask, q, k, single)
         if need_weights:
             weights = ops.attention_weights(q, k, mask, is_causal)
@@ -67,17 +67,13 @@ class MultiheadAttention(Module):
         found = found if self.batch_first else ops.swapaxes(found, 0, 1)
         return found, weights if need_weights else None
 
-    def heads(self, query, key=None, value=None):
+    def heads(self, query, key, value):
         """Query, key and value of each head, (n, num_heads, places, features), of inputs (n,
-        places, embed_dim): of one, in one product, or of three.
+        places, embed_dim). Three products, also where these are the same: a part of one product
+        would have a gradient as large as the whole, most of it zeros.
         """
         weight, bias = self.in_proj_weight, self.in_proj_bias
         size = self.num_heads, self.embed_dim // self.num_heads
-        if key is None:
-            parts = ops.linear(query, weight, bias)
-            parts = ops.reshape(parts, (*query.shape[:2], 3, *size))
-            parts = ops.transpose(parts, (2, 0, 3, 1, 4))
-            return parts[0], parts[1], parts[2]
         found = []
         for i, x in enumerate((query, key, value)):
             own = slice(i * self.embed_dim, (i + 1) * self.embed_dim)
