@@ -52,10 +52,10 @@ class LanguageModel:
         self.optimizer.step(gradients)
         return {"loss": loss.data}
 
-    def held_out(self, batches):
-        """The mean loss of batches that it does not learn from, a number."""
+    def held_out(self, batches, **how):
+        """The mean loss of batches that it does not learn from, a number. how: of `loss`."""
         with self.resting():
-            found = [self.loss(device.to(batch, self.device)).data for batch in batches]
+            found = [self.loss(device.to(x, self.device), **how).data for x in batches]
         return float(sum(map(float, found)) / len(found))
 
     def check(self, name, tokens, least=1):
