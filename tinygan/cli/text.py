@@ -24,13 +24,18 @@ class Text(NamedTuple):
 def read_text(args):
     """The text of --data, in --tokens, as a `Text`."""
     text = data.text(None if args.data == "bundled" else args.data)
+    tokenizer = tokenizer_of(text, args)
+    tokens = tokenizer.encode(text)
+    kinds = f"{len(tokens):,} tokens of {len(tokenizer):,} kinds"
+    say(f"{len(text):,} characters, {kinds}")
+    return Text(tokenizer, *data.held_out(tokens), len(text) / len(tokens))
+
+
+def tokenizer_of(text, args):
+    """What makes --tokens of a text, learnt from it where there is something to learn."""
     make = {
         "characters": lambda: data.Characters.of(text),
         "bytes": data.Bytes,
         "pairs": lambda: data.BytePairs.train(text, args.vocabulary),
     }
-    tokenizer = make[args.tokens]()
-    tokens = tokenizer.encode(text)
-    kinds = f"{len(tokens):,} tokens of {len(tokenizer):,} kinds"
-    say(f"{len(text):,} characters, {kinds}")
-    return Text(tokenizer, *data.held_out(tokens), len(text) / len(tokens))
+    return make[args.tokens]()
