@@ -1,4 +1,5 @@
 """The layers of Transformers beside PyTorch's, if installed: keys, values and gradients.
+And GPT-2's checkpoints, of a network in PyTorch alone.
 
 Everything is float64 and agrees to 1e-10. Where ours differs on purpose, a test shows both.
 """
@@ -9,7 +10,8 @@ import numpy as np
 import pytest
 from test_torch import close
 
-from tinygan import Tensor, grad, nn, ops
+from tinygan import Tensor, grad, io, models, nn, ops
+from tinygan.data import DataError
 
 torch = pytest.importorskip("torch")
 rng = np.random.default_rng(5)
@@ -250,3 +252,169 @@ def test_rotary_positions_are_as_gpt_neox_has_them():
     t = torch.tensor(x)
     expected = t * angles.cos() + rotate_half(t) * angles.sin()
     close(nn.RotaryEmbedding(WIDTH)(Tensor(x), start), expected)
+
+
+class Attention(torch.nn.Module):
+    def __init__(self, width, heads, context):
+        super().__init__()
+        self.heads = heads
+        self.c_attn, self.c_proj = Conv1D(width, 3 * width), Conv1D(width, width)
+        seen = torch.ones(context, context).tril()[None, None]
+        self.register_buffer("bias", seen)
+        self.register_buffer("masked_bias", torch.tensor(-1e4))
+
+    def forward(self, x):
+        n, t, c = x.shape
+        q, k, v = (
+            y.reshape(n, t, self.heads, -1).transpose(1, 2) for y in self.c_attn(x).split(c, 2)
+        )
+        scores = q @ k.transpose(2, 3) / q.shape[-1] ** 0.5
+        scores = scores.masked_fill(self.bias[:, :, :t, :t] == 0, self.masked_bias)
+        found = torch.softmax(scores, -1) @ v
+        return self.c_proj(found.transpose(1, 2).reshape(n, t, c))
+
+
+class Conv1D(torch.nn.Module):
+    """A dense layer with its weight as (in, out)."""
+
+    def __init__(self, width, out):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.randn(width, out) / width**0.5)
+        self.bias = torch.nn.Parameter(torch.randn(out) / 5)
+
+    def forward(self, x):
+        return x @ self.weight + self.bias
+
+
+class GPT2(torch.nn.Module):
+    """By the names of the published checkpoints."""
+
+    def __init__(self, vocabulary, context, width, depth, heads):
+        super().__init__()
+        self.wte = torch.nn.Embedding(vocabulary, width)
+        self.wpe = torch.nn.Embedding(context, width)
+        self.h = torch.nn.ModuleList(
+            torch.nn.ModuleDict({
+                "ln_1": torch.nn.LayerNorm(width), "attn": Attention(width, heads, context),
+                "ln_2": torch.nn.LayerNorm(width),
+                "mlp": torch.nn.ModuleDict(
+                    {"c_fc": Conv1D(width, 4 * width), "c_proj": Conv1D(4 * width, width)}
+                ),
+            })
+            for _ in range(depth)
+        )  # fmt: skip
+        self.ln_f = torch.nn.LayerNorm(width)
+        for name, p in self.named_parameters():
+            if "ln_" in name:
+                torch.nn.init.normal_(p, 1.0 if "weight" in name else 0.0, 0.3)
+
+    def forward(self, tokens):
+        x = self.wte(tokens) + self.wpe.weight[: tokens.shape[1]]
+        for block in self.h:
+            x = x + block["attn"](block["ln_1"](x))
+            u = block["mlp"]["c_fc"](block["ln_2"](x))
+            gelu = 0.5 * u * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (u + 0.044715 * u**3)))
+            x = x + block["mlp"]["c_proj"](gelu)
+        return self.ln_f(x) @ self.wte.weight.T
+
+
+SIZES = {"vocabulary": 13, "context": 7, "width": 12, "depth": 3, "heads": 2}
+
+
+def checkpoint(prefix="", **others):
+    """A tiny GPT-2 in PyTorch, and its state dict, some of whose arrays are others."""
+    torch.manual_seed(0)
+    net = GPT2(**SIZES)
+    state = {prefix + name: a.detach().clone() for name, a in net.state_dict().items()}
+    state |= {prefix + name: torch.tensor(a) for name, a in others.items() if a is not None}
+    return net, {k: a for k, a in state.items() if others.get(k, a) is not None}
+
+
+def written(path, state):
+    pytest.importorskip("safetensors.torch").save_file(state, path)
+    return path
+
+
+@pytest.mark.parametrize("prefix, tied", [("", False), ("transformer.", True)])
+def test_gpt2s_checkpoints_give_gpt2s_scores(tmp_path, prefix, tied):
+    net, state = checkpoint(prefix)
+    if tied:
+        state["lm_head.weight"] = state[f"{prefix}wte.weight"].clone()
+    ours = io.load_gpt2(written(tmp_path / "gpt2.safetensors", state), heads=SIZES["heads"])
+    assert not ours.training and ours.context == SIZES["context"] and len(ours.blocks) == 3
+    for length in (1, 4, 7):
+        tokens = rng.integers(0, 13, (3, length))
+        expected = net(torch.tensor(tokens)).detach().numpy()
+        np.testing.assert_allclose(ours(tokens).data, expected, rtol=1e-5, atol=1e-5)
+    # and back: another reader has what was there
+    io.save_gpt2(tmp_path / "back.safetensors", ours)
+    back = io.load(tmp_path / "back.safetensors")
+    again = GPT2(**SIZES)
+    names = again.load_state_dict({k: torch.tensor(a) for k, a in back.items()}, strict=False)
+    assert not names.unexpected_keys and all(".attn." in k for k in names.missing_keys)
+    torch.testing.assert_close(again(torch.tensor(tokens)), net(torch.tensor(tokens)))
+    assert io.read_metadata(tmp_path / "back.safetensors") == {"format": "pt"}
+
+
+def test_a_head_has_64_features_unless_told_and_half_precision_is_read(tmp_path):
+    torch.manual_seed(0)
+    net = GPT2(5, 4, 128, 1, 2).half()
+    path = written(tmp_path / "a.safetensors", net.state_dict())
+    with pytest.warns(UserWarning, match="arrays of F16 are read as float32"):
+        ours = io.load_gpt2(path)
+    tokens = np.array([[1, 2, 3, 4]])
+    expected = net.float()(torch.tensor(tokens)).detach().numpy()
+    np.testing.assert_allclose(ours(tokens).data, expected, rtol=1e-4, atol=1e-4)
+
+
+ZEROS = np.zeros((12, 12), np.float32)
+ODD = {
+    "a part": ({"h.1.mlp.c_fc.weight": None}, r"GPT-2 of 3 blocks of 12: missing h.1.mlp.c_fc.wei"),
+    "another shape": (
+        {"h.2.attn.c_attn.weight": ZEROS},
+        r"h.2.attn.c_attn.weight \(12, 12\) float32, which should be floats \(12, 36\)$",
+    ),
+    "the other way round": (
+        {"h.0.mlp.c_fc.weight": np.zeros((48, 12), np.float32)}, r"\(48, 12\) .* floats \(12, 48\)"
+    ),
+    "whole numbers": ({"ln_f.bias": np.zeros(12, int)}, r"ln_f.bias \(12,\) int64, which should"),
+    "more": ({"h.0.attn.rotary": ZEROS}, r"unexpected h.0.attn.rotary \(12, 12\) float32"),
+    "a block of nothing": ({"h.9.ln_1.weight": ZEROS[0]}, "of 4 blocks.*missing h.3.attn.c_attn"),
+    "two names": ({"transformer.ln_f.bias": ZEROS[0]}, "holds ln_f.bias twice"),
+    "a last layer": ({"lm_head.weight": ZEROS}, r"lm_head.weight \(12, 12\) .* is not wte.weight"),
+    "no tokens": ({"wte.weight": None}, r"needs wte.weight \(vocabulary, width\) .*, has h.0"),
+    "flat tokens": ({"wte.weight": ZEROS[0]}, "needs wte.weight"),
+    "empty tokens": ({"wte.weight": ZEROS[:0]}, "needs wte.weight"),
+    "another width": ({"wpe.weight": np.zeros((7, 13), np.float32)}, r"wpe.* floats \(7, 12\)"),
+    "a vast width": (
+        {"wte.weight": np.zeros((1, 1 << 20), np.float32)}, "blocks of 1048576: .* and 31 more"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_a_file_of_other_arrays_is_refused_by_their_names(tmp_path, case):
+    others, words = ODD[case]
+    path = written(tmp_path / "a.safetensors", checkpoint(**others)[1])
+    with pytest.raises(DataError, match=words) as error:
+        io.load_gpt2(path, heads=2)
+    assert str(error.value).startswith(f"{path}: no GPT-2") and "\n" not in str(error.value)
+
+
+def test_a_damaged_file_and_heads_that_do_not_fit(tmp_path):
+    path = written(tmp_path / "a.safetensors", checkpoint()[1])
+    with pytest.raises(ValueError, match="load_gpt2: heads must be given: 12 features"):
+        io.load_gpt2(path)
+    for heads, words in ((5, "5 heads cannot share 12"), (0, "heads must be at least 1")):
+        with pytest.raises(ValueError, match=words):
+            io.load_gpt2(path, heads=heads)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(DataError, match="not a whole .safetensors"):
+        io.load_gpt2(path, heads=2)
+    net = models.Transformer(5, 4, 8, 1, 2)
+    with pytest.raises(ValueError, match='save_gpt2: GPT-2 is causal.*activation="gelu_tanh"'):
+        io.save_gpt2(path, net)
+    for odd in ({"causal": False}, {"positions": "rotary"}, {"bias": False}):
+        net = models.Transformer(5, 4, 8, 1, 2, **odd, activation="gelu_tanh")
+        with pytest.raises(ValueError, match="and this network is not"):
+            io.save_gpt2(path, net)

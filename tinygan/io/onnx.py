@@ -32,6 +32,10 @@ def export_onnx(
     fixed. Weights are float32, by their state_dict names. opset: 18 or a newer one. metadata: {str:
     str}, kept in the file.
 
+    The length of texts is fixed too. A causal `models.Transformer` is exported with as many tokens
+    as its context has: a shorter text may have any tokens behind it, which its own scores do not
+    depend on. One that looks both ways is exported once for each length.
+
     Batches of 1, 2, 3, 17 and 257 (67 where those take more than a gigabyte) are tried: a size that
     bends between those, such as min(n, 32), is refused where it matters; one that bends beyond is
     taken for what it is up to there. Their numbers lie between the example's least and greatest (or

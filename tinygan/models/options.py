@@ -22,7 +22,7 @@ OPTIONS |= {"predict": ("eps", "v"), "variance": ("posterior", "step")}
 # of Transformers, and of how they write
 OPTIONS |= dict.fromkeys(("context", "width", "depth", "heads", "top_k"), (Integral, 1, math.inf))
 OPTIONS |= {"dropout": SHARE, "share": (Real, 1e-6, 1), "max_norm": (Real, 0, LARGEST)}
-OPTIONS |= {"positions": ("learnt", "rotary")}
+OPTIONS |= {"positions": ("learnt", "rotary"), "activation": ("relu", "gelu", "gelu_tanh")}
 OPTIONS |= {"temperature": (Real, 0, LARGEST), "top_p": (Real, 1e-6, 1)}
 FIXED = "timesteps", "schedule", "predict"  # what the network was made for, or taught
 PLACES = "start", "seen"  # of `Diffusion.path`: where it begins, and what it goes by

@@ -22,7 +22,7 @@ class Block(nn.TransformerEncoderLayer):
     """
 
     def __init__(self, width, heads, causal, rotary, **options):
-        options |= {"activation": "gelu", "batch_first": True, "norm_first": True}
+        options |= {"batch_first": True, "norm_first": True}
         super().__init__(width, heads, 4 * width, **options)
         self.causal = causal
         self.rotary = nn.RotaryEmbedding(width // heads) if rotary else None
@@ -56,16 +56,17 @@ class Transformer(nn.Module):
 
     width: features of each place; depth: blocks; heads: of each block's attention. positions: how
     places are told apart, "learnt", a row for each that is added, or "rotary", which learns
-    nothing. bias: whether dense layers and normalisations have one. The rows that tokens become
-    are also what scores are products with (Press & Wolf 2017).
+    nothing. bias: whether dense layers and normalisations have one. activation: "gelu", "relu", or
+    "gelu_tanh", GPT-2's. The rows that tokens become are also what scores are products with (Press
+    & Wolf 2017).
     """
 
     def __init__(
         self, vocabulary, context=64, width=128, depth=4, heads=4, dropout=0.0, causal=True,
-        positions="learnt", bias=True,
+        positions="learnt", bias=True, activation="gelu",
     ):  # fmt: skip
         sizes = {"context": context, "width": width, "depth": depth, "heads": heads}
-        own = sizes | {"dropout": dropout, "positions": positions}
+        own = sizes | {"dropout": dropout, "positions": positions, "activation": activation}
         context = checked_options("Transformer", **own)["context"]
         self.context = context
         self.tokens = nn.Embedding(vocabulary, width)
@@ -73,7 +74,7 @@ class Transformer(nn.Module):
         self.places = None if rotary else nn.Embedding(context, width)
         self.dropout = nn.Dropout(dropout)
         own = width, heads, causal, rotary
-        options = {"dropout": dropout, "bias": bias}
+        options = {"dropout": dropout, "bias": bias, "activation": activation}
         self.blocks = nn.ModuleList([Block(*own, **options) for _ in range(depth)])
         self.norm = nn.LayerNorm(width, bias=bias)
         self._initialise(depth)
