@@ -207,7 +207,7 @@ LAYERS = {
     "TransformerEncoderLayer":
         (nn.TransformerEncoderLayer(3, 3, 2, 0.0, "gelu", norm_first=True), (2, 1, 3)),
     "TransformerEncoderLayer after":
-        (nn.TransformerEncoderLayer(3, 1, 1, 0.2, "gelu_tanh", batch_first=True), (1, 2, 3)),
+        (nn.TransformerEncoderLayer(3, 1, 1, 0.2, "gelu_tanh", bias=False), (2, 1, 3)),
     "TransformerEncoder": (
         nn.TransformerEncoder(nn.TransformerEncoderLayer(3, 1, 1, 0.0, "gelu", bias=False), 1),
         (1, 1, 3),
@@ -279,12 +279,12 @@ def test_attention_in_heads(cross, need_weights, length):
 
 
 @pytest.mark.parametrize("length, causal, positions", [
-    (1, True, "learnt"), (3, True, "rotary"), (3, False, "learnt"),
+    (1, True, "learnt"), (3, True, "rotary"), (2, False, "learnt"),
 ])  # fmt: skip
 def test_the_loss_of_a_tiny_transformer(length, causal, positions):
     """By a step along a line for each array of weights, which all of them are on."""
     random.manual_seed(0)
-    f, parameters = functional(Transformer(3, 3, 4, 2, 2, 0.2, causal, positions))
+    f, parameters = functional(Transformer(3, 3, 4, 1, 2, 0.2, causal, positions))
     tokens, wanted = np.array([[0, 2, 1]])[:, :length], np.array([2, 1, 1])[:length]
     # the model's own start is small, and nearly linear
     start = [10 * p for p in parameters]
@@ -295,7 +295,7 @@ def test_the_loss_of_a_tiny_transformer(length, causal, positions):
         weights = [p + steps[i] * line for i, (p, line) in enumerate(zip(start, lines))]
         return losses.cross_entropy(f(tokens, *weights)[0], wanted)
 
-    check_grads(loss, np.zeros(len(start)))
+    check_grads(loss, np.zeros(len(start)), layouts=False, skip=("same array twice", "partial"))
 
 
 labels, t = np.array([0, 2, 2]), np.random.default_rng(1).uniform(size=(3, 4))
