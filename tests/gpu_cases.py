@@ -13,7 +13,7 @@ import functools
 import numpy as np
 import pytest
 
-from tinygan import data, device, models, nn, random
+from tinygan import device, models, nn, random
 from tinygan.kernels import reference
 from tinygan.nn import losses
 
@@ -269,8 +269,8 @@ MODELS["text gpt"] = functools.partial(MODELS["text gpt"], dropout=0.1, position
 
 def classifier(device):
     """Of texts, by what a Transformer says of them behind a prompt that is learnt."""
-    net = models.Transformer(257, 8, 8, 1, 2, causal=False)
-    return models.TextClassifier(net, data.Bytes(), 3, prefix=2, frozen=True, device=device)
+    model = models.bert(context=8, width=8, depth=1, heads=2, device=device)
+    return models.TextClassifier(model, 3, prefix=2, frozen=True)
 
 
 MODELS["text classes"] = classifier
