@@ -48,7 +48,10 @@ def large(dtype):
     near = 2e-6 if dtype == "float32" else 2e-13
 
     def case(name, *args, rtol=0.0):
-        return Case(name, copied(args, lambda a: a.astype(dtype) if a.size > 1 else a), rtol, dtype)
+        def typed(a):
+            return a.astype(dtype) if a.size > 1 and a.dtype.kind == "f" else a
+
+        return Case(name, copied(args, typed), rtol, dtype)
 
     for n in (1, 37):
         for size, kernel, *geometry in (STRIDED, SIDEWAYS, OUTSIDE, APART):
@@ -94,6 +97,12 @@ def large(dtype):
                 yield case("softmax_rows", a, 0.3, causal, rtol=4 * near)
             p = reference.softmax_rows(np.nan_to_num(a), 1.0, False)
             yield case("softmax_rows_grad", b, p, -0.3, rtol=4 * near)
+    rows = np.random.default_rng(3).integers(-9, 9, (12, 64))
+    for index in (rows % 9, rows, (rows % 9).T, (slice(None), np.arange(9) % 5), rows[0] % 2):
+        table, g = real(9, 11), real(9, 9) if isinstance(index, tuple) else real(*index.shape, 11)
+        for x in (table, np.asfortranarray(table), np.repeat(table, 2, 1)[:, ::2]):
+            yield case("index_add", x, index, g)
+    yield case("index_add", real(65, 128), np.arange(640).reshape(10, 64) % 65, real(10, 64, 128))
     for n, d in ((1, 5000), (7, 333), (433, 11), (768, 128), (5000, 1)):
         x, g, w, b = real(n, d) + 3, real(n, d), real(d), real(d)
         for a, c in ((x, g), (np.asfortranarray(x), g[::-1]), (np.repeat(x, 2, 1)[:, ::2], g)):

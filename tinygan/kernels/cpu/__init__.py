@@ -12,7 +12,7 @@ This file compiles nothing. It only decides which way a convolution goes.
 import math
 
 from .. import reference
-from ..reference import col2im, im2col, index_add
+from ..reference import col2im, im2col
 from . import conv_direct, conv_fft
 from .compiler import TYPES
 from .host import contiguous, elementwise
@@ -20,7 +20,7 @@ from .loops import affine, column_sums, leaky, moments, norm_grad, norm_sums
 from .matmul import gemm
 from .memory import empty
 from .random import bernoulli, bits, normal, uniform
-from .rows import layer_norm, layer_norm_grad, softmax_rows, softmax_rows_grad
+from .rows import index_add, layer_norm, layer_norm_grad, softmax_rows, softmax_rows_grad
 from .samples import sample_affine, sample_moments, sample_sums
 from .smooth import gelu, gelu_grad, gelu_tanh, gelu_tanh_grad, silu, silu_grad
 from .thresholds import FOURIER_GAIN

@@ -145,6 +145,9 @@ def gemm(a, b, out=None):
     if not _pays(a, b):
         # a column times a row is faster in NumPy as numbers that broadcast than as matrices
         product = np.multiply if a.shape[-1] == b.shape[-2] == 1 else np.matmul
+        if out is None and a.dtype == b.dtype in TYPES and a.shape[-1] == b.shape[-2]:
+            batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+            out = empty((*batch, a.shape[-2], b.shape[-1]), a.dtype)
         return product(a, b, out=out)
     m, n = a.shape[-2], b.shape[-1]
     if m < MR <= n and out is None:

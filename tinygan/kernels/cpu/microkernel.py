@@ -69,6 +69,9 @@ def tile(vectors):
             rows, columns, to = map(write.integers, (at.rows, at.columns, at.to))
 
             a_rows = [write.offset(a, write.entry(rows, i)) for i in range(MR)]
+            c_rows = [write.offset(c, write.entry(to, i)) for i in range(MR)]
+            for c_row in c_rows:
+                write.prefetch(c_row, vectors)  # it comes while the sums are made
             starts = write.load_vectors(start, vectors)
             # variables of the compiled loop; LLVM puts them in registers
             totals = [[alloca_once_value(builder, value) for value in starts] for _ in range(MR)]
@@ -83,8 +86,7 @@ def tile(vectors):
                         value = write.multiply_add(a_vector, b_vector, builder.load(total))
                         builder.store(value, total)
 
-            for i, row in enumerate(totals):
-                c_row = write.offset(c, write.entry(to, i))
+            for c_row, row in zip(c_rows, totals):
                 for j, old in enumerate(write.load_vectors(c_row, vectors)):
                     total = builder.load(row[j])
                     total = builder.select(accumulate, builder.fadd(old, total), total)
@@ -220,6 +222,16 @@ class _Instructions:
         """
         places = [self._vector(pointer, j) for j in range(count)]
         return [self.builder.load(place, align=self.size) for place in places]
+
+    def prefetch(self, pointer, count):
+        """Ask the cache for the places of so many vectors, which will be written."""
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        ask = self.builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+        for j in range(count):
+            place = self.builder.bitcast(self.offset(pointer, j * self.lanes), byte)
+            # to write, to be kept in the nearest cache, of data
+            self.builder.call(ask, [place, number(1), number(3), number(1)])
 
     def store_vector(self, vector, pointer, j):
         """A vector to the place of the j-th from a pointer on."""

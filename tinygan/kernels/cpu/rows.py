@@ -1,9 +1,10 @@
-"""Loops over rows: the softmax of attention's scores and layer normalisation, and their gradients.
+"""Loops over rows: the softmax of attention's scores and layer normalisation, and their gradients;
+and what adds rows to a table's.
 
-They are for float32; other numbers, and few of them, are NumPy's. A row is so short that it stays
-in the nearest cache: passing over it again costs little. So each pass does one thing, and becomes
-vector code; what is between two passes stands in a row of its own. Arrays are flat here, and row i
-begins at i times the length of a row: a slice for each would have its references counted.
+The former are for float32; other numbers, and few of them, are NumPy's. A row is so short that it
+stays in the nearest cache: passing over it again costs little. So each pass does one thing, and
+becomes vector code; what is between two passes stands in a row of its own. Arrays are flat here,
+and row i begins at i times the length of a row: a slice for each would have its references counted.
 """
 
 import math
@@ -11,7 +12,7 @@ import math
 import numpy as np
 
 from .. import reference
-from .compiler import jit, word
+from .compiler import TYPES, jit, word
 from .host import contiguous
 from .memory import empty
 from .microkernel import LANES, sum_of_lanes
@@ -169,3 +170,21 @@ def layer_norm_grad(g, x, weight, eps):
     g, x, to = (contiguous(a).reshape(-1) for a in (g, x, out))
     split(_layer_norm_grad, PARTS, 4 * x.size, g, x, weight, f4(eps), to, (sums[0], sums[1]))
     return out, sums[0].sum(0), sums[1].sum(0)
+
+
+@jit
+def _index_add(x, index, g):
+    for i in range(index.size):
+        at = index[i]
+        for j in range(x.shape[1]):
+            x[at, j] += g[i, j]
+
+
+def index_add(x, index, g):
+    """Rows of a table, as an embedding's gradient, by a loop; all else is NumPy's."""
+    rows = getattr(index, "dtype", None) == np.int64 and index.size and index.min() >= 0
+    fits = rows and x.ndim == 2 and g.shape == (*index.shape, x.shape[1]) and g.size >= SMALL_LOOP
+    if not fits or x.dtype not in TYPES or g.dtype != x.dtype or index.max() >= len(x):
+        reference.index_add(x, index, g)
+    else:
+        _index_add(x, contiguous(index).reshape(-1), contiguous(g).reshape(-1, x.shape[1]))
