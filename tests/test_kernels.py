@@ -702,3 +702,11 @@ def test_without_numba_the_reference_does_the_work_and_says_so_once(monkeypatch)
         kernels._cpu.cache_clear()
     monkeypatch.undo()
     assert kernels.of(np.ones(1)) is cpu
+
+
+@pytest.mark.parametrize("outside", [9, -10])
+def test_rows_that_are_not_there_are_refused(outside):
+    x, index = np.zeros((9, 11), "f4"), np.full(500, 3)
+    index[7] = outside
+    with pytest.raises(IndexError):
+        cpu.index_add(x, index, np.ones((500, 11), "f4"))
