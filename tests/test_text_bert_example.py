@@ -35,7 +35,7 @@ def test_the_step_in_plain_sight_is_the_models(own):
 @pytest.fixture(scope="module")
 def plays(tmp_path_factory):
     path = tmp_path_factory.mktemp("text") / "plays.txt"
-    path.write_text(data.text()[:40_000])
+    path.write_text(data.text()[:60_000])
     return path
 
 
