@@ -16,7 +16,6 @@ import operator
 
 import numpy as np
 
-from . import kernels
 from .arrays import (
     KNOWN, NumPyArray, NumPyScalar, adopted, describe, explain, floats, foreign, plain,
     refuse_another, unified, unshared,
@@ -25,7 +24,6 @@ from .recording import enable_grad, mode, no_grad
 
 _next_serial = itertools.count().__next__
 _serial = operator.attrgetter("serial")
-_add = kernels.by_size(operator.add)  # of raw arrays
 _allocate = object.__new__  # a Tensor for a result, which needs none of __init__'s checks
 
 
@@ -206,12 +204,10 @@ def _propagate(outputs, cotangents, inputs, create_graph):
     gradient on to its arguments, by its rules.
     """
     gradients, wanted = {}, set(inputs)
-    add = operator.add if create_graph else _add
 
     def accumulate(t, g):
         had = gradients.get(t)
-        # never in place: a rule may hand on its own g
-        gradients[t] = g if had is None else add(had, g)
+        gradients[t] = g if had is None else had + g  # never in place: a rule may hand on its own g
 
     for y, g in zip(outputs, cotangents):
         accumulate(y, g)
