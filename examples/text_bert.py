@@ -3,9 +3,9 @@
     python examples/text_bert.py              # the plays that ship with it, any CPU, 4 minutes
     python examples/text_bert.py --task play --labels 500,2000
 
-First a network is to guess tokens that are hidden: read `bert_step`. Then a few passages have
-labels: verse or prose? A table compares a network that has read nothing, one that has, and one that
-stays as it is behind a prompt that is learnt, by parts of the plays that none of them ever saw.
+First a network is to guess hidden tokens: read `bert_step`. Then a few passages have labels: verse
+or prose? A table compares a network that has read nothing, one that has, and one that stays as it
+is behind a prompt that is learnt, by parts of the plays that none of them ever saw.
 """
 
 from collections import Counter, defaultdict
@@ -41,12 +41,10 @@ def bert_step(bert, batch):
     # Of each passage some tokens are to be guessed. Most of those are hidden behind a token that
     # says so; a few become any other and a few stay, so that none that it sees is beyond doubt.
     seen, places = bert.hidden(batch)
-
     # The network sees what is behind a place as well as what is before it, and says a score for
     # each token of the vocabulary, here of those places alone.
     features = bert.network.features(seen)  # (n, t, width)
     scores = bert.network.scores(ops.reshape(features, (batch.size, -1))[places])
-
     # How unlikely did it think what was there? Its surprise, in nats, is the loss.
     loss = cross_entropy(scores, batch.reshape(-1)[places])
     gradients = grad(loss, bert.optimizer.params)
@@ -125,7 +123,9 @@ def compare(bert, new, sets, args):
                 learner = models.TextClassifier(body, classes, **options)
                 arrays = tuple(device.to(a[rows], learner.device) for a in (tokens, labels))
                 batches = data.Batches(arrays, min(FEW, len(rows)), seed, transform=None)
-                [*loop(learner, batches, max(ROUNDS, -(-STEPS // len(batches))))]
+                rate = lambda p: setattr(learner.optimizer, "lr", options["lr"] * SCHEDULE(p))
+                rounds = max(ROUNDS, -(-STEPS // len(batches)))
+                [*loop(learner, batches, rounds, prepare=[rate])]
                 found[way].append((device.to_host(learner.answers(unseen)) == right).mean())
         cells = (f"{np.mean(own):.1%} +- {np.std(own):.1%}" for own in found.values())
         say(f"{len(rows):>7}{''.join(f'{cell:>18}' for cell in cells)}")
