@@ -23,6 +23,7 @@ EXPLAINED = [  # operations, what the difference says, why
     ("nn.functional.elu", "second", "at the kink, of a slope of alpha"),
     ("var std", "value[", COUNT),
     ("double", "dtype float64, expected float32", "that is what it is for"),
+    ("nn.functional.scaled_dot_product_attention", "float32", "scores of hundreds: as PyTorch's"),
     ("nn.functional.binary_cross_entropy", "second", "PyTorch adds 1e-12 to x (1 - x)"),
 ]
 

@@ -111,6 +111,8 @@ def run(only=(), reference=False, extremal=False, limit=None, progress=lambda ro
             continue
         own = {name: {"op": full, "face": name, "told": {}} for name in found}
         for sample in itertools.islice(samples(info, reference, extremal), limit):
+            if sample.kwargs.get("dropout_p"):  # random: no two are alike
+                continue
             told = inputs_of(sample.input, *sample.args, sample.kwargs)
             theirs = answer(info.op, sample)
             for name, face in found.items():
@@ -151,8 +153,8 @@ def run_modules(only=(), limit=None, progress=lambda row: None):
 def module(info, given, training):
     """Parameters are handed over as further arguments, so that their gradients are compared too."""
     name, made, fed = info.name.removeprefix("nn."), given.constructor_input, given.forward_input
-    if not hasattr(nn, name):
-        return "missing", ""
+    if not hasattr(nn, name) or any(isinstance(x, torch.nn.Module) for x in made.args):
+        return "missing", ""  # or made of a layer of PyTorch's own
     try:
         torch.manual_seed(1)
         theirs = info.module_cls(*made.args, **made.kwargs).double().train(training)

@@ -282,8 +282,9 @@ def test_what_pytorch_takes_and_is_not_there_is_a_type_error():
     for options in ({"kdim": 4}, {"vdim": 4}, {"add_bias_kv": True}, {"add_zero_attn": True}):
         with pytest.raises(TypeError, match=next(iter(options))):
             nn.MultiheadAttention(8, 2, **options)
-    with pytest.raises(TypeError, match="positional"):  # PyTorch's fifth is add_bias_kv
+    with pytest.raises(TypeError, match="add_bias_kv"):  # PyTorch's fifth
         nn.MultiheadAttention(8, 2, 0.0, True, True)
+    assert nn.MultiheadAttention(8, 2, 0.0, True, False, False, 8, None, True).batch_first
 
 
 @pytest.mark.parametrize("positions", ["learnt", "rotary"])

@@ -32,7 +32,14 @@ class MultiheadAttention(Module):
     to i, whether there is a mask or not. Who may look nowhere finds zeros, where PyTorch has NaN.
     """
 
-    def __init__(self, embed_dim, num_heads, dropout=0.0, bias=True, *, batch_first=False):
+    def __init__(
+        self, embed_dim, num_heads, dropout=0.0, bias=True, add_bias_kv=False, add_zero_attn=False,
+        kdim=None, vdim=None, batch_first=False,
+    ):  # fmt: skip
+        same = kdim in (None, embed_dim) and vdim in (None, embed_dim)
+        if add_bias_kv or add_zero_attn or not same:
+            words = "add_bias_kv, add_zero_attn, and another kdim or vdim than embed_dim"
+            raise TypeError(f"MultiheadAttention: there is no {words}")
         if num_heads < 1 or embed_dim % num_heads:
             words = f"{num_heads} heads cannot share {embed_dim} features equally"
             raise ValueError(f"MultiheadAttention: {words}")
