@@ -30,6 +30,8 @@ def main():
     model = load(args.run, device.resolve(args.device))
     if hasattr(model, "stream"):
         return write(args, model)
+    if not hasattr(model, "sample"):
+        raise DataError(f"{args.run}: a {type(model).__name__} makes no samples")
     if len(model.sample_shape) != 3:
         raise DataError(
             f"{args.run}: its samples are no pictures, but of shape {model.sample_shape}; in code "
