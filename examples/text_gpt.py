@@ -17,7 +17,7 @@ from tinygan.optim import schedules
 from tinygan.train import AtEnd, Callback, Evaluate
 from tinygan.train.callbacks import say
 
-EPOCHS = 12
+EPOCHS = 8
 WARMUP = 0.05  # the share of the steps in which the learning rate rises
 WRITTEN = 6  # the random stream of what is written
 SHOWN, LENGTH = 60, 400  # tokens of it, after each epoch and at the end
@@ -90,7 +90,7 @@ def arguments():
     known = {"gpt": models.gpt}
     parser.training(known, model="gpt", pictures=False, out="runs/text_gpt", **own)
     parser.set_defaults(**own)
-    parser.text(context=64, width=128, depth=4, heads=4)
+    parser.text(context=64, width=128, depth=4, heads=4, positions="rotary")
     parser.writing(LENGTH)
     return parser.parse_args()
 
