@@ -318,6 +318,7 @@ def test_lines_end_in_a_newline_and_no_byte_order_mark_stays(tmp_path):
         (b"a" * 101, ["more than the 100 bytes"]),
         (gzip.compress(b"a" * 101), ["more than the 100 bytes"]),
     ],
+    ids=range(8),  # gzip holds the time: the processes of pytest -n 2 must call a test alike
 )
 def test_what_is_no_text_is_refused(tmp_path, content, words):
     path = tmp_path / "file"
