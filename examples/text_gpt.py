@@ -86,7 +86,7 @@ def main():
 def arguments():
     """The command line."""
     parser = cli.Parser("Train a small GPT on a text, and let it write.")
-    own = {"epochs": EPOCHS, "batch_size": 32, "lr": 2e-3}
+    own = {"epochs": EPOCHS, "batch_size": 32, "lr": 3e-3}
     known = {"gpt": models.gpt}
     parser.training(known, model="gpt", pictures=False, out="runs/text_gpt", **own)
     parser.set_defaults(**own)
