@@ -72,7 +72,7 @@ def main():
         """What the model makes of the prompt."""
         how = cli.options(args, *cli.WRITING)
         source = random.Generator(args.seed, WRITTEN)
-        return gpt.sample(1, args.prompt or "\n", length, source=source, **how)[0]
+        return gpt.sample(1, args.prompt, length, source=source, **how)[0]
 
     write(1)  # a prompt that cannot be read is found before anything is learnt
     schedule = schedules.warmup(lambda p: schedules.cosine(p, 0.1), WARMUP)

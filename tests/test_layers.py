@@ -221,7 +221,7 @@ def test_a_label_that_is_no_class(labels, name):
         lambda y: getattr(losses, name)(np.zeros((2, 3)), y, ignore_index=-5)
     )
     wrong = [i for i in labels.tolist() if not 0 <= i < 3]
-    with pytest.raises(IndexError, match=f"^label {wrong[0]} is none of 3 classes, 0 to 2"):
+    with pytest.raises(IndexError, match=rf" {wrong[0]} is none of 3 \w+, 0 to 2"):
         f(labels)
 
 
@@ -271,9 +271,9 @@ def test_ignored_labels_have_no_gradient_even_of_nan():
         (lambda: nn.PReLU(2)(ones), "PReLU: 2 weights for x"),
         (
             lambda: nn.Embedding(3, 2, padding_idx=3),
-            "label 3 is none of 3 classes",
+            "Embedding: row 3 is none of 3 rows",
         ),
-        (lambda: nn.Embedding(3, 2)(ones), "labels: needs a raw array of integers"),
+        (lambda: nn.Embedding(3, 2)(ones), "rows: needs a raw array of integers"),
         (lambda: ops.gelu(ones, "erf"), "must be 'none' or 'tanh'"),
         (
             lambda: losses.cross_entropy(ones, [0, 1, 2, 0]),

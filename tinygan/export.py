@@ -129,6 +129,11 @@ def parts(model, last):
     if hasattr(model, "encode"):
         both = model.network if last else model.average
         return {"decoder": both.decoder, "encoder": both.encoder}
+    if hasattr(model, "tokenizer"):
+        raise DataError(
+            f"{type(model).__name__}: makes no samples of noise; in code io.export_onnx, or "
+            "io.save_safetensors(path, model.network), write its network"
+        )
     if not hasattr(model, "generator"):
         raise DataError(
             f"{type(model).__name__}: its samples take many calls of its network, which no file "

@@ -49,6 +49,8 @@ def main():
 def write(args, model):
     """Print texts; of several, a line of dashes between them."""
     how = chosen(args, model, text=True)
+    if args.out:
+        raise DataError(f"{args.out}: a text is printed, and not kept: leave out --out")
     random.manual_seed(args.seed)
     texts = model.sample(args.n or 1, **how)
     say(f"\n{'-' * 80}\n".join(texts))

@@ -23,8 +23,6 @@ SAMPLING = ("steps", "guidance", "method", "eta")
 # and `Parser.diffusion`: these, and how they are made and learn
 DIFFUSION = (*SAMPLING, "width", "hidden", "heads", "drop", "times", "coupling", "schedule")
 DIFFUSION += ("predict", "timesteps")
-# what `Parser.text` adds, but for the text itself: a Transformer
-TEXT = ("context", "width", "depth", "heads", "dropout", "positions")
 # what `Parser.text` adds about a Transformer, and `Parser.writing` about how it writes
 TEXT = ("context", "width", "depth", "heads", "dropout", "positions")
 WRITING = ("temperature", "top_k", "top_p")

@@ -40,7 +40,7 @@ class BERT(LanguageModel):
 
         source: a generator to hide them by, random.default unless given.
         """
-        self.check("step", batch)
+        batch = self.check("step", batch)
         seen, places = self.hidden(batch, source)
         features = self.network.features(seen)  # (n, t, width)
         features = ops.reshape(features, (batch.size, -1))[places]  # scores of these alone
@@ -77,7 +77,7 @@ class BERT(LanguageModel):
 
     def guess(self, tokens):
         """The likeliest token at every place of rows (n, t), in which `mask` may stand: raw."""
-        self.check("guess", tokens)
+        tokens = self.check("guess", tokens)
         with self.resting() as network:
             return network(device.to(tokens, self.device)).data[..., : self.mask].argmax(-1)
 
@@ -128,7 +128,7 @@ class TextClassifier(LanguageModel):
     def loss(self, batch):
         """-log p of the labels, in the mean."""
         tokens, labels = batch
-        self.check("step", tokens)
+        tokens = self.check("step", tokens)
         if not device.is_array(labels) or labels.shape != tokens.shape[:1]:
             words = f"needs a label for each text, raw integers ({len(tokens)},)"
             raise ValueError(f"step: {words}, got {describe(labels)}")
@@ -136,7 +136,7 @@ class TextClassifier(LanguageModel):
 
     def answers(self, tokens):
         """The class of each text (n, t), raw integers (n,)."""
-        self.check("answers", tokens)
+        tokens = self.check("answers", tokens)
         parts = (tokens[i : i + AT_ONCE] for i in range(0, len(tokens), AT_ONCE))
         with self.resting() as network:
             found = [network(device.to(x, self.device)).data.argmax(1) for x in parts]

@@ -24,17 +24,18 @@ class GPT(LanguageModel):
 
     def loss(self, batch):
         """-log p of each token given those before it, in the mean: tokens (n, t + 1)."""
-        self.check("step", batch, least=2)
+        batch = self.check("step", batch, least=2)
         scores = self.network(batch[:, :-1])  # (n, t, vocabulary)
         wanted = batch[:, 1:]
         return cross_entropy(ops.reshape(scores, (wanted.size, -1)), wanted.reshape(-1))
 
-    def sample(self, n=1, prompt="\n", length=200, stop=None, source=None, **how):
+    def sample(self, n=1, prompt=None, length=200, stop=None, source=None, **how):
         """n texts that begin with the prompt, each with `length` tokens more, or cut where `stop`,
-        a text, comes first.
+        a text, comes first. prompt: None for a line's end, or, if that is no token, the first one.
 
         source: a generator to draw by, random.default unless given. how: options of `stream`.
         """
+        prompt = self.begin() if prompt is None else prompt
         start = self.tokenizer.encode(prompt)
         if not start.size:
             raise DataError("sample: the prompt is empty: it may begin with a line's end")
@@ -57,10 +58,13 @@ class GPT(LanguageModel):
         of tokens that may be drawn (Fan 2018); top_p: those of that much probability together, the
         likeliest first (Holtzman 2020). None: all.
         """
+        if other := [option for option in how if option not in self.how]:
+            known = ", ".join(self.how)
+            raise TypeError(f"stream: there is no option {other[0]} here: there are {known}")
         how = checked_options("stream", **{k: v for k, v in how.items() if v is not None})
         draw = source or random.default
         read = device.to(np.asarray(tokens), self.device)
-        self.check("stream", read)
+        read = self.check("stream", read)
         cache = []
         read = read[:, -self.context :]
         for _ in range(length):
@@ -73,6 +77,14 @@ class GPT(LanguageModel):
             chosen = drawn(scores, u, **how)
             yield chosen
             read = np.concatenate([read, chosen[:, None].astype(read.dtype)], 1)
+
+    def begin(self):
+        """What a text begins with unless told otherwise."""
+        try:
+            self.tokenizer.encode("\n")
+        except DataError:  # characters of a text without lines
+            return self.tokenizer.decode([0])
+        return "\n"
 
     def preview(self, path):
         """Write `path`.txt: a text that is drawn by the same numbers each time."""

@@ -7,6 +7,7 @@ knows nothing of files or progress bars.
 import contextlib
 
 from .. import device, optim
+from ..arrays import adopted
 from ..autograd import describe, grad
 from ..recording import no_grad
 from .options import checked_options
@@ -59,13 +60,15 @@ class LanguageModel:
         return float(sum(map(float, found)) / len(found))
 
     def check(self, name, tokens, least=1):
-        """ValueError, which `name` heads, unless tokens are raw integers (n, t), one row or more of
-        `least` or more. What these are is not looked at, which would wait for a GPU.
+        """Tokens as raw integers (n, t), one row or more of `least` or more; ValueError, which
+        `name` heads, for others. What these are is not looked at, which would wait for a GPU.
         """
+        tokens = adopted(tokens)
         fits = device.is_array(tokens) and tokens.dtype.kind in "iu" and tokens.ndim == 2
         if not fits or not len(tokens) or tokens.shape[1] < least:
             words = f"{name}: needs tokens, raw integers (n, t), t at least {least}"
             raise ValueError(f"{words}, got {describe(tokens)}")
+        return tokens
 
     @contextlib.contextmanager
     def resting(self):

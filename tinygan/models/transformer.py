@@ -4,7 +4,7 @@ of the vocabulary, at every place.
 One network serves both ways of learning from text alone. `causal`, each place sees itself and what
 comes before it, and its scores are of the token that comes next: a language model (`gpt`). Else
 each sees all the others, and its scores are of the token that belongs there: what is masked can be
-guessed (`bert`). Nothing but the mask differs.
+guessed (`bert`). Nothing but who may look at whom differs.
 """
 
 import numpy as np
@@ -95,12 +95,15 @@ class Transformer(nn.Module):
         return self.scores(self.features(tokens, cache))
 
     def features(self, tokens, cache=None, prefix=None):
-        """What the last block says of each place, (n, t, width).
+        """What it says of each place, (n, t, width): the last block's, normalised.
 
         cache: a list, empty at first, of keys and values, to which those of these tokens are added:
         the next call goes on behind them. prefix: a Tensor (places, width) to stand ahead of every
         row as tokens would; it is left out of what is given.
         """
+        if tokens.ndim != 2 or (cache and prefix is not None):
+            words = f"needs tokens (n, t), and a prefix at their beginning, got {describe(tokens)}"
+            raise ValueError(f"Transformer: {words}")
         x = self.tokens(tokens)
         if prefix is not None:
             n, rows = len(x), ops.reshape(prefix, (1, *prefix.shape))

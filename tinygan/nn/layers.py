@@ -65,12 +65,12 @@ class Embedding(Module):
         self.padding_idx = padding_idx
         self.weight = Parameter(random.default.normal((num_embeddings, embedding_dim)))
         if padding_idx is not None:
-            check_labels(np.array(padding_idx), num_embeddings)
+            check_labels(np.array(padding_idx), num_embeddings, what=("Embedding: row", "rows"))
             self.weight.data[padding_idx] = 0
 
     def forward(self, x):
         x = ops.raw(x)
-        check_labels(x, self.num_embeddings)
+        check_labels(x, self.num_embeddings, what=("Embedding: row", "rows"))
         rows = self.weight[x]
         if self.padding_idx is None:
             return rows

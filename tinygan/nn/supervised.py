@@ -111,18 +111,20 @@ def smooth_l1_loss(input, target, reduction="mean", beta=1.0):
     return reduced(ops.where(np.abs(raw(d)) < beta, near, far), reduction)
 
 
-def check_labels(labels, classes, ignore_index=None):
+def check_labels(labels, classes, ignore_index=None, what=("label", "classes")):
     """Raise unless `labels` is a raw array of integers, in host memory each of them a class.
+    what: the words for one, and for what there is.
 
     On a GPU a look would halt the device: whoever calls makes NaN of a label that is no class.
     """
     if not is_integer(labels) or labels.dtype == bool:
-        raise ValueError(f"labels: needs a raw array of integers, got {describe(labels)}")
+        raise ValueError(f"{what[0]}s: needs a raw array of integers, got {describe(labels)}")
     if isinstance(labels, np.ndarray):
         outside = (labels < 0) | (labels >= classes)
         wrong = labels[outside & (labels != ignore_index)]
         if wrong.size:
-            raise IndexError(f"label {wrong[0]} is none of {classes} classes, 0 to {classes - 1}")
+            known = f"{classes} {what[1]}, 0 to {classes - 1}"
+            raise IndexError(f"{what[0]} {wrong[0]} is none of {known}")
 
 
 def nll_loss(input, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0):

@@ -9,6 +9,7 @@ import copy
 import numpy as np
 
 from .. import ops
+from ..arrays import adopted
 from ..autograd import describe
 from . import init
 from .layers import Dropout, Linear, ModuleList
@@ -29,7 +30,8 @@ class MultiheadAttention(Module):
     key_padding_mask (n, k), attn_mask (q, k) or (n * num_heads, q, k): of bool, raw, and True where
     one may *not* look, as in PyTorch (`ops.scaled_dot_product_attention` has it the other way
     round); or of floats, which are added before the softmax. is_causal: place i looks at places 0
-    to i, whether there is a mask or not. Who may look nowhere finds zeros, where PyTorch has NaN.
+    to i, whether there is a mask or not. Who may look nowhere finds zeros, of
+    which `out_proj` makes its bias, where PyTorch has NaN.
     """
 
     def __init__(
@@ -126,6 +128,7 @@ class MultiheadAttention(Module):
         ):  # fmt: skip
             if given is None:
                 continue
+            given = adopted(given)
             if getattr(given, "shape", None) not in known or given.dtype not in (bool, q.dtype):
                 wanted = f"{' or '.join(map(str, known))}, of bool or {q.dtype}"
                 raise ValueError(
@@ -231,6 +234,9 @@ class TransformerEncoder(Module):
     """
 
     def __init__(self, encoder_layer, num_layers, norm=None):
+        if not isinstance(encoder_layer, Module):
+            got = type(encoder_layer).__name__
+            raise TypeError(f"TransformerEncoder: encoder_layer must be a module, got {got}")
         self.layers = ModuleList([copy.deepcopy(encoder_layer) for _ in range(num_layers)])
         self.norm = norm
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from .. import kernels
+from ..arrays import adopted
 from ..autograd import Tensor, describe, primitive
 from .arith import raw, where
 from .dropout import dropout
@@ -77,7 +78,7 @@ def _weights(name, query, key, attn_mask, is_causal, scale):
         raise ValueError(
             f"{name}: needs query (..., q, d) and key (..., k, d), got {describe(query, key)}"
         )
-    scores = matmul(query, swapaxes(key, -1, -2))
+    scores, attn_mask = matmul(query, swapaxes(key, -1, -2)), adopted(attn_mask)
     scale = max(query.shape[-1], 1) ** -0.5 if scale is None else scale
     if attn_mask is not None or isinstance(scale, Tensor):
         scores, scale = scores * scale, 1.0
