@@ -136,12 +136,12 @@ def arguments():
     parser = cli.Parser("Pre-train a small BERT on plays, and fine-tune it with a few labels.")
     own = {"epochs": 6, "batch_size": 25, "lr": 3e-3}
     parser.training({"bert": 0}, model="bert", pictures=False, out="runs/text_bert", **own)
-    parser.text(context=32, width=128, depth=2, heads=4)
-    parser.set_defaults(**own, vocabulary=2048, positions="rotary")
+    parser.text(context=32, width=128, depth=2, heads=4, positions="rotary", vocabulary=2048, **own)
     add, whole = parser.add_argument, cli.number(int, 1)
-    whole_ones = lambda text: ",".join(str(whole(n)) for n in text.split(","))
+    counts = lambda text: ",".join(str(whole(n)) for n in text.split(","))
+    counts.__name__ = "numbers with commas between"
     add("--task", choices=[*TASKS], default="form", help="what the labels say of a passage")
-    add("--labels", type=whole_ones, default="50,200,1000", metavar="N,N", help="so many of them")
+    add("--labels", type=counts, default="50,200,1000", metavar="N,N", help="so many of them")
     add("--seeds", type=whole, default=3, help="choices of labels in the table")
     return parser.parse_args()
 

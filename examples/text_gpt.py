@@ -76,7 +76,7 @@ def main():
 
     write(1)  # a prompt that cannot be read is found before anything is learnt
     schedule = schedules.warmup(lambda p: schedules.cosine(p, 0.1), WARMUP)
-    callbacks = [Evaluate(figures), Writes(write), AtEnd(lambda: say(write(args.length or LENGTH)))]
+    callbacks = [Evaluate(figures), Writes(write), AtEnd(lambda: say(write(args.length)))]
     with kernels.precision(args.precision, where):
         step = lambda batch: gpt_step(gpt, batch)
         options = {"schedule": schedule, "callbacks": callbacks}
@@ -92,6 +92,7 @@ def arguments():
     parser.set_defaults(**own)
     parser.text(context=64, width=128, depth=4, heads=4, positions="rotary")
     parser.writing(LENGTH)
+    parser.set_defaults(length=LENGTH)
     return parser.parse_args()
 
 

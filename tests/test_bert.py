@@ -209,3 +209,25 @@ def test_a_label_that_is_no_class():
 def test_a_share_that_is_none(share):
     with pytest.raises(ValueError, match="share"):
         small(share=share)
+
+
+def test_the_mask_fits_into_narrow_integers():
+    random.manual_seed(0)
+    model = models.bert(data.Bytes(), context=32, width=8, depth=1, heads=2)
+    losses = []
+    for dtype in (np.uint8, np.int32):
+        random.default.seek(1)
+        losses.append(float(model.loss(np.full((2, 32), 101, dtype)).data))
+    assert losses[0] == losses[1]
+
+
+def test_a_label_that_is_no_class_and_a_classifier_of_a_classifier():
+    model = models.bert(data.Bytes(), context=8, width=8, depth=1, heads=2)
+    classifier = models.TextClassifier(model, 2)
+    for label in (-100, -1, 2):
+        with pytest.raises(IndexError, match=f"label {label} is none of 2 classes"):
+            classifier.step((np.zeros((1, 8), np.int32), np.array([label])))
+    with pytest.raises(TypeError, match="a BERT or a GPT"):
+        models.TextClassifier(classifier, 2)
+    with pytest.raises(ValueError, match="share"):
+        model.share = 5

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tinygan import data, models, random
+from tinygan import checkpoint, data, models, random
 from tinygan.models.gpt import drawn
 from tinygan.train import load, train
 
@@ -118,6 +118,48 @@ def test_the_least_and_the_largest_number_draw_tokens_that_may_be():
         assert drawn(scores, np.array([u])) == token
 
 
+def test_the_coldest_is_the_likeliest_and_broken_scores_are_told():
+    scores = np.array([[1.0, 5.0, 4.0, -np.inf]], np.float32)
+    for temperature in (5e-324, 1e-300, 1e-30, 0):
+        assert drawn(scores, np.array([0.7]), temperature) == 1
+    with pytest.raises(ValueError, match="not numbers"):
+        drawn(scores * np.nan, np.array([0.7]))
+    for scale in (1e300, 1e-30):  # hot: even shares of those that may be
+        shares = np.bincount(
+            drawn(np.tile(scores, (300, 1)), (np.arange(300) + 0.5) / 300, scale), minlength=4
+        )
+        assert shares.tolist() == ([100, 100, 100, 0] if scale > 1 else [0, 300, 0, 0])
+
+
+def test_narrow_integers_are_tokens_as_wide_ones_are():
+    random.manual_seed(0)
+    model = models.gpt(data.BytePairs.train(data.text()[:5000], 300), **SMALL)
+    start = np.array([[101, 32, 116]])
+    for dtype in (np.uint8, np.int8, np.uint16, np.int64):
+        made = written(model, 40, start.astype(dtype))
+        np.testing.assert_array_equal(made, written(model, 40, start))
+    assert made.max() > 256
+
+
+def test_options_are_checked_when_they_are_changed():
+    model = small()
+    with pytest.raises(ValueError, match="max_norm"):
+        model.max_norm = -1
+    with pytest.raises(AttributeError, match="context is 8 for good"):
+        model.context = 9
+    model.max_norm = 0.0
+    assert model.step(np.arange(9)[None] % 8)["loss"] > 0
+
+
+def test_more_tokens_than_a_checkpoint_can_say_are_refused_before_a_step(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "META_BYTES", 400)
+    made, batches = small(), data.Windows(np.arange(100) % 8, 8, 4)
+    monkeypatch.setattr(made, "step", lambda batch: pytest.fail("it went on"), raising=False)
+    with pytest.raises(checkpoint.CheckpointError, match="fewer tokens"):
+        train(made, batches, 1, tmp_path / "run")
+    assert not (tmp_path / "run/log.jsonl").exists()
+
+
 def test_it_learns_a_text_by_heart_and_writes_it():
     line = "abc fed\n"
     random.manual_seed(0)
@@ -172,6 +214,8 @@ def test_decay_is_of_matrices_alone_and_gradients_are_clipped():
         (lambda m: m.sample(1, "a", top_k=0), "top_k must be at least 1 and whole, got 0"),
         (lambda m: m.sample(1, "a", top_k=1.5), "top_k must be at least 1 and whole"),
         (lambda m: m.sample(1, "a", top_p=0), "top_p must be from 1e-06 to 1"),
+        (lambda m: m.sample(0), "n must be at least 1"),
+        (lambda m: m.sample(1, "a", -1), "length must be at least 0"),
         (lambda m: next(m.stream(np.zeros((1, 0), int), 1)), "t at least 1"),
         (lambda m: next(m.stream(np.zeros((1, 2)), 1)), "needs tokens"),
         (lambda m: m.network(np.zeros((1, 9), int)), "make 9 places, and its context has 8"),

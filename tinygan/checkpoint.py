@@ -15,7 +15,7 @@ from .device import is_array, to_host
 from .optim import EMA, Optimizer
 
 VERSION = 2  # of the files that `save` writes; those that do not say are 1, of before it was said
-META_BYTES = 1 << 20  # the meta data may take
+META_BYTES = 1 << 24  # the meta data may take
 MOST = 65_000  # arrays in a file: beyond 65,535 entries, zip files are written in another way
 ENTRY = 80  # bytes that the directory of a file has for an array beside its name, at most
 # meta data: its least and its first too large value
@@ -40,13 +40,22 @@ def save(path, parts, meta):
     a mask, may hold infinity), two arrays of one name, more of them than an archive holds.
     """
     arrays = {name: to_host(a) for name, a in _state(path, parts).items()}
-    words = json.dumps(meta | {"version": VERSION})
-    if 4 * len(words) > META_BYTES:
-        raise CheckpointError(f"{path}: not saved, since its meta data has {len(words)} letters")
-    _parsed(path, words)
+    words = in_words(path, meta)
     _check_values(f"{path}: not saved", parts, arrays)
     with files.replacing(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, meta=np.array(words), **arrays)
+
+
+def in_words(path, meta):
+    """The meta data of `save` as it stands in the file; CheckpointError for what `load` would
+    refuse.
+    """
+    words = json.dumps(meta | {"version": VERSION})
+    if 4 * len(words) > META_BYTES:
+        most = f"{META_BYTES // 4} are the most: make the model of less, such as fewer tokens"
+        raise CheckpointError(f"{path}: meta data of {len(words)} letters, {most}")
+    _parsed(path, words)
+    return words
 
 
 def load(path, parts):

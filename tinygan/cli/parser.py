@@ -165,7 +165,7 @@ class Parser(argparse.ArgumentParser):
         tokens = f"of a text, in tokens (default: {length})"
         add("--length", type=number(int, 0, 1 << 20), metavar="N", help=tokens)
         cold = "below 1 likely tokens become likelier, 0: always the likeliest (default: 1)"
-        add("--temperature", type=number(float, 0), metavar="T", help=cold)
+        add("--temperature", type=number(float, 0, 1e30), metavar="T", help=cold)
         add("--top-k", type=number(int, 1), metavar="K", help="draw of the K likeliest tokens")
         most = "draw of the likeliest that have this much probability together"
         add("--top-p", type=number(float, 1e-6, 1), metavar="P", help=most)

@@ -40,7 +40,9 @@ def text(path: str | os.PathLike | None = None, limit: int = MAX_BYTES) -> str:
         ) from error
     if (place := raw.find(0)) >= 0:  # UTF-16, say, or numbers
         raise DataError(f"{path}: byte {place} is 0, as in no text; pass a file saved as UTF-8")
-    return re.sub("\r\n?", "\n", found.removeprefix("\ufeff"))
+    if not (found := found.removeprefix("\ufeff")):
+        raise DataError(f"{path}: is empty; pass another file")
+    return re.sub("\r\n?", "\n", found)
 
 
 def speeches(text: str) -> list[Speech]:

@@ -51,6 +51,8 @@ def load_gpt2(path, heads=None, limit=1 << 32):
         a, shape = state[name], layout[name][1]
         if a.shape != shape or a.dtype.kind != "f":
             wrong.append(f"{_told((name, a))}, which should be floats {shape}")
+        elif not np.abs(a).max() <= np.finfo(np.float32).max:
+            wrong.append(f"{_told((name, a))}, which holds what is no number, or too large")
     if wrong:  # before any memory is taken
         raise DataError(f"{path}: no GPT-2 of {depth} blocks of {width}: {_listed(sorted(wrong))}")
     if heads is None and width % HEAD:
@@ -116,7 +118,7 @@ def _turned(name, a):
 
 def _told(pair):
     name, a = pair
-    return f"{name:.80} {a.shape} {a.dtype}"
+    return f"{ascii(name)[1:-1]:.80} {a.shape} {a.dtype}"
 
 
 def _listed(words):

@@ -12,6 +12,7 @@ import numpy as np
 from .. import device, nn, ops, random
 from ..autograd import describe
 from ..nn.losses import cross_entropy
+from ..nn.supervised import check_labels
 from .language import LanguageModel
 from .options import checked_options
 from .transformer import STD
@@ -119,6 +120,8 @@ class TextClassifier(LanguageModel):
         if prefix >= model.context:
             words = f"prefix {prefix} leaves no place for text in a context of {model.context}"
             raise ValueError(f"TextClassifier: {words}; make it shorter")
+        if not hasattr(model.network, "tokens"):
+            raise TypeError("TextClassifier: model must be a BERT or a GPT, not a classifier")
         reader = Reader(copy.deepcopy(model.network), classes, prefix)
         self.classes = classes
         own = [p for name, p in reader.named_parameters() if not name.startswith("network.")]
@@ -132,6 +135,7 @@ class TextClassifier(LanguageModel):
         if not device.is_array(labels) or labels.shape != tokens.shape[:1]:
             words = f"needs a label for each text, raw integers ({len(tokens)},)"
             raise ValueError(f"step: {words}, got {describe(labels)}")
+        check_labels(labels, self.classes)
         return cross_entropy(self.network(tokens), labels)
 
     def answers(self, tokens):

@@ -35,6 +35,7 @@ class GPT(LanguageModel):
 
         source: a generator to draw by, random.default unless given. how: options of `stream`.
         """
+        checked_options("sample", n=n, length=length)
         prompt = self.begin() if prompt is None else prompt
         start = self.tokenizer.encode(prompt)
         if not start.size:
@@ -55,8 +56,8 @@ class GPT(LanguageModel):
         When the context is full, the first half of it is forgotten. cached: keep keys and values of
         what was read; else all of it is read again for each token, which gives the same, later.
         how: temperature, by which scores are divided, 0 for always the likeliest; top_k: the number
-        of tokens that may be drawn (Fan 2018); top_p: those of that much probability together, the
-        likeliest first (Holtzman 2020). None: all.
+        of tokens that may be drawn (Fan 2018), beside others as likely as the last; top_p: those of
+        that much probability together, the likeliest first (Holtzman 2020). None: all.
         """
         if other := [option for option in how if option not in self.how]:
             known = ", ".join(self.how)
@@ -96,9 +97,13 @@ class GPT(LanguageModel):
 
 def drawn(scores, u, temperature=1.0, top_k=None, top_p=None):
     """A token for each row of scores (n, vocabulary), by a number u (n,) in [0, 1): raw (n,)."""
+    if isinstance(scores, np.ndarray) and np.isnan(scores).any():  # on a GPU a look would wait
+        raise ValueError("the network's scores are not numbers: its weights are broken")
     if not temperature:
         return scores.argmax(1)
-    scores = scores.astype(np.float64) / temperature
+    scores = scores.astype(np.float64)
+    with np.errstate(over="ignore"):  # -inf is as good
+        scores = (scores - scores.max(1, keepdims=True)) / temperature
     if top_k is not None and top_k < scores.shape[1]:
         least = np.partition(scores, -top_k, 1)[:, -top_k, None]
         scores = np.where(scores < least, -np.inf, scores)

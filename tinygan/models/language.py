@@ -6,11 +6,13 @@ knows nothing of files or progress bars.
 
 import contextlib
 
+import numpy as np
+
 from .. import device, optim
 from ..arrays import adopted
 from ..autograd import describe, grad
 from ..recording import no_grad
-from .options import checked_options
+from .options import change, checked_options
 
 
 class LanguageModel:
@@ -19,6 +21,8 @@ class LanguageModel:
     Learns by AdamW, whose decay is of matrices alone, with the gradient clipped to `max_norm`
     (Pascanu 2013), 0 for as it is. params: those of the network that learn, unless all.
     """
+
+    __setattr__ = change  # which checks
 
     def __init__(
         self, network, tokenizer, lr=1e-3, betas=(0.9, 0.99), weight_decay=0.1, max_norm=1.0,
@@ -60,15 +64,17 @@ class LanguageModel:
         return float(sum(map(float, found)) / len(found))
 
     def check(self, name, tokens, least=1):
-        """Tokens as raw integers (n, t), one row or more of `least` or more; ValueError, which
-        `name` heads, for others. What these are is not looked at, which would wait for a GPU.
+        """Tokens as raw integers (n, t) of 32 bits or more, one row or more, t at least `least`;
+        ValueError, which `name` heads, for others. What they are is not looked at: a GPU would
+        wait.
         """
         tokens = adopted(tokens)
         fits = device.is_array(tokens) and tokens.dtype.kind in "iu" and tokens.ndim == 2
         if not fits or not len(tokens) or tokens.shape[1] < least:
             words = f"{name}: needs tokens, raw integers (n, t), t at least {least}"
             raise ValueError(f"{words}, got {describe(tokens)}")
-        return tokens
+        # narrow integers may not hold what is put among them
+        return tokens.astype(np.int32) if tokens.dtype.itemsize < 4 else tokens
 
     @contextlib.contextmanager
     def resting(self):

@@ -22,9 +22,13 @@ OPTIONS |= {"predict": ("eps", "v"), "variance": ("posterior", "step")}
 # of Transformers, and of how they write
 OPTIONS |= dict.fromkeys(("context", "width", "depth", "heads", "top_k"), (Integral, 1, math.inf))
 OPTIONS |= {"dropout": SHARE, "share": (Real, 1e-6, 1), "max_norm": (Real, 0, LARGEST)}
-OPTIONS |= {"positions": ("learnt", "rotary"), "activation": ("relu", "gelu", "gelu_tanh")}
+OPTIONS |= {
+    "length": (Integral, 0, math.inf),
+    "positions": ("learnt", "rotary"),
+    "activation": ("relu", "gelu", "gelu_tanh"),
+}
 OPTIONS |= {"temperature": (Real, 0, LARGEST), "top_p": (Real, 1e-6, 1)}
-FIXED = "timesteps", "schedule", "predict"  # what the network was made for, or taught
+FIXED = "timesteps", "schedule", "predict", "context"  # what the network was made for, or taught
 PLACES = "start", "seen"  # of `Diffusion.path`: where it begins, and what it goes by
 
 
@@ -95,5 +99,6 @@ def change(self, name, value):
         if name in FIXED:
             raise AttributeError(f"{kind}: {name} is {own[name]!r} for good: make another model")
         after = own | {name: value}
-        check_taught(kind, after["guidance"], after["classes"], after["drop"])
+        if "drop" in own:
+            check_taught(kind, after["guidance"], after["classes"], after["drop"])
     object.__setattr__(self, name, value)

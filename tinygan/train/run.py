@@ -92,6 +92,7 @@ class Run:
         with files.locked(self.out):
             meta = check_folder(self.out, resume, overwrite)  # a run may have ended here meanwhile
             ask()
+            checkpoint.in_words(self.out / LATEST, self.meta())  # or all would be lost at its end
             for folder in (self.out, self.pictures):
                 files.sweep(folder)  # what a run that was killed left half-written
             for folder in self.pictures.glob("*".join(DRAWING.values())):
@@ -157,13 +158,16 @@ class Run:
 
     def save(self, name=LATEST):
         """Save a checkpoint into the folder; TrainingError if a number in it is not finite."""
-        meta = {"step": self.step, "epoch": self.step // self.steps, "epochs": self.epochs}
-        meta |= {"seed": random.default.seed, "lr": self.lr, "best": self.best}
-        meta |= {"model": self.recipe, "config": self.settings, "notes": self.notes}
         try:
-            checkpoint.save(self.out / name, self.parts, meta)
+            checkpoint.save(self.out / name, self.parts, self.meta())
         except CheckpointError as error:  # the training went wrong, not the file
             raise TrainingError(f"step {self.step}: {error}") from None
+
+    def meta(self):
+        """What a checkpoint says beside its numbers."""
+        meta = {"step": self.step, "epoch": self.step // self.steps, "epochs": self.epochs}
+        meta |= {"seed": random.default.seed, "lr": self.lr, "best": self.best}
+        return meta | {"model": self.recipe, "config": self.settings, "notes": self.notes}
 
     def drawn(self):
         """What the model drew of itself, epoch by epoch."""
