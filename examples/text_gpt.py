@@ -17,7 +17,7 @@ from tinygan.optim import schedules
 from tinygan.train import AtEnd, Callback, Evaluate
 from tinygan.train.callbacks import say
 
-EPOCHS = 8
+EPOCHS = 5
 WARMUP = 0.05  # the share of the steps in which the learning rate rises
 WRITTEN = 6  # the random stream of what is written
 SHOWN, LENGTH = 60, 400  # tokens of it, after each epoch and at the end

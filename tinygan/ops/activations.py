@@ -4,7 +4,7 @@ import numpy as np
 
 from .. import kernels
 from ..autograd import Tensor, describe, primitive
-from .arith import elementwise, raw
+from .arith import elementwise, exp, raw
 from .reduce import sum
 
 
@@ -76,7 +76,7 @@ def log_softmax(x, axis=-1):
 
 
 def _log_softmax(g, out, x, axis=-1):
-    return g - softmax(x, axis) * sum(g, axis, keepdims=True)
+    return g - exp(out) * sum(g, axis, keepdims=True)  # of which it is the logarithm
 
 
 log_softmax.defvjp(_log_softmax)
