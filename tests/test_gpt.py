@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from tinygan import checkpoint, data, models, random
+from tinygan import checkpoint, data, models, nn, random
+from tinygan.models import transformer
 from tinygan.models.gpt import drawn
 from tinygan.train import load, train
 
@@ -118,6 +119,20 @@ def test_the_least_and_the_largest_number_draw_tokens_that_may_be():
     scores = np.array([[-np.inf, 0, 0, -np.inf]], np.float32)
     for u, token in ((0.0, 1), (1 - 2**-24, 2), (np.nextafter(1, 0), 2)):
         assert drawn(scores, np.array([u])) == token
+
+
+def test_a_block_is_the_encoders_layer_its_dropout_too():
+    random.manual_seed(0)
+    block = transformer.Block(16, 2, True, False, dropout=0.5, bias=True, activation="gelu")
+    options = {"dropout": 0.5, "activation": "gelu", "batch_first": True, "norm_first": True}
+    layer = nn.TransformerEncoderLayer(16, 2, 64, **options)
+    layer.load_state_dict(block.state_dict())
+    x = random.default.normal((3, 5, 16))
+    for training in (True, False):
+        random.default.seek(1)
+        ours = block.train(training)(x)[0].data
+        random.default.seek(1)
+        np.testing.assert_allclose(ours, layer.train(training)(x, is_causal=True).data, rtol=1e-5)
 
 
 def test_the_coldest_is_the_likeliest_and_broken_scores_are_told():

@@ -1,6 +1,6 @@
 """A language model (Radford 2018): of all that came before, which token comes next?
 
-Text is one long row of tokens, and each of them is a lesson: a network that sees what is ahead of
+Text is one long row of tokens, and each of them is a lesson: a network that sees what stands before
 it says how likely every token of the vocabulary is, and is taught to find the one that came likely.
 To write, let it say, draw one, and ask again.
 """

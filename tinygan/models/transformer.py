@@ -39,7 +39,7 @@ class Block(nn.TransformerEncoderLayer):
             q, k = self.rotary(q, start), self.rotary(k, start)
         if past is not None:
             k, v = (ops.concatenate(pair, 2) for pair in zip(past, (k, v)))
-        options = {}
+        options = {"dropout_p": attention.dropout if self.training else 0.0}
         if start and self.causal and q.shape[2] > 1:
             places = np.arange(k.shape[2], like=ops.raw(k))
             options["attn_mask"] = places <= places[start:, None]
@@ -102,7 +102,7 @@ class Transformer(nn.Module):
         row as tokens would; it is left out of what is given.
         """
         if tokens.ndim != 2 or (cache and prefix is not None):
-            words = f"needs tokens (n, t), and a prefix at their beginning, got {describe(tokens)}"
+            words = f"needs tokens (n, t), and no cache beside a prefix, got {describe(tokens)}"
             raise ValueError(f"Transformer: {words}")
         x = self.tokens(tokens)
         if prefix is not None:
