@@ -31,7 +31,7 @@ from tinygan import data, models, random
 from tinygan.nn.losses import cross_entropy
 from tinygan.optim import schedules
 
-NAMES = {"context": 64, "width": 64, "depth": 4, "heads": 4}
+NAMES = {"width": 64, "depth": 4, "heads": 4}
 WARMUP = 100
 
 
@@ -102,28 +102,35 @@ def nanogpt(args):
 def names(args):
     """The loss a letter of names that were not learnt from."""
     each = data.text(args.data).split()
-    order = random.permutation(len(each), 0, 0)
-    unseen, known = ([each[i] for i in part] for part in (order[:1000], order[1000:]))
     tokenizer = data.Characters.of("\n" + "".join(each))
+    rows = np.zeros((len(each), max(map(len, each)) + 2), np.int32)
+    wanted = np.full((len(each), rows.shape[1] - 1), -100)  # which no loss counts
+    for i, name in enumerate(each):
+        tokens = tokenizer.encode(f"\n{name}\n")
+        rows[i, : len(tokens)] = tokens
+        wanted[i, : len(tokens) - 1] = tokens[1:]
+    order = random.permutation(len(each), 0, 0)
+    unseen, known = order[:1000], order[1000:]
+
+    def loss(batch):
+        rows, wanted = batch
+        scores = model.network(rows[:, :-1])
+        return cross_entropy(scores.reshape(wanted.size, -1), wanted.reshape(-1))
+
     for seed in args.seeds:
         random.manual_seed(seed)
-        model = models.gpt(tokenizer, **NAMES)
-        row = tokenizer.encode("\n" + "\n".join(known) + "\n")
-        train({"tinygan": Ours(model)}, data.Windows(row, 64, 16, seed), args.steps, args.lr)
-        longest = max(map(len, unseen)) + 2
-        rows = np.zeros((len(unseen), longest), np.int32)
-        counts = np.zeros((len(unseen), longest - 1), bool)
-        for i, name in enumerate(unseen):
-            tokens = tokenizer.encode(f"\n{name}\n")
-            rows[i, : len(tokens)] = tokens
-            counts[i, : len(tokens) - 1] = True
+        model = models.gpt(tokenizer, **NAMES | {"context": rows.shape[1]})
+        batches = data.Batches((rows[known], wanted[known]), 64, seed, transform=None)
+        for rate, batch in zip(rates(args.steps, args.lr), forever(batches)):
+            model.optimizer.lr = rate
+            model.learn(loss(batch))
         with model.resting() as network:
-            scores = network(rows[:, :-1])
-            wanted = np.where(counts, rows[:, 1:], -100).reshape(-1)
-            loss = float(cross_entropy(scores.reshape(wanted.size, -1), wanted).data)
+            found = float(loss((rows[unseen], wanted[unseen])).data)
         size = sum(p.data.size for p in network.parameters())
-        words = model.sample(1, "\n", 80, source=random.Generator(seed))[0].split()
-        print(f"seed {seed}: {loss:.4f} nats a letter, {size:,} parameters; {' '.join(words[:10])}")
+        words = model.sample(10, "\n", 16, stop="\n", source=random.Generator(seed))
+        print(
+            f"seed {seed}: {found:.4f} nats a letter, {size:,} parameters; {' '.join(map(str.strip, words))}"
+        )
 
 
 def write(args):
