@@ -127,10 +127,9 @@ def names(args):
         with model.resting() as network:
             found = float(loss((rows[unseen], wanted[unseen])).data)
         size = sum(p.data.size for p in network.parameters())
-        words = model.sample(10, "\n", 16, stop="\n", source=random.Generator(seed))
-        print(
-            f"seed {seed}: {found:.4f} nats a letter, {size:,} parameters; {' '.join(map(str.strip, words))}"
-        )
+        made = model.sample(10, "\n", 16, stop="\n", source=random.Generator(seed))
+        words = " ".join(map(str.strip, made))
+        print(f"seed {seed}: {found:.4f} nats a letter, {size:,} parameters; {words}", flush=True)
 
 
 def write(args):
