@@ -89,6 +89,14 @@ def normalised_by_running(x, weight=None, bias=None):
 
 
 geometry = conv.Geometry(size=(2, 2), stride=(2, 1), padding=(1, 0), dilation=(1, 2), groups=1)
+
+
+def _dropped(x):
+    """The same elements at each call."""
+    random.default.seek(1)
+    return ops.dropout(x, 0.4)
+
+
 CASES = {  # a function and its arguments: arrays, or the shapes of arrays
     "add": pairs(ops.add) + [(lambda x: 2 + x, (3,)), (lambda x: x + x, (3,))],
     "subtract": pairs(ops.subtract) + [(lambda x: 2 - x, (3,))],
@@ -340,6 +348,8 @@ CASES = {  # a function and its arguments: arrays, or the shapes of arrays
         ),
         (lambda x, t: losses.binary_cross_entropy(x, t), positive(2, 3) / 3, positive(2, 3) / 3),
     ],
+    "attention_weights": [(ops.attention_weights, (2, 3), (4, 3))],
+    "dropout": [(_dropped, (3, 4)), (_dropped, (2, 3, 2, 2))],
 }
 ALL = {
     f"{name}-{i}": (f, [real(*a) if isinstance(a, tuple) else a for a in arguments])

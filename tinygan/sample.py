@@ -28,6 +28,7 @@ def main():
     folder = args.run if args.run.is_dir() else args.run.parent
     data, picture = places(folder / "made" if args.out is None else args.out)
     model = load(args.run, device.resolve(args.device))
+    args.n = args.n or (1 if hasattr(model, "stream") else 64)
     if hasattr(model, "stream"):
         return write(args, model)
     if not hasattr(model, "sample"):
@@ -40,7 +41,7 @@ def main():
     labels = None if args.labels is None else asked(args, model)
     told = {"labels": labels, "learnt": taught(args.run), "how": chosen(args, model)}
     random.manual_seed(args.seed)
-    images = save_samples(model, args.n or 64, data, **told)
+    images = save_samples(model, args.n, data, **told)
     columns, names = headed(model, labels if labels is None else labels[: len(args.labels)])
     plot.grid(images[:400], picture, columns, names=names)
     print(picture)
@@ -52,7 +53,7 @@ def write(args, model):
     if args.out:
         raise DataError(f"{args.out}: a text is printed, and not kept: leave out --out")
     random.manual_seed(args.seed)
-    texts = model.sample(args.n or 1, **how)
+    texts = model.sample(args.n, **how)
     say(f"\n{'-' * 80}\n".join(texts))
 
 
