@@ -1,4 +1,11 @@
-"""Attention: each place of a sequence takes from all others what its question fits."""
+"""Attention: each place of a sequence takes from all others what its question fits.
+
+A place has three vectors: its query, what it looks for; its key, by which others find it; and its
+value, what it hands over. The product of a query and a key is a score; a softmax over the scores of
+a query makes weights that add to 1, with which it takes the mean of the values. The sum of d
+products of random numbers grows as sqrt(d), and a softmax of large scores hardly moves: hence the
+division by it.
+"""
 
 import numpy as np
 
