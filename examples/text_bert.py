@@ -56,7 +56,7 @@ def bert_step(bert, batch):
 def main():
     args = arguments()
     where = device.resolve(args.device)
-    speeches = data.speeches(data.text(None if args.data == "bundled" else args.data))
+    speeches = data.speeches(cli.text_of(args))
     kept = lambda i: i // STRETCH % 5 == 4
     parts = [[s for i, s in enumerate(speeches) if kept(i) is unseen] for unseen in (False, True)]
     tokenizer = cli.tokenizer_of(words(parts[0]), args)

@@ -87,3 +87,14 @@ def folder(path, n, part="train"):
         shape = (n, *array.shape[1:])
         head = bytes((0, 0, 8, array.ndim)) + np.array(shape, ">u4").tobytes()
         (path / f"{part}-{name}-ubyte").write_bytes(head + array[:n].tobytes())
+
+
+def assert_spelled_out(step, make, batches):
+    """An example's step(model, batch) is the model's own, to the bit, over these batches."""
+    found = []
+    for each in (step, lambda model, batch: model.step(batch)):
+        random.manual_seed(3)
+        model = make()
+        found.append(([each(model, b)["loss"].item() for b in batches], weights(model)))
+    assert found[0][0] == found[1][0] and same(found[0][1], found[1][1])
+    assert len(set(found[0][0])) == len(batches)

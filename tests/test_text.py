@@ -311,6 +311,7 @@ def test_lines_end_in_a_newline_and_no_byte_order_mark_stays(tmp_path):
     [
         (b"", ["is empty"]),
         (gzip.compress(b""), ["is empty"]),
+        ("\ufeff".encode(), ["is empty"]),
         (b"abc\xff\xfe", ["byte 3, 0xff, is no UTF-8"]),
         ("\ufeffab".encode() + b"\x80", ["byte 5, 0x80"]),
         ("ab".encode("utf-16-le"), ["byte 1 is 0", "UTF-8"]),
@@ -318,7 +319,7 @@ def test_lines_end_in_a_newline_and_no_byte_order_mark_stays(tmp_path):
         (b"a" * 101, ["more than the 100 bytes"]),
         (gzip.compress(b"a" * 101), ["more than the 100 bytes"]),
     ],
-    ids=range(8),  # gzip holds the time: the processes of pytest -n 2 must call a test alike
+    ids=range(9),  # gzip holds the time: the processes of pytest -n 2 must call a test alike
 )
 def test_what_is_no_text_is_refused(tmp_path, content, words):
     path = tmp_path / "file"

@@ -378,6 +378,8 @@ ODD = {
         {"h.0.mlp.c_fc.weight": np.zeros((48, 12), np.float32)}, r"\(48, 12\) .* floats \(12, 48\)"
     ),
     "whole numbers": ({"ln_f.bias": np.zeros(12, int)}, r"ln_f.bias \(12,\) int64, which should"),
+    "no numbers": ({"ln_f.bias": np.full(12, np.nan, np.float32)}, "holds what is no number"),
+    "too large": ({"ln_f.bias": np.full(12, 1e300)}, r"ln_f.bias .* or too large"),
     "more": ({"h.0.attn.rotary": ZEROS}, r"unexpected h.0.attn.rotary \(12, 12\) float32"),
     "a block of nothing": ({"h.9.ln_1.weight": ZEROS[0]}, "of 4 blocks.*missing h.3.attn.c_attn"),
     "two names": ({"transformer.ln_f.bias": ZEROS[0]}, "holds ln_f.bias twice"),

@@ -13,4 +13,4 @@ from .parser import (
 from .samples import learnt, read_samples, save_samples
 from .training import bar, built, check_given, fitting, in_words, options, pictures
 from .training import run_training, share
-from .text import read_text, tokenizer_of
+from .text import read_text, text_of, tokenizer_of

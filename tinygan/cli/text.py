@@ -23,7 +23,7 @@ class Text(NamedTuple):
 
 def read_text(args):
     """The text of --data, in --tokens, as a `Text`."""
-    text = data.text(None if args.data == "bundled" else args.data)
+    text = text_of(args)
     # pairs are learnt from what the model learns from, or nearly: that is parted in tokens
     learnt = text[: int(len(text) * 0.9)] if args.tokens == "pairs" else text
     tokenizer = tokenizer_of(learnt, args)
@@ -31,6 +31,11 @@ def read_text(args):
     kinds = f"{len(tokens):,} tokens of {len(tokenizer):,} kinds"
     say(f"{len(text):,} characters, {kinds}")
     return Text(tokenizer, *data.held_out(tokens), len(text) / len(tokens))
+
+
+def text_of(args):
+    """The text of --data."""
+    return data.text(None if args.data == "bundled" else args.data)
 
 
 def tokenizer_of(text, args):

@@ -171,11 +171,16 @@ def as_array(x, name):
     return x
 
 
-def _batch_size(batch_size, rows):
+def whole_or_0(value):
+    """The value, if it is a whole number, as Python's; else 0."""
     try:
-        whole = operator.index(batch_size)
+        return operator.index(value)
     except TypeError:
-        whole = 0
+        return 0
+
+
+def _batch_size(batch_size, rows):
+    whole = whole_or_0(batch_size)
     if not 1 <= whole <= rows:
         raise DataError(
             f"Batches: batch_size is {batch_size!r} but there are {rows} rows; "

@@ -2,13 +2,11 @@
 which it is to foretell. This file knows whole numbers, and no text.
 """
 
-import operator
-
 import numpy as np
 
 from .. import random
 from ..device import to_device_of
-from .batches import Epochs, as_array
+from .batches import Epochs, as_array, whole_or_0
 from .idx import DataError
 
 PHASE = 2  # the stream of random numbers that says where an epoch's windows begin
@@ -92,10 +90,7 @@ def _row(tokens, name):
 
 
 def _whole(value, name):
-    try:
-        whole = operator.index(value)
-    except TypeError:
-        whole = 0
+    whole = whole_or_0(value)
     if whole < 1:
         raise DataError(f"Windows: {name} is {value!r}; choose a whole number from 1")
     return whole
