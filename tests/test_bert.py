@@ -231,3 +231,11 @@ def test_a_label_that_is_no_class_and_a_classifier_of_a_classifier():
         models.TextClassifier(classifier, 2)
     with pytest.raises(ValueError, match="share"):
         model.share = 5
+
+
+def test_every_place_is_hidden_as_often_where_stretches_differ():
+    random.manual_seed(0)
+    model = models.bert(data.Bytes(), share=0.5, context=3, width=8, depth=1, heads=2)
+    _, places = model.hidden(np.zeros((3000, 3), np.int32))  # two of three: stretches of 1 and 2
+    shares = np.bincount(places % 3, minlength=3) / 3000
+    assert shares.tolist() == pytest.approx([2 / 3] * 3, abs=0.04)
