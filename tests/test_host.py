@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from numba.core.caching import IndexDataCacheFile, NullCache
 
-from tinygan.kernels.cpu import compiler, conv_direct, conv_fft, matmul, memory, threads
+from tinygan.kernels.cpu import board, compiler, conv_direct, conv_fft, matmul, memory, threads
 
 
 @pytest.fixture
@@ -173,8 +173,7 @@ def test_no_table_of_the_kernels_outlives_its_bound(monkeypatch):
 @pytest.fixture
 def no_more_threads(monkeypatch):
     monkeypatch.setattr(threads, "CORES", 3)
-    monkeypatch.setattr(threads, "_workers", [])
-    monkeypatch.setattr(threads, "_jobs", threads.queue.SimpleQueue())
+    monkeypatch.setattr(threads, "_team", threads._Team())
 
     def refuse(self):
         raise RuntimeError("can't start new thread")
@@ -195,14 +194,48 @@ def test_a_caller_works_alone_while_no_thread_can_start(no_more_threads, pool, m
         out = np.zeros(100)
         threads.split(add, 100, threads.SHARED, out)
         np.testing.assert_array_equal(out, np.arange(100))
-    assert (
-        not threads._workers and threads._jobs.empty()
-    )  # nothing waits for a worker who never comes
+    assert not threads._team.workers
     no_more_threads.undo()
     out = np.zeros(100)
     threads.split(add, 100, threads.SHARED, out)
     np.testing.assert_array_equal(out, np.arange(100))
-    assert len(threads._workers) == 2
+    assert len(threads._team.workers) == 2
+
+
+@numba.njit(nogil=True)
+def _meet(start, stop, here, met):
+    """A part that waits until all have begun, as they never have if one thread does them all."""
+    board._write(here + 8 * start, 1)
+    for _ in range(10_000_000):
+        if board._read(here) and board._read(here + 8):
+            met[start] = 1
+            return
+
+
+def test_two_parts_of_a_compiled_loop_run_at_once(monkeypatch):
+    monkeypatch.setattr(threads, "CORES", 2)
+    monkeypatch.setattr(threads, "LONG_WAIT", 1 << 62)
+    for _ in range(20):
+        here, met = np.zeros((2, 4), np.int64)
+        threads.split(_meet, 2, threads.SHARED, here.ctypes.data, met)
+        if met[:2].all():
+            return
+    raise AssertionError("no worker ever took a part")
+
+
+@numba.njit(nogil=True)
+def _greedy(start, stop, size, out):
+    out[start] = len(np.empty(size))
+
+
+@pytest.mark.parametrize("size", [0, threads.SHARED])
+def test_a_compiled_part_without_memory_is_an_error_and_the_team_goes_on(size, monkeypatch):
+    monkeypatch.setattr(threads, "CORES", 3)
+    out = np.zeros(100)
+    with pytest.raises(MemoryError, match="_greedy: no memory"):
+        threads.split(_greedy, 6, size, 1 << 60, out)
+    threads.split(add, 100, threads.SHARED, out)
+    np.testing.assert_array_equal(out, np.arange(100))
 
 
 LOOP = """

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from tinygan import Tensor, grad, kernels, ops, random
 from tinygan.kernels import cpu, reference
-from tinygan.kernels.cpu import conv_direct, conv_fft, host, matmul, memory, threads
+from tinygan.kernels.cpu import board, conv_direct, conv_fft, host, matmul, memory, threads
 
 rng = np.random.default_rng(1)
 real = lambda *shape: rng.standard_normal(shape)
@@ -634,6 +634,7 @@ def fill(start, stop, out):
 def test_split_covers_each_index_once(n, size, cores):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(threads, "CORES", cores)
+        patch.setattr(threads, "LONG_WAIT", 1 << 62)
         calls, out = [], np.zeros(n)
 
         def kernel(*part):
@@ -645,9 +646,23 @@ def test_split_covers_each_index_once(n, size, cores):
     assert len(calls) == (2 * cores if size >= SHARED and cores > 1 else 1)
 
 
+def test_after_a_long_wait_for_a_worker_some_loops_are_done_alone(monkeypatch):
+    monkeypatch.setattr(threads, "CORES", 2)
+    monkeypatch.setattr(threads, "_team", team := threads._Team())
+    monkeypatch.setattr(threads, "LONG_WAIT", 1 << 61)
+    team.board[board.WAITED // 8] = 1 << 62
+    shared = []
+    for _ in range(threads.LOOPS_ALONE + 1):
+        calls = []
+        threads.split(lambda *part: calls.append(part), 10, SHARED)
+        shared.append(len(calls) > 1)
+    assert shared == [False] * threads.LOOPS_ALONE + [True]
+
+
 @pytest.mark.parametrize("where", [0, 2])
 def test_an_error_in_any_part_reaches_the_caller_and_the_team_goes_on(where, monkeypatch):
     monkeypatch.setattr(threads, "CORES", 3)
+    monkeypatch.setattr(threads, "LONG_WAIT", 1 << 62)
 
     def fail(start, stop):
         if start == where:

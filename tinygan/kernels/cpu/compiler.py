@@ -29,13 +29,13 @@ def jit(f):
     """f, a loop over arrays and numbers, compiled for the types that it is called with."""
     compiled = numba.njit(nogil=True, error_model="numpy")(f)
     try:
-        compiled._cache = _Cache(f)
+        compiled._cache = Cache(f)
     except Exception as e:  # no folder that could be written to
         _warn(e)
     return compiled
 
 
-class _Cache(FunctionCache):
+class Cache(FunctionCache):
     """Numba's folder of compiled functions, for functions of a package; it may fail.
 
     Numba compiles anew when the file that holds f has changed. But machine code also holds what f
@@ -51,6 +51,10 @@ class _Cache(FunctionCache):
         if not package:
             raise ValueError(f"{f.__qualname__} is in no package, whose files would be looked at")
         self._cache_file._source_stamp = _digest(package)
+
+    def _index_key(self, sig, codegen):
+        """Without what f refers to, which the digest covers."""
+        return sig, codegen.magic_tuple()
 
     def load_overload(self, sig, target_context):
         try:

@@ -1,54 +1,60 @@
 """A team of threads that share out a loop: what Numba's parallel loops would do.
 
 It is there because a training step runs hundreds of loops, each a fraction of a millisecond long.
-This file knows threads, and compiles nothing.
+This file knows threads; what they do with a loop, `board` compiles.
 """
 
+import ctypes
+import functools
 import os
-import queue
 import threading
 
-from .thresholds import SHARED, SHARED_FINELY
+from .board import MOST_PARTS, WAITED, board, launcher, post, serve
+from .thresholds import LONG_WAIT, LOOKS, LOOPS_ALONE, SHARED, SHARED_FINELY
 
 # Cores that this process may use, on systems that say so; elsewhere, those that there are.
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
-_jobs = queue.SimpleQueue()  # (kernel, args, todo, done): one for each worker who is asked to help
-_workers = []
-_lock = threading.Lock()  # of _workers
 
+class _Team:
+    """Workers, the board they watch, and who of them sleeps."""
 
-def split(kernel, n, size, *args):
-    """kernel(start, stop, *args) over 0..n, shared among the cores; in one part if `size` is small,
-    which is how many elements a loop touches, or how long it takes in such units.
+    def __init__(self):
+        self.board = board()
+        self.address = self.board.ctypes.data
+        self.posting = threading.Lock()  # held by whoever has a loop on the board
+        self.workers = []
+        self.asleep = []  # the locks that sleeping workers wait for
+        self.alone = 0  # how many loops more are not shared out
 
-    The team are Python threads that sleep when idle, and the kernels release the interpreter.
-    Numba's own parallel loops would be shorter to write, but their threads spin between loops, as
-    BLAS's do, and take the cores from whatever else runs. The caller works too and takes whatever
-    part is next: a thread that wakes late on a busy machine, or that the system refuses to start,
-    is not waited for.
-    """
-    if size < SHARED or CORES == 1:
-        return kernel(0, n, *args)
-    parts = CORES * (2 if size < SHARED_FINELY else 4)
-    todo = queue.SimpleQueue()  # (start, stop) of each part
-    done = queue.SimpleQueue()  # None or an error for each part
-    for i in range(parts):
-        todo.put((n * i // parts, n * (i + 1) // parts))
-    for _ in range(_team(CORES - 1)):
-        _jobs.put((kernel, args, todo, done))
-    _work(kernel, args, todo, done)
-    for error in [done.get() for _ in range(parts)]:
-        if error is not None:
-            raise error
+    def gather(self, size):
+        """Wake all workers; start some, up to so many, where the system gives so many threads.
+        False if the loop is better done alone: after one whose worker was put off its core by
+        another process, which will happen again, and takes milliseconds each time.
+        """
+        if self.board[WAITED // 8] > LONG_WAIT:
+            self.alone, self.board[WAITED // 8] = LOOPS_ALONE, 0
+        if self.alone:
+            self.alone -= 1
+            return False
+        while self.asleep:
+            self.asleep.pop().release()
+        while (number := len(self.workers) + 1) <= size:
+            share = number / (size + 1)  # where it begins; the caller begins at 0
+            worker = start(functools.partial(self.serve, share))
+            if not worker:
+                break
+            self.workers.append(worker)
+        return True
 
-
-def _team(size):
-    """How many workers there are, `size` of them where the system gives so many threads."""
-    with _lock:
-        while len(_workers) < size and (worker := start(_serve)):
-            _workers.append(worker)
-        return min(len(_workers), size)
+    def serve(self, share):
+        """What a worker does."""
+        awake = threading.Lock()
+        awake.acquire()
+        while True:
+            serve(self.address, share, LOOKS)
+            self.asleep.append(awake)
+            awake.acquire()
 
 
 def start(f):
@@ -61,32 +67,59 @@ def start(f):
     return thread
 
 
-def _work(kernel, args, todo, done):
-    """Do parts until none is left."""
-    while True:
+def split(kernel, n, size, *args):
+    """kernel(start, stop, *args) over 0..n, shared among the cores; in one part if `size` is small,
+    which is how many elements a loop touches, or how long it takes in such units.
+
+    The team are threads that watch for work for a moment, as long as there is between two loops of
+    a training step, and then sleep; the kernels release the interpreter. Numba's own parallel loops
+    would be shorter to write, but their threads watch for ever, as BLAS's do, and take the cores
+    from whatever else runs. The caller works too and takes whatever part is next: a thread that
+    wakes late on a busy machine, or that the system refuses to start, is not waited for.
+
+    One loop is shared out at a time: others, of another thread or in a part of it, run alone.
+    """
+    parts = 1
+    is_shared = size >= SHARED and CORES > 1 and _team.posting.acquire(blocking=False)
+    try:
+        if is_shared and _team.gather(CORES - 1):
+            parts = min(CORES * (2 if size < SHARED_FINELY else 8), MOST_PARTS)
+        if not hasattr(kernel, "py_func"):
+            _python(kernel, n, parts, args)
+        elif launcher(kernel)(_team.address, n, parts, args):
+            raise MemoryError(f"{kernel.__name__}: no memory for what it makes on the way")
+    finally:
+        if is_shared:
+            _team.posting.release()
+
+
+def _python(f, n, parts, args):
+    """A loop in Python, over expressions of NumPy, which release the interpreter."""
+    if parts == 1:
+        return f(0, n, *args)
+    errors = []
+
+    @_Part
+    def part(start, stop, _):
         try:
-            start, stop = todo.get_nowait()
-        except queue.Empty:
-            return
-        try:
-            kernel(start, stop, *args)
-            done.put(None)
+            f(start, stop, *args)
         except BaseException as e:
-            done.put(e)
+            errors.append(e)
+        return 0
+
+    post(_team.address, n, parts, ctypes.cast(part, ctypes.c_void_p).value, 0)
+    if errors:
+        raise errors[0]
 
 
-def _serve():
-    """What a worker does."""
-    while True:
-        _work(*_jobs.get())  # keeps no array while it sleeps
+_Part = ctypes.CFUNCTYPE(*[ctypes.c_int64] * 4)  # as `board` has them
+_team = _Team()
 
 
 def _forked():
     """Threads do not survive a fork, and what they held stays locked: a child begins anew."""
-    global _jobs, _workers, _lock
-    _jobs = queue.SimpleQueue()
-    _workers = []
-    _lock = threading.Lock()
+    global _team
+    _team = _Team()
 
 
 if hasattr(os, "register_at_fork"):

@@ -18,11 +18,20 @@ SMALL_LOOP = 1 << 12
 # on one thread.
 SMALL_PRODUCT = 1 << 18
 
-# Elements. A sleeping thread takes 70 us to wake; by then one core has done this many by itself.
-SHARED = 1 << 19
+# Elements. What one core does in 10 us; another that watches for work takes 1 us to begin, and to
+# wake one that sleeps takes 30 us.
+SHARED = 1 << 16
 
-# Elements. Above, each core's share is cut into four parts and not two: the last to finish is
-# waited for less, and each part is still long beside the microsecond it takes to fetch it.
+# Looks at the board, of some 50 ns each, after which a worker who found nothing to do sleeps. In a
+# millisecond, a training step comes to its next loop.
+LOOKS = 20_000
+
+# Looks for the last worker to leave a loop, a millisecond, after which so many loops are not
+# shared out.
+LONG_WAIT, LOOPS_ALONE = 20_000, 30
+
+# Elements. Above, each core's share is cut into eight parts and not two: the last to finish is
+# waited for less, and each part is still long beside the tenth of a microsecond it takes to get.
 SHARED_FINELY = 8 * SHARED
 
 # Multiplications of a product that take as long as one element of a loop over memory: what a
