@@ -21,7 +21,7 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 
 
 def machine(*packages):
-    """The processor, and the versions of what is measured, in a line."""
+    """The processor, its vector features, and the versions of what is measured, in a line."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     name = next(
@@ -31,12 +31,41 @@ def machine(*packages):
     versions = [f"{p} {importlib.metadata.version(p)}" for p in packages]
     return ", ".join(
         [
-            name,
+            f"{name} ({vectors()})",
             f"{CORES} cores" if CORES > 1 else "1 core",
             f"python {platform.python_version()}",
             *versions,
         ]
     )
+
+
+def vectors():
+    """What numbers side by side this processor knows, the widest."""
+    import llvmlite.binding as llvm
+
+    found = llvm.get_host_cpu_features()
+    names = {"avx512f": "AVX-512", "avx2": "AVX2", "neon": "NEON"}
+    return next((name for feature, name in names.items() if found.get(feature)), "no AVX2")
+
+
+def restricted(vectors):
+    """What in a process's environment keeps tinygan, NumPy and its BLAS to "avx2"; None keeps them
+    to nothing.
+    """
+    if vectors is None:
+        return {}
+    import llvmlite.binding as llvm
+    from numpy._core._multiarray_umath import __cpu_dispatch__ as dispatched
+
+    found = [name for name, there in llvm.get_host_cpu_features().items() if there]
+    kept = [name for name in found if not name.startswith(("avx512", "avx10", "amx"))]
+    wide = [name for name in dispatched if name.startswith(("AVX512", "X86_V4"))]
+    return {
+        "NUMBA_CPU_NAME": "haswell",
+        "NUMBA_CPU_FEATURES": ",".join(f"+{name}" for name in kept),
+        "NPY_DISABLE_CPU_FEATURES": " ".join(wide),
+        "OPENBLAS_CORETYPE": "Haswell",
+    }
 
 
 def noted(path):

@@ -3,7 +3,7 @@ optimizer, taking turns.
 
     python bench/step.py [--tasks mlp-gan dcgan5x5 mlp-vae conv-vae wgan-gp dcgan r3gan hinge-sn
                                   flow ddpm gpt]
-                         [--peers jax ...] [--rounds 7] [--readme]
+                         [--peers jax ...] [--rounds 7] [--readme] [--features avx2]
 
 Each side has a process of its own, as its users run it, and waits while another works: in a shared
 one, the large arrays of one side change how much freed memory malloc keeps for all, and threads get
@@ -16,8 +16,9 @@ peer's: above 1 is faster. The rate of one large product, measured first, is wha
 could do. gpt is nanoGPT's small one, whose batches are of 12: --tasks gpt --batch-size 12. "torch
 heap" is PyTorch where glibc is told to keep what is freed (MALLOC_TRIM_THRESHOLD_ and
 MALLOC_MMAP_THRESHOLD_), as a well-informed user can, instead of page faults in every step; "torch
-tuned" also freezes D in G's update and fuses Adam. --readme prints the table of docs/results.md as
-well.
+tuned" also freezes D in G's update and fuses Adam. --features avx2 keeps tinygan to what most
+laptops have, while the others use all that this processor has. --readme prints the table of
+docs/results.md as well.
 """
 
 import argparse
@@ -26,7 +27,7 @@ import functools
 import statistics
 
 import numpy as np
-from common import answer, machine, obey, race, running, speed, turns
+from common import answer, ask, machine, obey, race, restricted, running, speed, turns
 from tasks import TASKS, Ours, batch, maker, model, sized
 from work import gflop
 
@@ -59,19 +60,21 @@ ENV = {"torch heap": KEPT, "torch tuned": KEPT}
 
 
 def ceilings(rounds, n=2048):
-    """{name: GFLOP/s} of the float32 product of two n x n matrices."""
+    """{name: GFLOP/s} of the float32 product of two n x n matrices, in this process."""
     a, b = np.random.default_rng(0).standard_normal((2, n, n)).astype(np.float32)
     runs = {"tinygan": lambda: kernels.of(a).gemm(a, b), "numpy": lambda: a @ b}
     return {name: 2 * n**3 / 1e6 / min(times) for name, times in race(runs, rounds).items()}
 
 
-def child(who, task, batch_size, **options):
-    """One side, in its process."""
+def child(who, task=None, batch_size=0, rounds=0, **options):
+    """One side, or the ceilings, in its process."""
+    if who == "ceilings":
+        return ceilings(rounds)
     obey(functools.partial(maker(who)(model(task, **options)).step, batch(task, batch_size)))
 
 
-def measure(task, found, batch_size, rounds, **options):
-    """GFLOP of a step, and {name: [milliseconds a step, one a round]}."""
+def measure(task, found, batch_size, rounds, env, **options):
+    """GFLOP of a step, and {name: [milliseconds a step, one a round]}; env: of each side."""
     from agree import agree
 
     make = functools.partial(model, task, **options)
@@ -80,7 +83,7 @@ def measure(task, found, batch_size, rounds, **options):
     options |= {"task": task, "batch_size": batch_size}
     with contextlib.ExitStack() as stack:
         sides = {
-            n: stack.enter_context(running(n, __file__, ENV.get(n), who=n, **options))
+            n: stack.enter_context(running(n, __file__, env.get(n), who=n, **options))
             for n in names
         }
         return work, turns(sides, rounds)
@@ -99,13 +102,16 @@ def main():
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--width", type=int, default=32, help="of dcgan, r3gan, hinge-sn")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--features", choices=["avx2"], help="of the processor, for tinygan alone")
     parser.add_argument("--readme", action="store_true", help="print docs/results.md's table too")
     args = parser.parse_args()
     found = {n: make for n, make in found.items() if n in args.peers or n not in others}
     print(machine("numpy", "torch", *args.peers))
     words = f"float32, batch {args.batch_size}, dcgan at width {args.width}"
+    words += f", tinygan with {args.features} alone" * bool(args.features)
     print(f"{words}, {args.rounds} rounds; {'; '.join(missing)}")
-    rates = ceilings(args.rounds)
+    env = ENV | {"tinygan": restricted(args.features)}
+    rates = ask(__file__, env["tinygan"], who="ceilings", rounds=args.rounds)
     words = ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items())
     print(f"a product of 2048 x 2048, GFLOP/s: {words}")
     names = ["tinygan", *found]
@@ -114,7 +120,7 @@ def main():
     table = {}
     for task in args.tasks:
         options = sized(task, args.width)
-        work, times = measure(task, found, args.batch_size, args.rounds, **options)
+        work, times = measure(task, found, args.batch_size, args.rounds, env, **options)
         table[task] = row(task, work, times, names)
     if args.readme:
         print_markdown(table, args.batch_size, names)
