@@ -147,10 +147,10 @@ def code_lines(path, node=None):
 
 CORE = "device random recording arrays autograd ops nn optim".split()
 # of the core, what a reader takes down who came for it
-SHELVES = "ops/derived.py ops/einsum.py ops/groups.py ops/image.py ops/methods.py".split()
-SHELVES += "ops/augment.py ops/rectifiers.py ops/signals.py nn/functions.py nn/groups.py".split()
-SHELVES += "nn/adversarial.py nn/attention.py nn/critics.py nn/supervised.py".split()
-SHELVES += "nn/transformer.py ops/attention.py".split()
+SHELVES = "ops/attention.py ops/augment.py ops/derived.py ops/dropout.py ops/einsum.py".split()
+SHELVES += "ops/groups.py ops/image.py ops/methods.py ops/rectifiers.py ops/signals.py".split()
+SHELVES += "nn/adversarial.py nn/attention.py nn/critics.py nn/functions.py nn/groups.py".split()
+SHELVES += "nn/supervised.py nn/transformer.py".split()
 SHELVES += "optim/clip.py optim/ema.py optim/more.py optim/schedules.py".split()
 
 

@@ -6,6 +6,7 @@ functions from `kernels.of(array)`; so only this file and `kernels/gpu/` ever sa
 import it only when it is used. It knows neither Tensor nor kernels.
 """
 
+import functools
 import importlib.util
 import sys
 import warnings
@@ -110,15 +111,21 @@ def memory_order(array):
     """
     if array.flags.c_contiguous:
         return range(array.ndim)
-    return sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
+    return _by_stride(array.strides)
 
 
+@functools.lru_cache(1024)
+def _by_stride(strides):
+    return tuple(sorted(range(len(strides)), key=lambda axis: -abs(strides[axis])))
+
+
+@functools.lru_cache(1024)
 def inverse(order):
     """The order of axes that undoes a transposition by `order`.
 
     x.transpose(order).transpose(inverse(order)) is x.
     """
-    return sorted(range(len(order)), key=order.__getitem__)
+    return tuple(sorted(range(len(order)), key=order.__getitem__))
 
 
 def _cupy():
