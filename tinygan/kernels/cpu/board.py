@@ -29,6 +29,7 @@ import llvmlite.ir as ir
 import numpy as np
 from numba import njit
 from numba.core import cgutils, types
+from numba.core.targetconfig import ConfigStack
 from numba.extending import intrinsic
 
 from .compiler import Cache, jit
@@ -129,11 +130,17 @@ def part_of(typing, kernel, args):
     """The addresses of a part, kernel(start, stop, *args), and of its arguments, which lie there as
     long as the function that calls this runs.
     """
-    signature = kernel.get_call_type(typing, (types.intp, types.intp, *args.types), {})
+    signature = types.none(types.intp, types.intp, *args.types)
 
     def generate(context, builder, own_signature, values):
-        compiled = kernel.dispatcher.overloads[signature.args]
-        context.add_linking_libs([compiled.library])
+        # becomes a part of the same machine code: on its own it would be compiled twice
+        compiled = context.compile_subroutine(
+            builder,
+            kernel.dispatcher.py_func,
+            signature,
+            flags=ConfigStack().top().copy(),
+            caching=False,
+        )
         place = cgutils.alloca_once_value(builder, values[1])
         name = f"part.{compiled.fndesc.mangled_name}"
         function = ir.Function(builder.module, _part, name)
