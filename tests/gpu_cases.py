@@ -108,6 +108,12 @@ def _cases(dtype):
         for name in ("gelu", "gelu_tanh"):
             yield case(name, a, rtol=near)
             yield case(f"{name}_grad", real(*a.shape), a, rtol=2 * near)
+    edges = np.array([[-np.inf, -88.5, 88.5, 1e-3, -17, 17, np.inf, *large[0]]], dtype)
+    for a in (image, edges, real(0, 3), real(3)[::2]):
+        targets = rng.integers(0, 5, a.shape).astype(dtype) / 4
+        yield case("softplus", a, rtol=near)
+        yield from (case(name, a, targets, rtol=near) for name in ("bce", "bce_grad"))
+        yield from (case(name, a, 0.75, rtol=near) for name in ("bce", "bce_grad"))
     yield case("softmax_rows", real(6, 4), -3.0, True, rtol=2 * near)
     nothing = np.array([[-np.inf, -np.inf], [-np.inf, 1], [np.nan, 0]], dtype)
     for a in (real(2, 3, 5), real(6, 4), real(3, 40)[:, ::3], nothing, real(0, 3), real(2, 0)):

@@ -89,6 +89,10 @@ def large(dtype):
             for name in ("silu", "gelu", "gelu_tanh"):
                 yield case(name, a, rtol=near)
                 yield case(f"{name}_grad", b, a, rtol=2 * near)
+            yield case("softplus", a, rtol=near)
+            for name in ("bce", "bce_grad"):
+                yield case(name, a, np.clip(b, 0, 1), rtol=near)
+                yield case(name, a, 1, rtol=near)
     for shape in ((5000, 1), (3, 70, 90), (2, 3, 64, 64), (9, 8, 333), (433, 9, 11)):
         x, g = 9 * real(*shape), real(*shape)
         x[0, :9], x[1, ..., 0], x[1, ..., 1:2], x[-1, 0] = -np.inf, -1e30, 800, np.nan
@@ -385,6 +389,16 @@ def test_layouts_that_do_not_fill_their_memory(name, make):
         np.testing.assert_allclose(ours[1:3] + ours[8:], theirs[1:3] + theirs[8:], rtol=1e-12)
 
 
+def test_softplus_and_bce_are_exact_to_the_last_bits_but_a_few():
+    x = np.concatenate([np.linspace(-86, 90, 90001), np.geomspace(1e-30, 1, 5000)]).astype("f4")
+    t = (np.arange(x.size) % 3 / 2).astype("f4")
+    for name, *args in (("softplus", x), ("bce", x, t), ("bce", x, 0 * t), ("bce_grad", x, t)):
+        exact = getattr(reference, name)(*(a.astype("f8") for a in args))
+        np.testing.assert_allclose(getattr(cpu, name)(*args), exact, rtol=4e-7, atol=4e-7)
+        if name == "softplus":  # to relative rounding where it is small
+            np.testing.assert_allclose(getattr(cpu, name)(*args), exact, rtol=4e-7)
+
+
 def test_a_nan_stays_in_adams_largest_v():
     results = []
     for k in (cpu, reference):
@@ -408,6 +422,8 @@ def test_numbers_that_no_loop_is_compiled_for_are_the_references(dtype):
         ("leaky", g, x.real, 0.25),
         ("silu", x),
         ("silu_grad", g, x),
+        ("softplus", x),
+        *((name, x, g) for name in ("bce", "bce_grad")),
         *((name, g, x) for name in ("gelu_grad", "gelu_tanh_grad")),
         *((name, x) for name in ("gelu", "gelu_tanh")),
         ("softmax_rows", x, 0.5, True),
@@ -471,6 +487,7 @@ def test_results_do_not_depend_on_the_number_of_cores(monkeypatch):
     [
         (lambda x: ops.leaky_relu(x, 0.2), [(70, 500)]),
         (lambda x: ops.silu(x), [(70, 500)]),
+        (lambda x: ops.softplus(x), [(70, 500)]),
         (lambda x: ops.gelu(x), [(70, 500)]),
         (lambda x: ops.gelu(x, "tanh"), [(70, 500)]),
         (lambda *xs: ops.layer_norm(xs[0], (5, 30), *xs[1:]), [(60, 5, 30), (5, 30), (5, 30)]),
@@ -484,7 +501,7 @@ def test_results_do_not_depend_on_the_number_of_cores(monkeypatch):
         (lambda x, w, b: ops.conv_transpose2d(x, w, b, 2, 1), [(9, 3, 16, 15), (3, 7, 4, 4), (7,)]),
     ],
     ids=(
-        "leaky_relu silu gelu gelu_tanh layer_norm attention batch_norm group_norm conv2d"
+        "leaky_relu silu softplus gelu gelu_tanh layer_norm attention batch_norm group_norm conv2d"
         " conv_transpose2d"
     ).split(),
 )

@@ -1,4 +1,6 @@
-"""More of the reference: SiLU, GELU and their derivatives, number by number."""
+"""More of the reference: SiLU, GELU and their derivatives, softplus and what is made of it, number
+by number.
+"""
 
 import math
 
@@ -80,3 +82,20 @@ def gelu_tanh_grad(g, x):
     s = _sigmoid(x)
     x = np.minimum(np.maximum(x, -20), 20)  # beyond, s is 0 or 1
     return g * (s + s * (1 - s) * x * (SLOPE + 3 * CUBE * (x * x)))
+
+
+def softplus(x):
+    """log(1 + exp(x)), without overflow."""
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+def bce(x, t):
+    """The binary cross-entropy -t log(s) - (1 - t) log(1 - s), where s = sigmoid(x)."""
+    return np.maximum(x, 0) - x * t + np.log1p(np.exp(-np.abs(x)))
+
+
+def bce_grad(x, t):
+    """Its derivative, (1 - t) sigmoid(x) - t sigmoid(-x): sigmoid(x) - t, exact near 0 too."""
+    e = np.exp(-np.abs(x))
+    above, below = np.maximum(e, x >= 0), np.maximum(e, x <= 0)
+    return ((1 - t) * above - t * below) / (1 + e)

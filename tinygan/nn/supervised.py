@@ -5,12 +5,12 @@
 
 import numpy as np
 
-from .. import ops
+from .. import kernels, ops
 from ..arrays import is_integer
-from ..autograd import Tensor, describe
+from ..autograd import Tensor, describe, primitive
 from ..device import is_array
 from ..ops import raw, sigmoid
-from ..ops.arith import elementwise
+from ..ops.arith import elementwise, sum_to
 from .functions import Stateless
 
 
@@ -33,17 +33,26 @@ def same_shape(name, input, target):
         )
 
 
-@elementwise(lambda g, out, x, t: g * sigmoid(x) * sigmoid(-x), lambda g, out, x, t: -g)
+@primitive
 def _bce_grad(x, t):
     """(1 - t) sigmoid(x) - t sigmoid(-x): sigmoid(x) - t, exact where that is nearly 0 too."""
-    e = np.exp(-np.abs(x))
-    above, below = np.maximum(e, x >= 0), np.maximum(e, x <= 0)
-    return ((1 - t) * above - t * below) / (1 + e)
+    return kernels.of(x).bce_grad(x, t)
 
 
-@elementwise(lambda g, out, x, t: g * _bce_grad(x, t), lambda g, out, x, t: -g * x)
+@primitive
 def _bce(x, t):
-    return np.maximum(x, 0) - x * t + np.log1p(np.exp(-np.abs(x)))
+    return kernels.of(x).bce(x, t)
+
+
+_bce_grad.defvjp(
+    lambda g, out, x, t: g * sigmoid(x) * sigmoid(-x),
+    lambda g, out, x, t: sum_to(-g, t.shape),
+)
+_bce.defvjp(
+    lambda g, out, x, t: g * _bce_grad(x, t),
+    lambda g, out, x, t: sum_to(-g * x, t.shape),
+)
+_bce.elementwise = _bce_grad.elementwise = True  # targets may be integers
 
 
 def binary_cross_entropy_with_logits(input, target, weight=None, reduction="mean", pos_weight=None):

@@ -44,10 +44,14 @@ def sigmoid(x):
     return np.maximum(e, x >= 0) / (1 + e)
 
 
-@elementwise(lambda g, out, x: g * sigmoid(x))
+@primitive
 def softplus(x):
     """log(1 + exp(x)), without overflow."""
-    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+    x = x if hasattr(x, "dtype") else np.asarray(x)  # a number
+    return kernels.of(x).softplus(x)
+
+
+softplus.defvjp(lambda g, out, x: g * sigmoid(x))
 
 
 @primitive

@@ -22,7 +22,8 @@ from .memory import empty
 from .random import bernoulli, bits, normal, uniform
 from .rows import index_add, layer_norm, layer_norm_grad, softmax_rows, softmax_rows_grad
 from .samples import sample_affine, sample_moments, sample_sums
-from .smooth import gelu, gelu_grad, gelu_tanh, gelu_tanh_grad, silu, silu_grad
+from .smooth import bce, bce_grad, gelu, gelu_grad, gelu_tanh, gelu_tanh_grad
+from .smooth import silu, silu_grad, softplus
 from .thresholds import FOURIER_GAIN
 from .updates import adam, lerp
 
@@ -32,6 +33,7 @@ __all__ += ["leaky", "moments", "column_sums", "affine", "norm_sums", "norm_grad
 __all__ += ["sample_moments", "sample_sums", "sample_affine"]
 __all__ += ["silu", "silu_grad", "softmax_rows", "softmax_rows_grad"]
 __all__ += ["gelu", "gelu_grad", "gelu_tanh", "gelu_tanh_grad", "layer_norm", "layer_norm_grad"]
+__all__ += ["softplus", "bce", "bce_grad"]
 __all__ += ["adam", "lerp", "bits", "uniform", "normal", "bernoulli"]
 
 

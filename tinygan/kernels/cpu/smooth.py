@@ -1,4 +1,5 @@
-"""Loops over every number that take an exponential: SiLU, GELU and their derivatives.
+"""Loops over every number that take an exponential: SiLU, GELU and their derivatives, and what
+compares logits with a target.
 
 `exp` of Numba calls the C library for each number; written out as below, it becomes vector code.
 That is for float32. Other numbers, and few of them, are NumPy's.
@@ -46,9 +47,11 @@ def _one_and_exp(x):
 
 def _each(loop, f, *arrays):
     """f of arrays of one shape, by a compiled loop where they are float32 and many."""
-    x = arrays[-1]
-    if x.size < SMALL_LOOP or any(a.dtype != f4 for a in arrays):
+    if max(map(np.size, arrays)) < SMALL_LOOP:
+        return f(*arrays)
+    if any(getattr(a, "dtype", None) != f4 for a in arrays):
         return elementwise(f, *arrays)
+    x = arrays[-1]
     x = x if dense(x) else contiguous(x)
     out = empty_like(x)
     split(loop, x.size, 2 * x.size, *(flat(like(a, x)) for a in arrays), flat(out))
@@ -147,3 +150,52 @@ def _gelu_tanh_grad(start, stop, g, x, out):
 
 def gelu_tanh_grad(g, x):
     return _each(_gelu_tanh_grad, reference.gelu_tanh_grad, g, x)
+
+
+@jit
+def _log1p(e):
+    """log(1 + e), for e from 0 to 1: 2 artanh(u) by its series, where u = e / (2 + e) <= 1/3."""
+    u = e / (TWO + e)
+    s = u * u
+    rest = A3 + s * (A5 + s * (A7 + s * (A9 + s * (A11 + s * A13))))
+    return u * (TWO + s * rest)
+
+
+TWO = f4(2)
+A3, A5, A7, A9, A11, A13 = (f4(2 / n) for n in range(3, 15, 2))
+
+
+@jit
+def _softplus(start, stop, x, out):
+    x, out = x[start:stop], out[start:stop]
+    for i in range(x.size):
+        out[i] = (x[i] if x[i] > ZERO else ZERO) + _log1p(exp(-abs(x[i])))
+
+
+def softplus(x):
+    return _each(_softplus, reference.softplus, x)
+
+
+@jit
+def _bce(start, stop, x, t, out):
+    x, t, out = x[start:stop], t[start:stop], out[start:stop]
+    for i in range(x.size):
+        above = x[i] if x[i] > ZERO else ZERO
+        out[i] = above - x[i] * t[i] + _log1p(exp(-abs(x[i])))
+
+
+def bce(x, t):
+    return _each(_bce, reference.bce, x, t)
+
+
+@jit
+def _bce_grad(start, stop, x, t, out):
+    x, t, out = x[start:stop], t[start:stop], out[start:stop]
+    for i in range(x.size):
+        e = exp(-abs(x[i]))
+        above, below = (ONE if x[i] >= ZERO else e), (ONE if x[i] <= ZERO else e)
+        out[i] = ((ONE - t[i]) * above - t[i] * below) / (ONE + e)
+
+
+def bce_grad(x, t):
+    return _each(_bce_grad, reference.bce_grad, x, t)

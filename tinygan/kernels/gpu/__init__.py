@@ -8,7 +8,8 @@ them. This room loads when the first CuPy array arrives.
 
 from ..rows import layer_norm, layer_norm_grad, softmax_rows, softmax_rows_grad
 from .arrays import contiguous, elementwise, empty, index_add, leaky
-from .arrays import gelu, gelu_grad, gelu_tanh, gelu_tanh_grad, silu, silu_grad
+from .arrays import bce, bce_grad, gelu, gelu_grad, gelu_tanh, gelu_tanh_grad
+from .arrays import silu, silu_grad, softplus
 from .conv_im2col import col2im, conv, conv_filter, conv_transpose, im2col
 from .matmul import gemm
 from .multi_tensor import adam, lerp

@@ -83,6 +83,18 @@ def gelu_tanh_grad(g, x):
     return elementwise(reference.gelu_tanh_grad, g, x)
 
 
+def softplus(x):
+    return elementwise(reference.softplus, x)
+
+
+def bce(x, t):
+    return elementwise(reference.bce, x, t)
+
+
+def bce_grad(x, t):
+    return elementwise(reference.bce_grad, x, t)
+
+
 def index_add(x, index, g):
     """`reference.index_add`, in no certain order where an index is repeated."""
     cupy.add.at(x, index, g)  # np.add.at would be refused where the index is a tuple
