@@ -121,6 +121,8 @@ def _cases(dtype):
             yield case("softmax_rows", a, 0.7, causal, rtol=2 * near)
         p = reference.softmax_rows(np.nan_to_num(a), 1.0, False)
         yield case("softmax_rows_grad", real(*a.shape), p, 0.7, rtol=2 * near)
+        if a.ndim == 2 and a.shape[1]:
+            yield case("log_softmax_at", a, np.arange(len(a)) % a.shape[1], rtol=2 * near)
     for n, d in ((1, 5), (3, 1), (6, 40), (0, 3)):
         x, g, w, b = real(n, d) + 3, real(n, d), real(d), real(d)
         yield case("layer_norm", x, w, b, 1e-5, rtol=20 * near)

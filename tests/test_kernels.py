@@ -19,7 +19,7 @@ from gpu_cases import CASES, VECTORS, Case, arrays, copied
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygan import Tensor, grad, kernels, ops, random
+from tinygan import Tensor, grad, kernels, nn, ops, random
 from tinygan.kernels import cpu, reference
 from tinygan.kernels.cpu import board, conv_direct, conv_fft, host, matmul, memory, threads
 
@@ -101,6 +101,10 @@ def large(dtype):
                 yield case("softmax_rows", a, 0.3, causal, rtol=4 * near)
             p = reference.softmax_rows(np.nan_to_num(a), 1.0, False)
             yield case("softmax_rows_grad", b, p, -0.3, rtol=4 * near)
+            rows = a.reshape(-1, a.shape[-1])
+            index = rng.integers(0, rows.shape[1], len(rows))
+            yield case("log_softmax_at", rows, index, rtol=4 * near)
+            yield case("log_softmax_at", rows[:, ::-1] + 1e4, index[::-1], rtol=4 * near)
     rows = np.random.default_rng(3).integers(-9, 9, (12, 64))
     for index in (rows % 9, rows, (rows % 9).T, (slice(None), np.arange(9) % 5), rows[0] % 2):
         table, g = real(9, 11), real(9, 9) if isinstance(index, tuple) else real(*index.shape, 11)
@@ -428,6 +432,7 @@ def test_numbers_that_no_loop_is_compiled_for_are_the_references(dtype):
         *((name, x) for name in ("gelu", "gelu_tanh")),
         ("softmax_rows", x, 0.5, True),
         ("softmax_rows_grad", g, x, 0.5),
+        ("log_softmax_at", x, np.arange(60)),
         ("moments", x),
         ("column_sums", x),
         ("affine", x, c, c),
@@ -488,6 +493,7 @@ def test_results_do_not_depend_on_the_number_of_cores(monkeypatch):
         (lambda x: ops.leaky_relu(x, 0.2), [(70, 500)]),
         (lambda x: ops.silu(x), [(70, 500)]),
         (lambda x: ops.softplus(x), [(70, 500)]),
+        (lambda x: nn.losses.cross_entropy(x, np.arange(70) * 7, reduction="none"), [(70, 500)]),
         (lambda x: ops.gelu(x), [(70, 500)]),
         (lambda x: ops.gelu(x, "tanh"), [(70, 500)]),
         (lambda *xs: ops.layer_norm(xs[0], (5, 30), *xs[1:]), [(60, 5, 30), (5, 30), (5, 30)]),
@@ -501,8 +507,8 @@ def test_results_do_not_depend_on_the_number_of_cores(monkeypatch):
         (lambda x, w, b: ops.conv_transpose2d(x, w, b, 2, 1), [(9, 3, 16, 15), (3, 7, 4, 4), (7,)]),
     ],
     ids=(
-        "leaky_relu silu softplus gelu gelu_tanh layer_norm attention batch_norm group_norm conv2d"
-        " conv_transpose2d"
+        "leaky_relu silu softplus cross_entropy gelu gelu_tanh layer_norm attention batch_norm"
+        " group_norm conv2d conv_transpose2d"
     ).split(),
 )
 def test_large_gradients_equal_those_of_the_reference_and_of_the_formula(f, shapes, monkeypatch):

@@ -13,7 +13,7 @@ import math
 import numpy as np
 
 from .rows import (  # noqa: F401 (the reference's too)
-    index_add, layer_norm, layer_norm_grad, softmax_rows, softmax_rows_grad,
+    index_add, layer_norm, layer_norm_grad, log_softmax_at, softmax_rows, softmax_rows_grad,
 )  # fmt: skip
 from .samples import sample_affine, sample_moments, sample_sums  # noqa: F401
 from .smooth import (  # noqa: F401

@@ -30,6 +30,13 @@ def softmax_rows_grad(g, p, scale):
     return scale * p * (g - (g * p).sum(axis=-1, keepdims=True))
 
 
+def log_softmax_at(x, index):
+    """The logarithm of the softmax of each row at one place: (rows, k), (rows,) -> (rows,)."""
+    apart = x - x.max(axis=1, keepdims=True)
+    row = np.arange(len(x), like=x)
+    return apart[row, index] - np.log(np.exp(apart).sum(axis=1))
+
+
 def layer_norm(x, weight, bias, eps):
     """weight * (x - mean) / sqrt(var + eps) + bias by each row's own: (rows, d), (d,), (d,)."""
     normal, _ = _normalised(x, eps)

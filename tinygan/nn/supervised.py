@@ -143,6 +143,17 @@ def nll_loss(input, target, weight=None, ignore_index=-100, reduction="mean", la
     a label that counts for nothing. Another that is no class is an IndexError, on a GPU NaN.
     label_smoothing: the part of a target that all classes share (Szegedy 2016).
     """
+    options = weight, ignore_index, reduction, label_smoothing
+    return _labelled(_at, input, target, *options)
+
+
+def _at(x, index):
+    """One number of each row."""
+    return x[np.arange(index.size, like=index), index]
+
+
+def _labelled(at, input, target, weight, ignore_index, reduction, label_smoothing=0.0):
+    """`nll_loss`, where at(rows, index) gives the log-probability at one place of each row."""
     weight = _class_weights(input, weight)
     classes = len(weight)
     target = raw(target)
@@ -160,8 +171,7 @@ def nll_loss(input, target, weight=None, ignore_index=-100, reduction="mean", la
     scale = np.where(counts, scale, 0).astype(weight.dtype)
     # (n, ..., classes), and the one of each row that its label names
     rows = ops.transpose(input, (0, *range(2, input.ndim), 1))
-    row = np.arange(index.size, like=index)
-    chosen = ops.reshape(rows, (-1, classes))[row, index.reshape(-1)]
+    chosen = at(ops.reshape(rows, (-1, classes)), index.reshape(-1))
     loss = -ops.reshape(chosen, target.shape) * scale
     if label_smoothing:
         shared = ops.mean(rows * weight, axis=-1)
@@ -170,6 +180,27 @@ def nll_loss(input, target, weight=None, ignore_index=-100, reduction="mean", la
     if reduction == "mean":
         return ops.sum(loss) / scale.sum()
     return reduced(loss, reduction)
+
+
+@primitive
+def _log_softmax_at(x, index):
+    """log_softmax(x)[row, index] for each row: nothing of x's size is made."""
+    return kernels.of(x).log_softmax_at(x, index)
+
+
+def _to_logits(g, out, x, index):
+    row, g = np.arange(len(index), like=index), g.reshape((-1, 1))
+    if isinstance(g, Tensor):
+        ones = np.zeros_like(raw(x))
+        ones[row, index] = 1
+        return g * (ones - ops.softmax(x))
+    change = kernels.of(x).softmax_rows(x, 1.0, False)
+    change *= -g
+    change[row, index] += g[:, 0]
+    return change
+
+
+_log_softmax_at.defvjp(_to_logits)
 
 
 def _class_weights(x, weight):
@@ -191,10 +222,12 @@ def cross_entropy(
     Or targets are probabilities of input's shape; their "mean" divides by their number alone.
     """
     weight = _class_weights(input, weight)
-    log_p = ops.log_softmax(input, 1)
     if getattr(target, "shape", None) != input.shape or target.dtype.kind != "f":
-        options = {"ignore_index": ignore_index, "label_smoothing": label_smoothing}
-        return nll_loss(log_p, target, weight, reduction=reduction, **options)
+        options = weight, ignore_index, reduction
+        if not label_smoothing:
+            return _labelled(_log_softmax_at, input, target, *options)
+        return _labelled(_at, ops.log_softmax(input, 1), target, *options, label_smoothing)
+    log_p = ops.log_softmax(input, 1)
     weight = weight.reshape(-1, *[1] * (input.ndim - 2))
     target = target * (1 - label_smoothing) + label_smoothing / input.shape[1]
     return reduced(-ops.sum(target * log_p * weight, axis=1), reduction)

@@ -1,5 +1,5 @@
-"""Loops over rows: the softmax of attention's scores and layer normalisation, and their gradients;
-and what adds rows to a table's.
+"""Loops over rows: the softmax of attention's scores, its logarithm at a label and layer
+normalisation, and gradients; and what adds rows to a table's.
 
 The former are for float32; other numbers, and few of them, are NumPy's. A row is so short that it
 stays in the nearest cache: passing over it again costs little. So each pass does one thing, and
@@ -36,6 +36,15 @@ def _ordered(bits):
 
 
 @jit
+def _largest(x, start, stop):
+    """The largest of x[start:stop]. Among whole numbers the search becomes vector code."""
+    top = LEAST_INTEGER
+    for j in range(start, stop):
+        top = max(top, _ordered(f4(x[word(j)]).view(np.int32)))
+    return i4(_ordered(top)).view(np.float32)
+
+
+@jit
 def _total(x, start, stop):
     """The sum of x[start:stop]."""
     whole = (stop - start) // LANES
@@ -53,12 +62,9 @@ def _softmax_rows(start, stop, x, k, queries, scale, out):
         seen = first + (min(i % queries + 1, k) if queries else k)
         # to whole vectors, what is not seen is -inf at first, which adds nothing
         end = first + min((seen - first + LANES - 1) // LANES * LANES, k)
-        top = LEAST_INTEGER  # among whole numbers the search for the largest becomes vector code
         for j in range(first, end):
-            number = x[word(j)] * scale if j < seen else LEAST
-            out[word(j)] = number
-            top = max(top, _ordered(f4(number).view(np.int32)))
-        largest = i4(_ordered(top)).view(np.float32)
+            out[word(j)] = x[word(j)] * scale if j < seen else LEAST
+        largest = _largest(out, first, end)
         shift = largest if largest != LEAST else ZERO
         for j in range(first, end):
             out[word(j)] = exp(out[word(j)] - shift)
@@ -99,6 +105,26 @@ def softmax_rows_grad(g, p, scale):
     k = p.shape[-1]
     g, p, to = (contiguous(a).reshape(-1) for a in (g, p, out))
     split(_softmax_rows_grad, p.size // k, p.size, g, p, k, f4(scale), to)
+    return out
+
+
+@jit
+def _log_softmax_at(start, stop, x, k, index, out):
+    e = np.empty(k, f4)
+    for i in range(start, stop):
+        first = i * k
+        largest = _largest(x, first, first + k)
+        for j in range(k):
+            e[j] = exp(x[word(first + j)] - largest)
+        out[i] = x[first + index[i]] - largest - f4(math.log(_total(e, 0, k)))
+
+
+def log_softmax_at(x, index):
+    if x.size < SMALL_LOOP or x.dtype != f4:
+        return reference.log_softmax_at(x, index)
+    out = empty(index.shape, x.dtype)
+    rows = contiguous(x).reshape(-1)
+    split(_log_softmax_at, len(x), 2 * x.size, rows, x.shape[1], contiguous(index), out)
     return out
 
 
