@@ -123,6 +123,8 @@ def _cases(dtype):
         yield case("softmax_rows_grad", real(*a.shape), p, 0.7, rtol=2 * near)
         if a.ndim == 2 and a.shape[1]:
             yield case("log_softmax_at", a, np.arange(len(a)) % a.shape[1], rtol=2 * near)
+    for shape in ((2, 3, 5, 6), (4, 2), (0, 3, 4)):
+        yield case("turn", whole(*shape), *whole(2, shape[-2], shape[-1] // 2))
     for n, d in ((1, 5), (3, 1), (6, 40), (0, 3)):
         x, g, w, b = real(n, d) + 3, real(n, d), real(d), real(d)
         yield case("layer_norm", x, w, b, 1e-5, rtol=20 * near)

@@ -105,6 +105,10 @@ def large(dtype):
             index = rng.integers(0, rows.shape[1], len(rows))
             yield case("log_softmax_at", rows, index, rtol=4 * near)
             yield case("log_softmax_at", rows[:, ::-1] + 1e4, index[::-1], rtol=4 * near)
+    for shape in ((7, 5, 33, 34), (70, 90, 6), (900, 10)):
+        x, (cos, sin) = whole(*shape), whole(2, shape[-2], shape[-1] // 2)
+        for a in (x, np.asfortranarray(x), x[..., ::-1], np.repeat(x, 2, 0)[::2]):
+            yield case("turn", a, cos, sin)
     rows = np.random.default_rng(3).integers(-9, 9, (12, 64))
     for index in (rows % 9, rows, (rows % 9).T, (slice(None), np.arange(9) % 5), rows[0] % 2):
         table, g = real(9, 11), real(9, 9) if isinstance(index, tuple) else real(*index.shape, 11)
@@ -433,6 +437,7 @@ def test_numbers_that_no_loop_is_compiled_for_are_the_references(dtype):
         ("softmax_rows", x, 0.5, True),
         ("softmax_rows_grad", g, x, 0.5),
         ("log_softmax_at", x, np.arange(60)),
+        ("turn", x, g[:, 45:], g[:, :45]),
         ("moments", x),
         ("column_sums", x),
         ("affine", x, c, c),

@@ -10,18 +10,8 @@ import math
 
 import numpy as np
 
-from ..ops import (
-    activations,
-    arith,
-    attention,
-    conv,
-    derived,
-    groups as by_group,
-    norm,
-    rectifiers,
-    reduce,
-    shape as shapes,
-)
+from ..ops import activations, arith, attention, conv, derived, norm, rectifiers, reduce
+from ..ops import groups as by_group, shape as shapes
 from ..ops.linear import _linear as linear, _matmul as matmul
 from .trace import UNKNOWN, Size, Value
 
@@ -174,6 +164,14 @@ def _softmax_rows(graph, out, x, *, scale, causal):
     least = float(np.finfo(np.float32).min)
     p = graph.node("Softmax", graph.node("Max", x, least), axis=-1)
     return graph.node("Where", graph.node("Less", x, least), 0.0, p)
+
+
+@becomes(attention._turned)
+def _turned(graph, out, x, cos, sin):
+    turned = np.kron(np.array([[0, 1], [-1, 0]], cos.dtype), np.identity(cos.shape[1], cos.dtype))
+    s = graph.node("MatMul", x, turned)  # with -b, a for each pair a, b of x
+    cos, sin = (np.concatenate([a, a], axis=1) for a in (cos, sin))
+    return graph.node("Add", graph.node("Mul", x, cos), graph.node("Mul", s, sin))
 
 
 @becomes(derived._cumsum)

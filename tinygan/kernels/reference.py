@@ -4,8 +4,7 @@ Raw functions take and give arrays, never Tensors, and know nothing of gradients
 with the same arguments stand in all three modules; `kernels.of(array)` picks one. Images are
 channels-last here, (n, h, w, c): the columns of `im2col` are then runs of memory, and a convolution
 is one matrix product. What changes from one step of training to the next (learning rates, counts of
-steps, the `step` that `random.py` counts) is an array on the device: a step that was recorded there
-as a CUDA graph reads it anew each time.
+steps, the `step` that `random.py` counts) is an array on the device: a CUDA graph reads it anew.
 """
 
 import math
@@ -13,7 +12,7 @@ import math
 import numpy as np
 
 from .rows import (  # noqa: F401 (the reference's too)
-    index_add, layer_norm, layer_norm_grad, log_softmax_at, softmax_rows, softmax_rows_grad,
+    index_add, layer_norm, layer_norm_grad, log_softmax_at, softmax_rows, softmax_rows_grad, turn,
 )  # fmt: skip
 from .samples import sample_affine, sample_moments, sample_sums  # noqa: F401
 from .smooth import (  # noqa: F401

@@ -1,5 +1,5 @@
-"""More of the reference: what is done row by row, the softmax under attention and layer
-normalisation; and what adds rows to others.
+"""More of the reference: what is done row by row, the softmax under attention, the turning
+of its places and layer normalisation; and what adds rows to others.
 """
 
 import numpy as np
@@ -35,6 +35,15 @@ def log_softmax_at(x, index):
     apart = x - x.max(axis=1, keepdims=True)
     row = np.arange(len(x), like=x)
     return apart[row, index] - np.log(np.exp(apart).sum(axis=1))
+
+
+def turn(x, cos, sin):
+    """Each pair of features (j, j + d / 2) of x (..., places, d), as a point of the plane, turned
+    by the angle whose cosine and sine stand in cos and sin (places, d / 2).
+    """
+    half = x.shape[-1] // 2
+    first, second = x[..., :half], x[..., half:]
+    return np.concatenate([first * cos - second * sin, second * cos + first * sin], -1)
 
 
 def layer_norm(x, weight, bias, eps):

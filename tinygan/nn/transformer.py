@@ -11,6 +11,7 @@ import numpy as np
 from .. import ops
 from ..arrays import adopted
 from ..autograd import describe
+from ..ops.attention import _turned
 from . import init
 from .layers import Dropout, Linear, ModuleList
 from .module import Module, Parameter
@@ -167,8 +168,7 @@ class RotaryEmbedding(Module):
         )
         angles = places[:, None] * self.base ** (pairs / -half)
         cos, sin = (f(angles).astype(x.dtype) for f in (np.cos, np.sin))
-        first, second = x[..., :half], x[..., half:]
-        return ops.concatenate([first * cos - second * sin, second * cos + first * sin], -1)
+        return _turned(x, cos, sin)
 
 
 def _gelu_tanh(x):

@@ -47,6 +47,15 @@ _softmax_rows.defvjp(
 )  # fmt: skip
 
 
+@primitive
+def _turned(x, cos, sin):
+    """Each pair of features turned by an angle: `kernels.reference.turn`, `nn.RotaryEmbedding`."""
+    return kernels.of(x).turn(x, cos, sin)
+
+
+_turned.defvjp(lambda g, out, x, cos, sin: _turned(g, cos, -sin))  # turned back
+
+
 def attention_weights(query, key, attn_mask=None, is_causal=False, scale=None):
     """softmax(scale * query @ key^T): (..., q, d), (..., k, d) -> (..., q, k), rows that add to 1.
 

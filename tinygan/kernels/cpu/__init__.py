@@ -21,7 +21,7 @@ from .matmul import gemm
 from .memory import empty
 from .random import bernoulli, bits, normal, uniform
 from .rows import index_add, layer_norm, layer_norm_grad, log_softmax_at
-from .rows import softmax_rows, softmax_rows_grad
+from .rows import softmax_rows, softmax_rows_grad, turn
 from .samples import sample_affine, sample_moments, sample_sums
 from .smooth import bce, bce_grad, gelu, gelu_grad, gelu_tanh, gelu_tanh_grad
 from .smooth import silu, silu_grad, softplus
@@ -34,7 +34,7 @@ __all__ += ["leaky", "moments", "column_sums", "affine", "norm_sums", "norm_grad
 __all__ += ["sample_moments", "sample_sums", "sample_affine"]
 __all__ += ["silu", "silu_grad", "softmax_rows", "softmax_rows_grad"]
 __all__ += ["gelu", "gelu_grad", "gelu_tanh", "gelu_tanh_grad", "layer_norm", "layer_norm_grad"]
-__all__ += ["log_softmax_at", "softplus", "bce", "bce_grad"]
+__all__ += ["log_softmax_at", "turn", "softplus", "bce", "bce_grad"]
 __all__ += ["adam", "lerp", "bits", "uniform", "normal", "bernoulli"]
 
 

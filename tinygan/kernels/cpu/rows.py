@@ -1,5 +1,5 @@
 """Loops over rows: the softmax of attention's scores, its logarithm at a label and layer
-normalisation, and gradients; and what adds rows to a table's.
+normalisation, and gradients; rotary places; and what adds rows to a table's.
 
 The former are for float32; other numbers, and few of them, are NumPy's. A row is so short that it
 stays in the nearest cache: passing over it again costs little. So each pass does one thing, and
@@ -125,6 +125,26 @@ def log_softmax_at(x, index):
     out = empty(index.shape, x.dtype)
     rows = contiguous(x).reshape(-1)
     split(_log_softmax_at, len(x), 2 * x.size, rows, x.shape[1], contiguous(index), out)
+    return out
+
+
+@jit
+def _turn(start, stop, x, cos, sin, out):
+    places, half = cos.shape
+    for i in range(start, stop):
+        place, first = i % places, 2 * half * i
+        for j in range(half):
+            a, b = x[word(first + j)], x[word(first + half + j)]
+            out[word(first + j)] = a * cos[place, j] - b * sin[place, j]
+            out[word(first + half + j)] = b * cos[place, j] + a * sin[place, j]
+
+
+def turn(x, cos, sin):
+    if _numpys(x, cos):
+        return reference.turn(x, cos, sin)
+    out = empty(x.shape, x.dtype)
+    rows, to = contiguous(x).reshape(-1), out.reshape(-1)
+    split(_turn, x.size // x.shape[-1], x.size, rows, cos, sin, to)
     return out
 
 

@@ -7,7 +7,7 @@ them. This room loads when the first CuPy array arrives.
 """
 
 from ..rows import layer_norm, layer_norm_grad, log_softmax_at
-from ..rows import softmax_rows, softmax_rows_grad
+from ..rows import softmax_rows, softmax_rows_grad, turn
 from .arrays import contiguous, elementwise, empty, index_add, leaky
 from .arrays import bce, bce_grad, gelu, gelu_grad, gelu_tanh, gelu_tanh_grad
 from .arrays import silu, silu_grad, softplus
