@@ -16,8 +16,7 @@ from .rows import (  # noqa: F401 (the reference's too)
 )  # fmt: skip
 from .samples import sample_affine, sample_moments, sample_sums  # noqa: F401
 from .smooth import (  # noqa: F401
-    CUBE, SLOPE, bce, bce_grad, gelu, gelu_grad, gelu_tanh, gelu_tanh_grad, silu, silu_grad,
-    softplus,
+    bce, bce_grad, gelu, gelu_grad, gelu_tanh, gelu_tanh_grad, silu, silu_grad, softplus,
 )  # fmt: skip
 
 empty = np.empty  # memory for results; the other modules recycle it

@@ -8,6 +8,7 @@ That is for float32. Other numbers, and few of them, are NumPy's.
 import numpy as np
 
 from .. import reference
+from .. import smooth as formulas
 from ..layout import dense, flat
 from .compiler import jit
 from .host import contiguous, elementwise, empty_like, like
@@ -124,7 +125,7 @@ def gelu_grad(g, x):
     return _each(_gelu_grad, reference.gelu_grad, g, x)
 
 
-SLOPE, CUBE, CUBES = f4(reference.SLOPE), f4(reference.CUBE), f4(3 * reference.CUBE)
+SLOPE, CUBE, CUBES = f4(formulas.SLOPE), f4(formulas.CUBE), f4(3 * formulas.CUBE)
 LOW, HIGH = f4(-20), f4(20)  # beyond, a sigmoid of x or more is 0 or 1
 
 
