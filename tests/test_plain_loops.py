@@ -75,34 +75,61 @@ def test_microkernel(dtype, vectors, k, accumulate):
 
 
 @DTYPES
-def test_transpose_square(dtype):
+@pytest.mark.parametrize("vectors", [1, 2])
+@pytest.mark.parametrize("k", [0, 1, 7])
+@pytest.mark.parametrize("accumulate", [False, True])
+def test_direct_microkernel(dtype, vectors, k, accumulate):
+    instructions = microkernel.tile(vectors, direct=True)
+
+    @numba.njit
+    def compiled(a, b, start, c, k, step, accumulate):
+        addresses = microkernel.Addresses(
+            a.ctypes.data, 0, 0, b.ctypes.data, start.ctypes.data, c.ctypes.data, step
+        )
+        instructions(c.dtype.type(0), addresses, k, accumulate)
+
+    nr = vectors * VECTOR_BYTES // np.dtype(dtype).itemsize
+    a, b, start = (integers(size, dtype) for size in (k * MR, k * nr, nr))
+    c = integers(MR * (nr + 3), dtype)
+    expected = c.copy()
+    compiled(a, b, start, c, k, nr + 3, accumulate)
+    tables = {"rows": np.arange(MR), "columns": np.arange(k) * MR, "to": np.arange(MR) * (nr + 3)}
+    tables |= {"k": k, "NR": nr, "accumulate": accumulate}
+    run_plain_loop(microkernel.tile, a=a, b=b, start=start, c=expected, **tables)
+    np.testing.assert_array_equal(c, expected)
+
+
+@DTYPES
+@pytest.mark.parametrize("width", [None, MR])
+def test_transpose(dtype, width):
+    instructions = microkernel.transpose(width)
+
     @numba.njit
     def compiled(x, x_stride, out, out_stride):
-        zero = x.dtype.type(0)
-        microkernel.transpose_square(zero, x.ctypes.data, x_stride, out.ctypes.data, out_stride)
+        instructions(x.dtype.type(0), x.ctypes.data, x_stride, out.ctypes.data, out_stride)
 
     lanes = VECTOR_BYTES // np.dtype(dtype).itemsize
-    x = np.arange((lanes + 3) * lanes, dtype=dtype)
-    out = np.zeros((lanes + 5) * lanes, dtype)
-    expected = out.copy()
-    compiled(x, lanes + 3, out, lanes + 5)
-    run_plain_loop(
-        microkernel.transpose_square,
-        LANES=lanes,
-        x=x,
-        x_stride=lanes + 3,
-        out=expected,
-        out_stride=lanes + 5,
-    )
-    np.testing.assert_array_equal(out, expected)
+    width = width or lanes
+    x = np.arange((lanes + 3) * width, dtype=dtype)
+    for gap in (0, 5) if width % lanes == 0 else (0,):
+        out = np.zeros((lanes - 1) * (width + gap) + width + lanes, dtype)
+        expected = out.copy()
+        compiled(x, lanes + 3, out, width + gap)
+        strides = {"x_stride": lanes + 3, "out_stride": width + gap}
+        run_plain_loop(
+            microkernel.transpose, LANES=lanes, width=width, x=x, out=expected, **strides
+        )
+        np.testing.assert_array_equal(out, expected)
 
 
 @DTYPES
 @pytest.mark.parametrize("k", [1, 37, 300, 700])
 @pytest.mark.parametrize("n", [1, VECTOR_BYTES // 8, 70])
-def test_pack(dtype, k, n):
+@pytest.mark.parametrize("side", ["A", "B"])
+def test_pack(dtype, k, n, side):
     itemsize = np.dtype(dtype).itemsize
-    nr, width = packing.tile_width(n, itemsize), packing.padded_width(n, itemsize)
+    nr = MR if side == "A" else packing.tile_width(n, itemsize)
+    width = packing.ceil_div(n, nr) * nr
     for memory in (
         integers((k, n), dtype),
         integers((n, k), dtype).T,
@@ -115,7 +142,10 @@ def test_pack(dtype, k, n):
         )
         panels, expected = np.full((2, k * width), 9, dtype)
         for start, stop in (0, 1), (1, width // nr):  # as by two threads
-            packing.pack(start, stop, (k, n), flat, strides, panels)
+            if side == "A":
+                packing.pack_panels(start, stop, (k, n), flat, strides, nr, panels)
+            else:
+                packing.pack(start, stop, (k, n), flat, strides, panels)
         run_plain_loop(
             packing.pack,
             k=k,
@@ -156,6 +186,25 @@ def test_multiply(dtype, shape):
                 matmul.multiply, m=m, n=n, A=a, B=b, bias=added, accumulate=accumulate, c=c
             )
             np.testing.assert_array_equal(numbers, expected)
+
+
+@DTYPES
+@pytest.mark.parametrize("shape", [(MR, 70, 200), (MR + 1, 5, 1), (2 * MR - 1, 33, 70), (1, 1, 5)])
+def test_multiply_packed(dtype, shape):
+    m, n, k = shape
+    a, b = integers((m, k), dtype), integers((k, n), dtype)
+    nr, high = packing.tile_width(n, a.itemsize), packing.ceil_div(m, MR)
+    a_panels, b_panels = np.empty(high * MR * k, dtype), packing.packed(b)
+    packing.pack_panels(0, high, (k, m), a.ravel(), (1, k), MR, a_panels)
+    scratch = np.zeros((MR + 1) * nr, dtype)
+    c = integers((m, n + 3), dtype)
+    for accumulate in (False, True):
+        expected = c.copy()
+        c_flat, step = c.reshape(-1), n + 3
+        matmul._multiply_packed(shape, nr, a_panels, b_panels, c_flat, step, scratch, accumulate)
+        names = {"A": a, "B": b, "C": expected[:, :n], "accumulate": accumulate}
+        run_plain_loop(matmul._multiply_packed, **names)
+        np.testing.assert_array_equal(c, expected)
 
 
 class Padding:

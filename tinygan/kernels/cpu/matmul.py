@@ -16,14 +16,19 @@ takes six tiles:
           :........:........:........:
 
 B is packed (`packing`) in three panels: columns 0-15, 16-31, and 32-39 with zeros beside them. A
-panel's rows lie one behind the other, as a tile reads them. k = 784 is done in parts of about KC,
-which is 256: here 262, 262 and 260. So a panel's part stays in the cache while all rows of A pass
-by. The first part begins each tile at zero, or at a bias; the others accumulate, that is, add to
-what C has. An edge tile is computed whole, into a scratch tile, and what lies in C is copied.
+panel's rows lie one behind the other, as a tile reads them. A is packed in two, rows 0-5, and 6-7
+with zeros below, column by column. k = 784 is done in parts of about KC, which is 256: here 262,
+262 and 260. The first part begins each tile at zero, or at a bias; the others accumulate, that is,
+add to what C has. An edge tile is computed whole, into a scratch tile, and what lies in C is
+copied.
 
-A is not packed. It is read through two tables: entry (i, p) lies at rows[i] + columns[p]. For a
-matrix in memory these are multiples of its strides. A convolution has other tables, and an image in
-the place of the matrix that `im2col` would write (`conv_loops`).
+A large C is cut into blocks of at most MC rows and NC columns, which the cores share. Whoever does
+a block packs what it reads, into memory of its own that stays in its cache: up to a third of
+`gemm`'s time is spent waiting for A and B, and it would wait again for what it had put far away.
+
+A convolution packs its filters alone, and its A is never written down: it is read through two
+tables, entry (i, p) at rows[i] + columns[p]. They lead to an image in the place of the matrix that
+`im2col` would write (`conv_loops`), and cost the tile a fifth of its speed.
 
 What comes into a compiled loop from Python is plain tuples: it takes 2 us to recognise a NamedTuple
 among the arguments, and 0.1 us for a tuple. Between compiled loops a NamedTuple costs nothing.
@@ -37,11 +42,22 @@ from ..layout import dense
 from .compiler import TYPES, jit
 from .memory import empty, kept
 from .microkernel import MR, VECTOR_BYTES, Addresses, tile
-from .packing import address, ceil_div, k_part, matrices, pack, padded_width, tile_width
+from .packing import (
+    LINE,
+    address,
+    aligned,
+    ceil_div,
+    k_part,
+    matrices,
+    pack_panels,
+    padded_width,
+    tile_width,
+)
 from .threads import CORES, split
-from .thresholds import KC, MULTIPLICATIONS_PER_ELEMENT, SMALL_PRODUCT
+from .thresholds import MC, MULTIPLICATIONS_PER_ELEMENT, NARROW, NC, SMALL_PRODUCT
 
 _one_vector_wide, _two_vectors_wide = tile(1), tile(2)
+_one_direct, _two_direct = tile(1, direct=True), tile(2, direct=True)
 
 
 class Source(NamedTuple):
@@ -101,43 +117,100 @@ def multiply(shape, a, panels, bias, c, accumulate):
                     _two_vectors_wide(zero, addresses, depth, begun and not is_edge)
                 if is_edge:
                     for u in range(min(MR, m - i)):
-                        for v in range(min(nr, n - j)):
-                            place = c.rows[i + u] + j + v
-                            before = c.numbers[place] if begun else zero
-                            c.numbers[place] = scratch[u * nr + v] + before
+                        place = c.rows[i + u] + j
+                        _store(u * nr, min(nr, n - j), scratch, c.numbers, place, begun)
 
 
 @jit
-def _multiply_blocks(start, stop, shape, block, operands, tables):
-    """Blocks start to stop of a stack of products of this shape (m, n, k). A block is so many
-    (rows, columns) of one of the results.
+def _store(at, count, scratch, numbers, place, accumulate):
+    """So many numbers of an edge tile's row."""
+    for v in range(count):
+        before = numbers[place + v] if accumulate else numbers.dtype.type(0)
+        numbers[place + v] = scratch[at + v] + before
 
-    operands are A, B and C, each flat with its strides (from matrix to matrix, from row to row,
-    from column to column); tables A's rows and columns, and C's rows.
+
+@jit
+def _multiply_packed(shape, nr, a, b, c, step, scratch, accumulate):
+    """C = A B, or C += A B, of this shape (m, n, k), A and B packed, B in panels nr wide. C's rows
+    lie a step apart. The scratch holds a tile, and a row of zeros. In plain NumPy, with A, B and C
+    matrices:
+
+        C[...] = (C if accumulate else 0) + A @ B
     """
     m, n, k = shape
-    height, width = block
+    zero = c.dtype.type(0)
+    for i in range(0, m, MR):
+        for j in range(0, n, nr):
+            is_edge = i + MR > m or j + nr > n
+            addresses = Addresses(
+                a=address(a, i * k),
+                rows=0,
+                columns=0,
+                b=address(b, j * k),
+                start=address(scratch, MR * nr),
+                c=address(scratch, 0) if is_edge else address(c, i * step + j),
+                to=nr if is_edge else step,
+            )
+            if nr * c.itemsize == VECTOR_BYTES:
+                _one_direct(zero, addresses, k, accumulate and not is_edge)
+            else:
+                _two_direct(zero, addresses, k, accumulate and not is_edge)
+            if is_edge:
+                for u in range(min(MR, m - i)):
+                    place = (i + u) * step + j
+                    _store(u * nr, min(nr, n - j), scratch, c, place, accumulate)
+
+
+@jit
+def _multiply_blocks(start, stop, shape, grid, operands):
+    """Blocks start to stop of a stack of products of this shape (m, n, k). The tiles of a result
+    are shared out evenly among a grid of (down, across) blocks; blocks are counted through the
+    results, row by row. What it needs of A, a block shares with those beside it; it packs B itself.
+
+    operands are A, B and C, each flat with its strides (from matrix to matrix, from row to row,
+    from column to column). In plain NumPy, with stacks of matrices A, B and C:
+
+        for number in range(start, stop):
+            t, row, column = np.unravel_index(number, (len(C), down, across))
+            i, below = share(row, down, high, MR, m)
+            j, right = share(column, across, wide, nr, n)
+            C[t, i:below, j:right] = A[t, i:below] @ B[t, :, j:right]
+    """
+    m, n, k = shape
+    down, across = grid
     (a, a_strides), (b, b_strides), (c, c_strides) = operands
-    rows, columns, to = tables
-    across = ceil_div(n, width)  # blocks beside each other in a result
-    count = ceil_div(m, height) * across  # blocks of a result
-    panels = np.empty(k_part(k) * width, c.dtype)
-    no_bias = c[:0]
-    for number in range(start, stop):  # of a block, counted through the results, row by row
-        t = number // count  # which result of the stack it belongs to
-        within = number % count  # which block of that result it is
-        i = within // across * height  # its first row
-        j = within % across * width  # its first column
-        m_block = min(height, m - i)
-        n_block = min(width, n - j)
-        n_panels = padded_width(n_block, c.itemsize) // tile_width(n_block, c.itemsize)
-        target = Target(c[t * c_strides[0] + j :], to[i:])
+    nr = tile_width(n, c.itemsize)
+    high, wide = ceil_div(m, MR), ceil_div(n, nr)  # tiles of a result
+    a_panels = aligned(np.empty(ceil_div(high, down) * MR * k + LINE, c.dtype))
+    b_panels = aligned(np.empty(ceil_div(wide, across) * nr * k_part(k) + LINE, c.dtype))
+    scratch = np.zeros((MR + 1) * nr, c.dtype)
+    packed = -1  # the row of blocks whose A is packed
+    for number in range(start, stop):
+        row = number // across  # of blocks, counted through the results
+        t = row // down  # which result of the stack it belongs to
+        i, below = share(row % down, down, high, MR, m)
+        j, right = share(number % across, across, wide, nr, n)
+        a_high = ceil_div(below - i, MR)
+        if row != packed:
+            a_rows = a[t * a_strides[0] + i * a_strides[1] :]
+            strides = a_strides[2], a_strides[1]  # of the transpose
+            pack_panels(0, a_high, (k, below - i), a_rows, strides, MR, a_panels)
+            packed = row
         for first in range(0, k, k_part(k)):
             depth = min(k_part(k), k - first)
             b_part = b[t * b_strides[0] + first * b_strides[1] + j * b_strides[2] :]
-            pack(0, n_panels, (depth, n_block), b_part, b_strides[1:], panels)
-            source = Source(address(a, t * a_strides[0]), rows[i:], columns[first:])
-            multiply((m_block, n_block, depth), source, panels, no_bias, target, first > 0)
+            b_shape = depth, right - j
+            pack_panels(0, ceil_div(right - j, nr), b_shape, b_part, b_strides[1:], nr, b_panels)
+            a_part = a_panels[first * a_high * MR :]
+            c_part = c[t * c_strides[0] + i * c_strides[1] + j :]
+            block = below - i, right - j, depth
+            _multiply_packed(block, nr, a_part, b_panels, c_part, c_strides[1], scratch, first > 0)
+
+
+@jit
+def share(part, parts, tiles, size, n):
+    """Where a part of n begins and ends, whose tiles of this size are shared out evenly."""
+    return tiles * part // parts * size, min(n, tiles * (part + 1) // parts * size)
 
 
 def gemm(a, b, out=None):
@@ -150,9 +223,6 @@ def gemm(a, b, out=None):
             out = empty((*batch, a.shape[-2], b.shape[-1]), a.dtype)
         return product(a, b, out=out)
     m, n = a.shape[-2], b.shape[-1]
-    if m < MR <= n and out is None:
-        # B would be packed for too few rows: the transpose is B.T A.T
-        return gemm(b.swapaxes(-1, -2), a.swapaxes(-1, -2)).swapaxes(-1, -2)
     shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), m, n)
     if out is None:
         out = empty(shape, a.dtype)
@@ -167,7 +237,7 @@ def _pays(a, b):
     """Whether a product is large enough, and of numbers, shapes and ranks that the loops know."""
     m, k = a.shape[-2:]
     n = b.shape[-1]
-    large = 1 < k == b.shape[-2] and m * n * k >= SMALL_PRODUCT
+    large = 1 < k == b.shape[-2] and min(m, n) >= NARROW and m * n * k >= SMALL_PRODUCT
     return large and a.dtype == b.dtype and a.dtype in TYPES and max(a.ndim, b.ndim) < 4
 
 
@@ -180,22 +250,19 @@ def _share_out(a, b, out):
     """out = a b, block by block on all cores."""
     m, k = a.shape[-2:]
     n = b.shape[-1]
-    # a block is as wide as the part of B that stays in the cache
-    width = tile_width(n, a.itemsize) * max(1, KC // k)
-    height = m
     products = out.size // (m * n)
-    blocks = products * ceil_div(n, width)
-    wanted = 2 * CORES
-    if blocks < wanted:  # they are cut into rows too, in whole tiles
-        height = ceil_div(m * blocks, wanted * MR) * MR
-    operands = matrices(a), matrices(b), matrices(out)
-    (_, a_strides), _, (_, out_strides) = operands
-    a_rows = offsets(m, a_strides[1], MR)
-    a_columns = offsets(k, a_strides[2])
-    tables = a_rows, a_columns, offsets(m, out_strides[1], MR)
+    # blocks whose panels stay in the cache, and more where they are too few for the cores: so that
+    # the smaller of A and B is packed several times
+    tiles = ceil_div(m, MR), ceil_div(n, tile_width(n, a.itemsize))
+    down, across = ceil_div(m, MC), ceil_div(n, NC)
+    wanted = ceil_div(2 * CORES, products * down * across)
+    if m > n:
+        down = min(tiles[0], down * wanted)
+    else:
+        across = min(tiles[1], across * wanted)
     cost = out.size * k // MULTIPLICATIONS_PER_ELEMENT
-    n_blocks = blocks * ceil_div(m, height)
-    split(_multiply_blocks, n_blocks, cost, (m, n, k), (height, width), operands, tables)
+    operands = matrices(a), matrices(b), matrices(out)
+    split(_multiply_blocks, products * down * across, cost, (m, n, k), (down, across), operands)
 
 
 @kept

@@ -1,6 +1,10 @@
-"""B in panels, each as many columns wide as a tile and in the order in which tiles read it
-(`matmul` has an example). A tile then reads its panel from one end to the other, and a panel's part
-is small enough to stay in the cache while all rows of A pass by.
+"""A and B in panels, in the order in which tiles read them (`matmul` has an example): those of B as
+many columns wide as a tile, those of A as many rows high. A tile then reads two panels from one end
+to the other, and the part of a panel that it reads is small enough to stay in the cache.
+
+Packing waits for memory. So where rows of B lie in one piece they are read along, and written to
+all panels at once: what the processor reads ahead is the rest of the row. And panels begin with a
+line of the cache, since a vector that lies in two lines costs two reads.
 """
 
 import numpy as np
@@ -9,9 +13,12 @@ from numba.extending import register_jitable
 from ..layout import dense, flat
 from .compiler import jit, word
 from .memory import empty
-from .microkernel import VECTOR_BYTES, transpose_square
+from .microkernel import MR, VECTOR_BYTES, copy, transpose
 from .threads import split
 from .thresholds import KC
+
+
+LINE = 64  # bytes of a line of the cache
 
 
 @register_jitable  # Python calls it as it is, a compiled loop as machine code
@@ -56,47 +63,85 @@ def pack(start, stop, shape, b, strides, panels):
 
     where nr is the width of a tile, width that of all panels, and part that of k.
     """
+    pack_panels(start, stop, shape, b, strides, tile_width(shape[1], panels.itemsize), panels)
+
+
+@jit
+def pack_panels(start, stop, shape, b, strides, nr, panels):
+    """As `pack`, in panels so many columns wide: a vector, two of them, or MR. The panels of A are
+    those of its transpose, MR wide.
+    """
     k, n = shape
     down, across = strides
-    nr = tile_width(n, panels.itemsize)
-    width = padded_width(n, panels.itemsize)
+    width = ceil_div(n, nr) * nr
     for first in range(0, k, k_part(k)):
         depth = min(k_part(k), k - first)
-        for j in range(start * nr, stop * nr, nr):
-            columns = min(nr, n - j)
-            source = b[first * down + j * across :]
-            panel = panels[first * width + j * depth :]
-            if across == 1:
-                _pack_rows(depth, columns, source, down, nr, panel)
-            else:
-                _pack_columns(depth, columns, source, strides, nr, panel)
+        source = b[first * down :]
+        part = panels[first * width :]
+        whole = max(start, min(stop, n // nr))  # panels before this one are full, and may be copied
+        if across == 1:
+            _copy_rows(start, whole, depth, source, down, nr, part)
+        elif down == 1:
+            _transpose_columns(start, whole, depth, source, across, nr, part)
+        else:
+            whole = start
+        for j in range(whole, stop):
+            columns = min(nr, n - j * nr)
+            numbers = source[j * nr * across :]
+            _pack_numbers(0, depth, columns, numbers, strides, nr, part[j * nr * depth :])
+
+
+_copy_vector, _copy_mr = copy(), copy(MR)
+_transpose_vector, _transpose_mr = transpose(), transpose(MR)
 
 
 @jit
-def _pack_rows(depth, columns, source, down, nr, panel):
-    """A panel, where B's rows lie in one piece."""
+def _copy_rows(start, stop, depth, b, down, nr, panels):
+    """Full panels, where B's rows lie in one piece."""
+    zero = panels.dtype.type(0)
     for p in range(depth):
-        for q in range(columns):
-            panel[word(p * nr + q)] = source[word(p * down + q)]
-        for q in range(columns, nr):
-            panel[word(p * nr + q)] = 0
+        for j in range(start * nr, stop * nr, nr):
+            at = j * depth + p * nr
+            if nr == MR:
+                _copy_mr(zero, address(b, p * down + j), address(panels, at))
+            else:
+                for q in range(0, nr, VECTOR_BYTES // panels.itemsize):
+                    _copy_vector(zero, address(b, p * down + j + q), address(panels, at + q))
 
 
 @jit
-def _pack_columns(depth, columns, source, strides, nr, panel):
-    """A panel, where they do not; square by square, where instead B's columns do."""
+def _transpose_columns(start, stop, depth, b, across, nr, panels):
+    """Full panels, where B's columns lie in one piece."""
+    zero = panels.dtype.type(0)
+    lanes = VECTOR_BYTES // panels.itemsize
+    whole = depth - depth % lanes
+    for j in range(start * nr, stop * nr, nr):
+        panel = panels[j * depth :]
+        for p in range(0, whole, lanes):
+            if nr == MR:
+                square = address(b, p + j * across)
+                _transpose_mr(zero, square, across, address(panel, p * nr), nr)
+            else:
+                for q in range(0, nr, lanes):
+                    square = address(b, p + (j + q) * across)
+                    _transpose_vector(zero, square, across, address(panel, p * nr + q), nr)
+        _pack_numbers(whole, depth, nr, b[j * across :], (1, across), nr, panel)
+
+
+@jit
+def _pack_numbers(first, depth, columns, b, strides, nr, panel):
+    """Rows first to depth of a panel, number by number: so many columns, and zeros."""
     down, across = strides
-    zero = panel.dtype.type(0)
-    side = VECTOR_BYTES // panel.itemsize
-    for q in range(0, nr, side):
-        in_squares = depth - depth % side if down == 1 and q + side <= columns else 0
-        for p in range(0, in_squares, side):
-            square = address(source, p + q * across)
-            transpose_square(zero, square, across, address(panel, p * nr + q), nr)
-        for v in range(q, q + side):
-            for p in range(in_squares, depth):
-                number = source[word(p * down + v * across)] if v < columns else zero
-                panel[word(p * nr + v)] = number
+    for v in range(nr):
+        for p in range(first, depth):
+            number = b[word(p * down + v * across)] if v < columns else panel.dtype.type(0)
+            panel[word(p * nr + v)] = number
+
+
+@jit
+def aligned(x):
+    """x from its first number on that begins a line of the cache; it loses fewer than LINE."""
+    return x[-x.ctypes.data % LINE // x.itemsize :]
 
 
 @jit
@@ -111,7 +156,7 @@ def packed(b):
     """A matrix in panels."""
     numbers, (_, *strides) = matrices(b)
     width = padded_width(b.shape[1], b.itemsize)
-    panels = empty((width * len(b),), b.dtype)
+    panels = aligned(empty((width * len(b) + LINE,), b.dtype))[: width * len(b)]
     count = width // tile_width(b.shape[1], b.itemsize)
     split(pack, count, panels.size, b.shape, numbers, tuple(strides), panels)
     return panels

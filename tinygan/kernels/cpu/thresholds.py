@@ -18,6 +18,10 @@ SMALL_LOOP = 1 << 12
 # on one thread.
 SMALL_PRODUCT = 1 << 18
 
+# Rows, or columns. NumPy's own product with fewer is up to five times as fast as ours, which packs
+# the larger matrix for a few multiplications a number.
+NARROW = 16
+
 # Elements. What one core does in 10 us; another that watches for work takes 1 us to begin, and to
 # wake one that sleeps takes 30 us.
 SHARED = 1 << 16
@@ -43,6 +47,11 @@ MULTIPLICATIONS_PER_ELEMENT = 16
 # Rows of B (values of k) that are multiplied at a time. A panel of KC rows is 32 KB where a tile is
 # 32 floats wide: it stays in the cache nearest to the core while every row of A passes by.
 KC = 256
+
+# Rows of A, and columns of B, that are packed at a time: of both, KC times as many numbers lie in
+# the L2 cache while they are multiplied (512 KB and 256 KB of float32).
+MC = 512
+NC = 256
 
 # Elements that an elementwise NumPy expression takes at a time. What it makes on the way (a few
 # arrays of 256 KB) stays in the L2 cache.
