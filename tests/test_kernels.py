@@ -183,6 +183,11 @@ def large(dtype):
                 )
         yield case("lerp", (state[0],), (state[1],), np.array(0.25), rtol=near)
         yield case("lerp", (whole(*shape),), (whole(*shape)[::-1],), np.array(0.5))
+    many = [(90,), (111, 333), (5,), (7, 2001), (300,)]  # parts begin and end within arrays
+    ps, gs, ms, vs = (tuple(abs(real(*shape)) for shape in many) for _ in range(4))
+    numbers = np.array(1e-3), np.arange(1, 6), 0.5, 0.999, 1e-8
+    yield case("adam", ps, gs, ms, vs, *numbers, rtol=near)
+    yield case("lerp", ps, gs, np.array(0.25), rtol=near)
     sizes = (
         (60, 70, 50),
         (300, 70, 200),
