@@ -695,7 +695,7 @@ def fill(start, stop, out):
 def test_split_covers_each_index_once(n, size, cores):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(threads, "CORES", cores)
-        patch.setattr(threads, "LONG_WAIT", 1 << 62)
+        patch.setattr(threads, "LONG_WAIT", float("inf"))
         calls, out = [], np.zeros(n)
 
         def kernel(*part):
@@ -710,8 +710,12 @@ def test_split_covers_each_index_once(n, size, cores):
 def test_after_a_long_wait_for_a_worker_some_loops_are_done_alone(monkeypatch):
     monkeypatch.setattr(threads, "CORES", 2)
     monkeypatch.setattr(threads, "_team", team := threads._Team())
-    monkeypatch.setattr(threads, "LONG_WAIT", 1 << 61)
-    team.board[board.WAITED // 8] = 1 << 62
+    monkeypatch.setattr(threads, "LONG_WAIT", 100.0)
+    threads.split(lambda *part: None, 10, SHARED)
+    team.board[board.WAITED // 8] = 300 / team.look  # seconds
+    team.look_back(900)  # a loop of a quarter of an hour may end so
+    assert not team.alone
+    team.look_back(400)
     shared = []
     for _ in range(threads.LOOPS_ALONE + 1):
         calls = []
@@ -723,7 +727,7 @@ def test_after_a_long_wait_for_a_worker_some_loops_are_done_alone(monkeypatch):
 @pytest.mark.parametrize("where", [0, 2])
 def test_an_error_in_any_part_reaches_the_caller_and_the_team_goes_on(where, monkeypatch):
     monkeypatch.setattr(threads, "CORES", 3)
-    monkeypatch.setattr(threads, "LONG_WAIT", 1 << 62)
+    monkeypatch.setattr(threads, "LONG_WAIT", float("inf"))
 
     def fail(start, stop):
         if start == where:

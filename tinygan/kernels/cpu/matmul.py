@@ -54,7 +54,7 @@ from .packing import (
     tile_width,
 )
 from .threads import CORES, split
-from .thresholds import MC, MULTIPLICATIONS_PER_ELEMENT, NARROW, NC, SMALL_PRODUCT
+from .thresholds import KC, MC, MULTIPLICATIONS_PER_ELEMENT, NARROW, NC, SMALL_PRODUCT
 
 _one_vector_wide, _two_vectors_wide = tile(1), tile(2)
 _one_direct, _two_direct = tile(1, direct=True), tile(2, direct=True)
@@ -254,7 +254,9 @@ def _share_out(a, b, out):
     # blocks whose panels stay in the cache, and more where they are too few for the cores: so that
     # the smaller of A and B is packed several times
     tiles = ceil_div(m, MR), ceil_div(n, tile_width(n, a.itemsize))
-    down, across = ceil_div(m, MC), ceil_div(n, NC)
+    across = ceil_div(n, NC)
+    # A is packed for all of a long k at once: with fewer rows then, or it would take much memory
+    down = min(tiles[0], ceil_div(m * ceil_div(k, 8 * KC), MC))
     wanted = ceil_div(2 * CORES, products * down * across)
     if m > n:
         down = min(tiles[0], down * wanted)

@@ -15,7 +15,7 @@ import time
 
 import numpy as np
 
-from .threads import start
+from .threads import thread
 from .thresholds import HUGE_PAGES, IDLE_SECONDS, POOLED, SPARE, TABLE_BYTES
 
 
@@ -95,7 +95,7 @@ def _another(size):
         _drop_idle(math.inf)
         buffer = _Buffer(size)
     _buffers.setdefault(size, []).append(buffer)
-    _watching = _watching or start(_watch) is not None
+    _watching = _watching or thread(_watch) is not None
     return buffer
 
 

@@ -57,8 +57,8 @@ def tile(vectors, direct=False):
     of A and NR of B serve for MR * NR multiplications. `zero` is any number of the type that is
     computed in.
 
-    A direct one reads no tables: A is packed, so that a[rows[i] + columns[p]] is a[p * MR + i], and
-    `to` is how far C's rows lie apart, to[i] = i * to. It is a quarter faster.
+    A direct one, a quarter faster, reads no tables: A is packed, rows[i] + columns[p] = p * MR + i,
+    and `to` is how far C's rows lie apart, to[i] = i * to.
     """
 
     @intrinsic
@@ -108,7 +108,7 @@ def tile(vectors, direct=False):
 
 
 def transpose(width=None):
-    """Lines of numbers, so many or as many as a vector holds, transposed in registers.
+    """Lines of numbers transposed: `width` of them, or as many as a vector holds.
 
     transpose(width)(zero, x, x_stride, out, out_stride) means
 
@@ -116,17 +116,15 @@ def transpose(width=None):
             for q in range(width):
                 out[p * out_stride + q] = x[p + q * x_stride]
 
-    where out_stride is at least `width`. For each square it takes log2(LANES) rounds, in each of
-    which squares twice as large exchange their off-diagonal quarters (Eklundh 1972). With four
-    lanes, a row to a vector:
+    It takes log2(LANES) rounds, in each of which squares twice as large exchange their off-diagonal
+    quarters (Eklundh 1972). With four lanes, a row to a vector:
 
         a b c d      a e c g      a e i m
         e f g h  ->  b f d h  ->  b f j n
         i j k l      i m k o      c g k o
         m n o p      j n l p      d h l p
 
-    Where fewer lines are left than make a square, whole vectors are stored all the same, but the
-    last: what stands behind a line of the result is written once more, rightly, by the next.
+    Of fewer lines than make a square, vectors overlap as they are stored, all but the last.
     """
 
     @intrinsic
@@ -134,12 +132,11 @@ def transpose(width=None):
         def generate(context, builder, signature, args):
             _, x, x_stride, out, out_stride = args
             write = _Instructions(builder, zero)
-            lanes = write.lanes
-            x, out = write.numbers(x), write.numbers(out)
+            x, out, lanes = write.numbers(x), write.numbers(out), write.lanes
             for q in reversed(range(0, width or lanes, lanes)):
                 count = min(lanes, (width or lanes) - q)
-                rows = [write.line(x, q + i, x_stride) for i in range(count)]
-                rows = [write.load_vectors(row, 1)[0] for row in rows]
+                lines = [write.line(x, q + i, x_stride) for i in range(count)]
+                rows = [write.load_vectors(line, 1)[0] for line in lines]
                 rows = write.transposed(rows + [write.vector(ir.Undefined)] * (lanes - count))
                 for i, row in enumerate(rows):
                     place = write.offset(write.line(out, i, out_stride), q)

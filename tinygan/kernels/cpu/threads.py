@@ -8,9 +8,10 @@ import ctypes
 import functools
 import os
 import threading
+import time
 
 from .board import MOST_PARTS, WAITED, board, launcher, post, serve
-from .thresholds import LONG_WAIT, LOOKS, LOOPS_ALONE, SHARED, SHARED_FINELY
+from .thresholds import LONG_WAIT, LOOPS_ALONE, MOST_WAITING, PATIENCE, SHARED, SHARED_FINELY
 
 # Cores that this process may use, on systems that say so; elsewhere, those that there are.
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -26,22 +27,25 @@ class _Team:
         self.workers = []
         self.asleep = []  # the locks that sleeping workers wait for
         self.alone = 0  # how many loops more are not shared out
+        self.look = None  # seconds that one look at the board takes
 
     def gather(self, size):
         """Wake all workers; start some, up to so many, where the system gives so many threads.
-        False if the loop is better done alone: after one whose worker was put off its core by
-        another process, which will happen again, and takes milliseconds each time.
+        False if the loop is better done alone.
         """
-        if self.board[WAITED // 8] > LONG_WAIT:
-            self.alone, self.board[WAITED // 8] = LOOPS_ALONE, 0
         if self.alone:
             self.alone -= 1
             return False
+        if self.look is None:
+            serve(self.address, 0.0, 0)  # compiled
+            start = time.perf_counter()
+            serve(self.address, 0.0, 1000)
+            self.look = (time.perf_counter() - start) / 1000
         while self.asleep:
             self.asleep.pop().release()
         while (number := len(self.workers) + 1) <= size:
             share = number / (size + 1)  # where it begins; the caller begins at 0
-            worker = start(functools.partial(self.serve, share))
+            worker = thread(functools.partial(self.serve, share))
             if not worker:
                 break
             self.workers.append(worker)
@@ -52,19 +56,27 @@ class _Team:
         awake = threading.Lock()
         awake.acquire()
         while True:
-            serve(self.address, share, LOOKS)
+            serve(self.address, share, int(PATIENCE / self.look))
             self.asleep.append(awake)
             awake.acquire()
 
+    def look_back(self, seconds):
+        """After a loop that took so long: if most of it was waiting for a worker, another process
+        has put that off its core. It will happen again, and takes milliseconds each time.
+        """
+        waited = self.board[WAITED // 8] * self.look
+        if waited > max(LONG_WAIT, MOST_WAITING * seconds):
+            self.alone = LOOPS_ALONE
 
-def start(f):
+
+def thread(f):
     """A thread that runs f and keeps no process alive; None where the system gives no more."""
-    thread = threading.Thread(target=f, daemon=True, name="tinygan")
+    made = threading.Thread(target=f, daemon=True, name="tinygan")
     try:
-        thread.start()
+        made.start()
     except RuntimeError:
         return None
-    return thread
+    return made
 
 
 def split(kernel, n, size, *args):
@@ -80,6 +92,7 @@ def split(kernel, n, size, *args):
     One loop is shared out at a time: others, of another thread or in a part of it, run alone.
     """
     parts = 1
+    begun = time.perf_counter()
     is_shared = size >= SHARED and CORES > 1 and _team.posting.acquire(blocking=False)
     try:
         if is_shared and _team.gather(CORES - 1):
@@ -89,6 +102,8 @@ def split(kernel, n, size, *args):
         elif launcher(kernel)(_team.address, n, parts, args):
             raise MemoryError(f"{kernel.__name__}: no memory for what it makes on the way")
     finally:
+        if parts > 1:
+            _team.look_back(time.perf_counter() - begun)
         if is_shared:
             _team.posting.release()
 

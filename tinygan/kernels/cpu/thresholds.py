@@ -26,13 +26,13 @@ NARROW = 16
 # wake one that sleeps takes 30 us.
 SHARED = 1 << 16
 
-# Looks at the board, of some 50 ns each, after which a worker who found nothing to do sleeps. In a
-# millisecond, a training step comes to its next loop.
-LOOKS = 20_000
+# Seconds after which a worker who finds nothing to do sleeps. Within a millisecond, a training step
+# comes to its next loop.
+PATIENCE = 1e-3
 
-# Looks for the last worker to leave a loop, a millisecond, after which so many loops are not
-# shared out.
-LONG_WAIT, LOOPS_ALONE = 20_000, 30
+# Seconds of waiting for the last worker to leave a loop, and what part of its whole time they are:
+# after more of both, so many loops are not shared out.
+LONG_WAIT, MOST_WAITING, LOOPS_ALONE = 5e-4, 0.5, 30
 
 # Elements. Above, each core's share is cut into eight parts and not two: the last to finish is
 # waited for less, and each part is still long beside the tenth of a microsecond it takes to get.
