@@ -22,9 +22,6 @@ from hypothesis import strategies as st
 from tinygan import Tensor, grad, kernels, nn, ops, random
 from tinygan.kernels import cpu, reference
 from tinygan.kernels.cpu import board, conv_direct, conv_fft, host, matmul, memory, threads
-from tinygan.kernels.cpu.conv_filters import in_memory, packed_filters
-from tinygan.kernels.cpu.conv_filters import taps as places_of_taps
-from tinygan.kernels.cpu.packing import packed
 
 rng = np.random.default_rng(1)
 real = lambda *shape: rng.standard_normal(shape)
@@ -277,31 +274,6 @@ def test_the_tables_of_offsets_mean_these_loops(size, kernel, stride, padding, d
             pixel = table.to[i] + np.arange(3)
             to_x[:, pixel] = outputs[:, table.rows[i] + columns] @ filters
     np.testing.assert_array_equal(to_x.reshape(x.shape), expected)
-
-
-@pytest.mark.parametrize("dtype", ("float32", "float64"))
-@pytest.mark.parametrize("c, o", ((3, 5), (40, 33), (20, 70)))  # terms in one part, and in more
-@pytest.mark.parametrize("lie", (
-    lambda w: w,
-    lambda w: np.ascontiguousarray(w.transpose(3, 2, 0, 1)).transpose(2, 3, 1, 0),  # as PyTorch's
-    lambda w: np.repeat(w, 2, axis=2)[:, :, ::2],  # with gaps
-), ids="contiguous torch gaps".split())  # fmt: skip
-def test_filters_are_packed_as_matrices_from_wherever_they_lie(lie, c, o, dtype):
-    w = lie(whole(4, 5, c, o).astype(dtype))
-    dense, strides = in_memory(w)
-    one = np.array([conv_direct.Phase(1, 20 * c, row=0, column=0)])
-    places = places_of_taps(w.shape, strides)
-    panels = packed_filters(dense, places, (o, strides[3]), one)
-    np.testing.assert_array_equal(panels, packed(w.reshape(-1, o)))
-
-    key = (2, 9, 9, o), (2, 18, 19, c), conv_direct.Geometry((4, 5), (2, 2), (1, 2), (1, 1)), 8
-    table = conv_direct.phases(*key)
-    places = conv_direct._taps_of_phases(strides, *key)
-    found = np.array(table.phases)
-    panels = packed_filters(dense, places, (c, strides[2]), found)
-    matrices = [w[some].swapaxes(2, 3).reshape(-1, c) for some in table.taps]
-    assert len(matrices) == 4
-    np.testing.assert_array_equal(panels, np.concatenate([*map(packed, matrices)]))
 
 
 def test_a_bias_of_another_type_counts_in_that_of_the_images():

@@ -57,7 +57,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .conv_filters import in_memory, packed_filters, taps
 from .conv_loops import correlate, gather, scatter
 from .host import contiguous
 from .matmul import offsets, whole_tiles
@@ -93,6 +92,7 @@ class Phase(NamedTuple):
     terms: int  # taps times channels: what each of them sums
     row: int  # where its part of `rows` and `to` begins
     column: int  # where its part of `columns` begins
+    panel: int = 0  # where its filters begin, once they are packed
 
 
 class Phases(NamedTuple):
@@ -204,8 +204,7 @@ def conv(x, w, size, stride, padding, dilation, bias=None):
     rows, terms = whole_tiles(table.rows, MR), len(table.columns)
     to = offsets(len(table.rows), o, MR)
     one = np.array([Phase(math.prod(size), terms, row=0, column=0)])  # of all taps
-    w, strides = in_memory(w)
-    filters = packed_filters(w, taps(w.shape, strides), (o, strides[3]), one)
+    filters = packed(w.reshape(-1, o))
     bias = _whole_tiles(bias, o, x)
     out = empty((len(x), *size, o), x.dtype)
     cost = out.size * terms // MULTIPLICATIONS_PER_ELEMENT
@@ -245,24 +244,13 @@ def _scatter(y, w, geometry, cost, bias, out):
 
 def _gather(y, w, geometry, cost, bias, out):
     table = phases(y.shape, out.shape, geometry, y.itemsize)
-    w, strides = in_memory(w)
-    places = _taps_of_phases(strides, y.shape, out.shape, geometry, y.itemsize)
-    found = np.array(table.phases)
-    filters = packed_filters(w, places, (w.shape[2], strides[2]), found)
-    tables = table.group, table.corner, table.rows, table.columns, table.to, found
+    some = (w[taps].swapaxes(2, 3) for taps in table.taps)  # (kh, kw, o, c) of each phase
+    filters = [packed(phase.reshape(-1, phase.shape[3])) for phase in some]
+    starts = itertools.accumulate(map(len, filters), initial=0)
+    found = [phase._replace(panel=start) for phase, start in zip(table.phases, starts)]
+    tables = table.group, table.corner, table.rows, table.columns, table.to, np.array(found)
+    filters = np.concatenate(filters)
     split(gather, len(y), cost, y, tables, (filters, bias), out)
-
-
-@kept
-def _taps_of_phases(strides, source, *others):
-    """Where the numbers of filters (kh, kw, c, o) to the first channel lie, in the order of
-    `phases`; and, for each phase, their order in memory.
-    """
-    down, across, _, inner = strides
-    o = np.arange(source[3]) * inner
-    found = phases(source, *others).taps
-    places = [((u * down + v * across)[..., None] + o).ravel() for u, v in found]
-    return np.concatenate(places), np.concatenate([np.argsort(some) for some in places])
 
 
 def _whole_tiles(bias, n, x):
@@ -282,10 +270,4 @@ def conv_filter(x, y, size, stride, padding, dilation):
     cost = y.size * terms // MULTIPLICATIONS_PER_ELEMENT
     tables = table.group, table.corner, table.rows, whole_tiles(table.columns, MR)
     split(correlate, FILTER_SUMS, cost, x, tables, y, partial)
-    out = empty((terms, o), x.dtype)
-    split(_total, terms, partial.size, partial, out)
-    return out.reshape(*size, c, o)
-
-
-def _total(start, stop, partial, out):
-    np.add.reduce(partial[:, start:stop], axis=0, out=out[start:stop])
+    return partial.sum(axis=0).reshape(*size, c, o)

@@ -26,14 +26,14 @@ def gather(start, stop, x, tables, filters, out):
 
         for i in range(start, stop):
             image, result = padded(x[i]).ravel(), out[i].reshape(-1)
-            for (positions, terms, row, column), weights in zip(phases, filters):
+            for (positions, terms, row, column, _), weights in zip(phases, filters):
                 for r in range(row, row + positions):
                     patch = image[rows[r] + columns[column : column + terms]]
                     place = to[r] + np.arange(out.shape[3])
                     result[place] = patch @ weights + bias
 
-    tables: (group, corner, rows, columns, to, phases). filters: those of `conv_filters`, and the
-    bias up to whole tiles.
+    tables: (group, corner, rows, columns, to, phases). filters: the packed ones of all phases, one
+    behind the other, each from the fifth number of its phase on, and the bias up to whole tiles.
     """
     group, corner, rows, columns, to, phases = tables
     panels, bias = filters
@@ -42,11 +42,10 @@ def gather(start, stop, x, tables, filters, out):
         count = min(len(padded), stop - first)
         _pad(x[first : first + count], padded, corner)
         numbers = out[first:].reshape(-1)
-        for positions, terms, row, column in phases:
+        for positions, terms, row, column, panel in phases:
             shape = positions * count, out.shape[3], terms
             source = Source(padded.ctypes.data, rows[row:], columns[column:])
-            filters = panels[column * len(bias) :]
-            multiply(shape, source, filters, bias, Target(numbers, to[row:]), False)
+            multiply(shape, source, panels[panel:], bias, Target(numbers, to[row:]), False)
 
 
 @jit
@@ -109,19 +108,17 @@ def correlate(start, stop, x, tables, y, partial):
     to = np.arange(ceil_div(terms, MR) * MR) * channels
     padded = np.zeros(group, x.dtype)
     for part in range(start, stop):
+        partial[part] = 0
         target = Target(partial[part].reshape(-1), to)
-        begin, last = part * len(x) // parts, (part + 1) * len(x) // parts
-        if begin == last:
-            partial[part] = 0
-        for first in range(begin, last, len(padded)):
+        last = (part + 1) * len(x) // parts
+        for first in range(part * len(x) // parts, last, len(padded)):
             count = min(len(padded), last - first)
             _pad(x[first : first + count], padded, corner)
             depth = positions * count
             numbers = y[first:].reshape(-1)
             pack(0, count_of_panels, (depth, channels), numbers, (channels, 1), panels)
             source = Source(padded.ctypes.data, columns, rows)
-            begun = first > begin
-            multiply((terms, channels, depth), source, panels, panels[:0], target, begun)
+            multiply((terms, channels, depth), source, panels, panels[:0], target, True)
 
 
 @jit
