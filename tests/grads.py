@@ -78,6 +78,11 @@ def where_first(x):
     return ops.where(on(x, np.array([[True], [False]])), x, -np.inf)
 
 
+def turned(x):
+    angles = np.arange(6).reshape(3, 2).astype(x.dtype)
+    return ops.attention._turned(x, *on(x, (np.cos(angles), np.sin(angles))))
+
+
 def normalised(x, weight=None, bias=None, eps=1e-5):
     return ops.batch_norm(x, None, None, weight, bias, True, eps=eps)
 
@@ -293,6 +298,10 @@ CASES = {  # a function and its arguments: arrays, or the shapes of arrays
         ),
         (lambda q, k: ops.attention_weights(q, k, is_causal=True), (2, 4, 2), (3, 2)),
         (ops.scaled_dot_product_attention, (2, 1, 3), (2, 1, 3), (2, 1, 2)),
+        (  # queries turned by their places
+            lambda q, k, v: ops.scaled_dot_product_attention(turned(q), turned(k), v),
+            *[(1, 3, 4)] * 3,
+        ),
         (ops.scaled_dot_product_attention, (2, 3), (0, 3), (0, 2)),
         (ops.scaled_dot_product_attention, (0, 3), (2, 3), (2, 2)),
         (
