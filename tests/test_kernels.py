@@ -762,3 +762,86 @@ def test_rows_that_are_not_there_are_refused(outside):
     index[7] = outside
     with pytest.raises(IndexError):
         cpu.index_add(x, index, np.ones((500, 11), "f4"))
+
+
+@pytest.mark.parametrize(
+    "stacks", [((1,), (5,)), ((5,), (1,)), ((1,), (1,)), ((0,), ()), ((0,), (1,))]
+)
+def test_a_stack_of_one_serves_for_all_and_an_empty_one_for_none(stacks):
+    a, b = (whole(*stack, 80, 80) for stack in stacks)
+    np.testing.assert_array_equal(cpu.gemm(a, b), a @ b)
+
+
+def test_a_product_into_its_own_factor_or_what_is_read_only():
+    a = whole(80, 80)
+    expected, out = a @ a, a.copy()
+    np.testing.assert_array_equal(cpu.gemm(out, out, out=out), expected)
+    out.flags.writeable = False
+    with pytest.raises(ValueError, match="read-only"):
+        cpu.gemm(a, a, out=out)
+
+
+@pytest.mark.parametrize(
+    "dtypes", ["f4 i4 f4", "f8 i8 f8", "f4 f8 f4", "f8 f4 f8", "f4 f4 f8", "f4 >f4 f4"]
+)
+@pytest.mark.parametrize("shape", [(), (50, 100)])
+def test_updates_read_no_number_as_one_of_another_type(dtypes, shape):
+    own, of_g, of_m = (np.dtype(name) for name in dtypes.split())
+    found, expected = (
+        [np.full(shape, 2, own), np.full(shape, 1, of_g), *np.full((2, *shape), 0.5, of_m)]
+        for _ in range(2)
+    )
+    steps = np.array([3])
+    cpu.adam(*([a] for a in found), 0.1, steps, 0.5, 0.9, 1e-8)
+    reference.adam(*([a] for a in expected), 0.1, steps, 0.5, 0.9, 1e-8)
+    cpu.lerp([found[0]], [found[1]], 0.25)
+    reference.lerp([expected[0]], [expected[1]], 0.25)
+    for a, b in zip(found, expected):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
+
+
+def test_updates_refuse_what_is_read_only():
+    p, g, m, v = np.ones((4, 5000), np.float32)
+    p.flags.writeable = False
+    with pytest.raises(ValueError, match="read-only"):
+        cpu.adam([p], [g], [m], [v], 0.1, np.array([1]), 0.5, 0.9, 1e-8)
+    with pytest.raises(ValueError, match="read-only"):
+        cpu.lerp([p], [g], 0.1)
+
+
+def test_logits_and_targets_that_broadcast():
+    x, t = whole(100, 100), np.float32([[0.5]])
+    np.testing.assert_allclose(cpu.bce(x, t), reference.bce(x, t), rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timer here")
+def test_an_interrupted_loop_in_python_never_ends_as_if_it_were_whole(monkeypatch):
+    """The signal may come as a part begins, where ctypes swallows what its handler raises."""
+    monkeypatch.setattr(threads, "CORES", 2)
+    monkeypatch.setattr(threads, "_team", threads._Team())
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    threads.split(slowly, 400, SHARED * 64, np.zeros(400))  # compiles what it needs
+    before = signal.signal(signal.SIGALRM, interrupt)
+    waits = np.random.default_rng(0).uniform(1e-5, 2e-3, 300)
+    try:
+        for wait in waits:
+            out = np.zeros(400)
+            try:
+                signal.setitimer(signal.ITIMER_REAL, wait)
+                threads.split(slowly, 400, SHARED * 64, out)
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                assert out.all()
+            except KeyboardInterrupt:
+                pass
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def slowly(start, stop, out):
+    for i in range(start, stop):
+        out[i] = 1

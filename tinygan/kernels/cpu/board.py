@@ -220,7 +220,7 @@ def launcher(kernel):
         part, address = part_of(kernel, args)
         return post(board, n, parts, part, address)
 
-    launch.__module__ = kernel.__module__
-    launch.__qualname__ = f"{kernel.py_func.__qualname__}.launch"
+    # a name of its own, for the cache: two files may have loops of one name
+    launch.__qualname__ = f"{kernel.__module__}.{kernel.py_func.__qualname__}.launch"
     # on disk it would outlive a loop that is not kept there, and has changed
     return jit(launch) if isinstance(kernel._cache, Cache) else njit(nogil=True)(launch)

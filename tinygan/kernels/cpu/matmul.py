@@ -226,7 +226,7 @@ def gemm(a, b, out=None):
     shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), m, n)
     if out is None:
         out = empty(shape, a.dtype)
-    elif out.shape != shape or out.dtype != a.dtype or not _has_whole_rows(out):
+    elif out.shape != shape or out.dtype != a.dtype or not _may_be_written(out, a, b):
         out[...] = gemm(a, b)
         return out
     _share_out(a, b, out)
@@ -238,12 +238,14 @@ def _pays(a, b):
     m, k = a.shape[-2:]
     n = b.shape[-1]
     large = 1 < k == b.shape[-2] and min(m, n) >= NARROW and m * n * k >= SMALL_PRODUCT
+    large = large and a.size > 0 < b.size  # a stack may be empty
     return large and a.dtype == b.dtype and a.dtype in TYPES and max(a.ndim, b.ndim) < 4
 
 
-def _has_whole_rows(out):
-    """Whether tiles can be written to it: it fills its memory, and each row lies in one piece."""
-    return dense(out) and out.strides[-1] == out.itemsize
+def _may_be_written(out, a, b):
+    """Whether tiles can be: it fills its memory, its rows lie in one piece, A and B elsewhere."""
+    whole = dense(out) and out.strides[-1] == out.itemsize and out.flags.writeable
+    return whole and not np.may_share_memory(out, a) and not np.may_share_memory(out, b)
 
 
 def _share_out(a, b, out):

@@ -164,7 +164,8 @@ def packed(b):
 
 def matrices(x):
     """x, a matrix or a stack of them, as one axis in the order of its memory, and its three strides
-    in numbers, the first 0 for one matrix; a copy if it has gaps.
+    in numbers, the first 0 for one matrix, which serves for a whole stack; a copy if it has gaps.
     """
     x = x if dense(x) else np.ascontiguousarray(x)
+    x = x[0] if len(x) == 1 and x.ndim == 3 else x
     return flat(x), (0,) * (3 - x.ndim) + tuple(s // x.itemsize for s in x.strides)

@@ -50,9 +50,9 @@ def _each(loop, f, *arrays):
     """f of arrays of one shape, by a compiled loop where they are float32 and many."""
     if max(map(np.size, arrays)) < SMALL_LOOP:
         return f(*arrays)
-    if any(getattr(a, "dtype", None) != f4 for a in arrays):
-        return elementwise(f, *arrays)
     x = arrays[-1]
+    if any(getattr(a, "dtype", None) != f4 or a.shape != x.shape for a in arrays):
+        return elementwise(f, *arrays)
     x = x if dense(x) else contiguous(x)
     out = empty_like(x)
     split(loop, x.size, 2 * x.size, *(flat(like(a, x)) for a in arrays), flat(out))

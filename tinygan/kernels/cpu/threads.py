@@ -91,40 +91,43 @@ def split(kernel, n, size, *args):
 
     One loop is shared out at a time: others, of another thread or in a part of it, run alone.
     """
-    parts = 1
+    team, parts, is_shared = _team, 1, False
     begun = time.perf_counter()
-    is_shared = size >= SHARED and CORES > 1 and _team.posting.acquire(blocking=False)
     try:
-        if is_shared and _team.gather(CORES - 1):
+        is_shared = size >= SHARED and CORES > 1 and team.posting.acquire(blocking=False)
+        if is_shared and team.gather(CORES - 1):
             parts = min(CORES * (2 if size < SHARED_FINELY else 8), MOST_PARTS)
         if not hasattr(kernel, "py_func"):
-            _python(kernel, n, parts, args)
-        elif launcher(kernel)(_team.address, n, parts, args):
+            _python(team, kernel, n, parts, args)
+        elif launcher(kernel)(team.address, n, parts, args):
             raise MemoryError(f"{kernel.__name__}: no memory for what it makes on the way")
-    finally:
         if parts > 1:
-            _team.look_back(time.perf_counter() - begun)
+            team.look_back(time.perf_counter() - begun)
+    finally:
         if is_shared:
-            _team.posting.release()
+            team.posting.release()
 
 
-def _python(f, n, parts, args):
+def _python(team, f, n, parts, args):
     """A loop in Python, over expressions of NumPy, which release the interpreter."""
     if parts == 1:
         return f(0, n, *args)
-    errors = []
+    done, errors = [], []
 
     @_Part
     def part(start, stop, _):
         try:
             f(start, stop, *args)
+            done.append(start)
         except BaseException as e:
             errors.append(e)
         return 0
 
-    post(_team.address, n, parts, ctypes.cast(part, ctypes.c_void_p).value, 0)
+    post(team.address, n, parts, ctypes.cast(part, ctypes.c_void_p).value, 0)
     if errors:
         raise errors[0]
+    if len(done) < parts:  # a signal came before `try`, and ctypes cannot raise what it raised
+        raise KeyboardInterrupt
 
 
 _Part = ctypes.CFUNCTYPE(*[ctypes.c_int64] * 4)  # as `board` has them

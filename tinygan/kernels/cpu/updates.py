@@ -78,6 +78,14 @@ def _adam(start, stop, table, amsgrad):
             p[i] -= lr * m[i] / (math.sqrt(top) * root + eps)
 
 
+def _addressable(p, *others):
+    """Whether p may be written to by its address, and the others are of its type: an address has
+    none. What has no axes may be a number.
+    """
+    alike = p.dtype in TYPES and all(a.dtype == p.dtype for a in others)
+    return alike and dense(p) and p.flags.writeable
+
+
 def adam(params, grads, ms, vs, lr, steps, beta1, beta2, eps, peaks=None):
     rate, counts = float(lr), steps.tolist()
     options = {
@@ -85,9 +93,8 @@ def adam(params, grads, ms, vs, lr, steps, beta1, beta2, eps, peaks=None):
     }
     rows = []
     for i, (p, g, *kept) in enumerate(zip(params, grads, ms, vs, *([peaks] if peaks else []))):
-        if p.dtype in TYPES and dense(p) and all(a.strides == p.strides for a in kept):
-            g = np.asarray(like(g, p))  # what has no axes may come as a number
-            rows.append(((p, g, *kept), options[counts[i]]))
+        if _addressable(p, g, *kept) and all(a.strides == p.strides for a in kept):
+            rows.append(((p, np.asarray(like(g, p)), *kept), options[counts[i]]))
         else:
             m, v, *peak = ([a] for a in kept)
             own = steps[i : i + 1]
@@ -108,8 +115,8 @@ def _lerp(start, stop, table):
 def lerp(averages, values, weight):
     rows = []
     for p, q in zip(averages, values):
-        if p.dtype in TYPES and dense(p):
-            rows.append(((p, like(q, p)), (weight,)))
+        if _addressable(p, q):
+            rows.append(((p, np.asarray(like(q, p))), (float(weight),)))
         else:
             reference.lerp([p], [q], weight)
     _together(_lerp, rows)
