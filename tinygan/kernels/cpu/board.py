@@ -35,22 +35,10 @@ from numba.extending import intrinsic
 from .compiler import Cache, jit
 
 # places in bytes; what different threads write lies in different lines of their caches
-OPEN, INSIDE, FAILED, PART, ARGS, N, PARTS, WAITED, TAKEN = (
-    0,
-    128,
-    256,
-    384,
-    392,
-    400,
-    408,
-    416,
-    512,
-)
+OPEN, INSIDE, FAILED = 0, 128, 256
+PART, ARGS, N, PARTS, WAITED = range(384, 424, 8)
+TAKEN = 512
 MOST_PARTS = 4096
-MOST_PARTS = 4096
-SLEEP_AFTER = (
-    1000  # looks at who is inside; then the core is left to a worker who was put off his own
-)
 
 # LLVM's names for the instruction that says "I am waiting", and what it takes
 _HINTS = {"x86_64": ("llvm.x86.sse2.pause", ())}
