@@ -215,6 +215,7 @@ def _meet(start, stop, here, met):
 def test_two_parts_of_a_compiled_loop_run_at_once(monkeypatch):
     monkeypatch.setattr(threads, "CORES", 2)
     monkeypatch.setattr(threads, "LONG_WAIT", float("inf"))
+    monkeypatch.setattr(threads._team, "alone", 0)
     for _ in range(20):
         here, met = np.zeros((2, 4), np.int64)
         threads.split(_meet, 2, threads.SHARED, here.ctypes.data, met)

@@ -668,6 +668,7 @@ def test_split_covers_each_index_once(n, size, cores):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(threads, "CORES", cores)
         patch.setattr(threads, "LONG_WAIT", float("inf"))
+        patch.setattr(threads._team, "alone", 0)
         calls, out = [], np.zeros(n)
 
         def kernel(*part):
@@ -700,6 +701,7 @@ def test_after_a_long_wait_for_a_worker_some_loops_are_done_alone(monkeypatch):
 def test_an_error_in_any_part_reaches_the_caller_and_the_team_goes_on(where, monkeypatch):
     monkeypatch.setattr(threads, "CORES", 3)
     monkeypatch.setattr(threads, "LONG_WAIT", float("inf"))
+    monkeypatch.setattr(threads._team, "alone", 0)
 
     def fail(start, stop):
         if start == where:

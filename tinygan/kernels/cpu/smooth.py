@@ -51,7 +51,7 @@ def _each(loop, f, *arrays):
     if max(map(np.size, arrays)) < SMALL_LOOP:
         return f(*arrays)
     x = arrays[-1]
-    if any(getattr(a, "dtype", None) != f4 or a.shape != x.shape for a in arrays):
+    if any(getattr(a, "dtype", None) != f4 or a.shape != np.shape(x) for a in arrays):
         return elementwise(f, *arrays)
     x = x if dense(x) else contiguous(x)
     out = empty_like(x)
