@@ -23,8 +23,8 @@ add to what C has. An edge tile is computed whole, into a scratch tile, and what
 copied.
 
 A large C is cut into blocks of at most MC rows and NC columns, which the cores share. Whoever does
-a block packs what it reads, into memory of its own that stays in its cache: up to a third of
-`gemm`'s time is spent waiting for A and B, and it would wait again for what it had put far away.
+a block packs what it reads, into memory of its own that stays in its cache: much of `gemm`'s time
+is spent waiting for A and B, and it would wait again for what it had put far away.
 
 A convolution packs its filters alone, and its A is never written down: it is read through two
 tables, entry (i, p) at rows[i] + columns[p]. They lead to an image in the place of the matrix that
