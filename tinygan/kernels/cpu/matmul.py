@@ -34,6 +34,7 @@ What comes into a compiled loop from Python is plain tuples: it takes 2 us to re
 among the arguments, and 0.1 us for a tuple. Between compiled loops a NamedTuple costs nothing.
 """
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -54,7 +55,7 @@ from .packing import (
     tile_width,
 )
 from .threads import CORES, split
-from .thresholds import KC, MC, MULTIPLICATIONS_PER_ELEMENT, NARROW, NC, SMALL_PRODUCT
+from .thresholds import KC, MC, MULTIPLICATIONS_PER_ELEMENT, NC, SMALL_PRODUCT
 
 _one_vector_wide, _two_vectors_wide = tile(1), tile(2)
 _one_direct, _two_direct = tile(1, direct=True), tile(2, direct=True)
@@ -215,14 +216,16 @@ def share(part, parts, tiles, size, n):
 
 def gemm(a, b, out=None):
     """As NumPy's matmul."""
-    if not _pays(a, b):
+    m, n = a.shape[-2], b.shape[-1]
+    large = _is_large(a, b)
+    if not large or min(m, n) == 1:
         # a column times a row is faster in NumPy as numbers that broadcast than as matrices
-        product = np.multiply if a.shape[-1] == b.shape[-2] == 1 else np.matmul
+        outer = np.multiply if a.shape[-1] == b.shape[-2] == 1 else np.matmul
+        product = _with_vector if large else outer
         if out is None and a.dtype == b.dtype in TYPES and a.shape[-1] == b.shape[-2]:
             batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
             out = empty((*batch, a.shape[-2], b.shape[-1]), a.dtype)
         return product(a, b, out=out)
-    m, n = a.shape[-2], b.shape[-1]
     shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), m, n)
     if out is None:
         out = empty(shape, a.dtype)
@@ -233,11 +236,15 @@ def gemm(a, b, out=None):
     return out
 
 
-def _pays(a, b):
+# A large matrix times a vector. NumPy's matmul would share it out among the threads of its BLAS,
+# which go on watching for work: they would take the cores from our own, for milliseconds.
+_with_vector = functools.partial(np.einsum, "...ij,...jk->...ik", casting="same_kind")
+
+
+def _is_large(a, b):
     """Whether a product is large enough, and of numbers, shapes and ranks that the loops know."""
     m, k = a.shape[-2:]
-    n = b.shape[-1]
-    large = 1 < k == b.shape[-2] and min(m, n) >= NARROW and m * n * k >= SMALL_PRODUCT
+    large = 1 < k == b.shape[-2] and m * b.shape[-1] * k >= SMALL_PRODUCT
     large = large and a.size > 0 < b.size  # a stack may be empty
     return large and a.dtype == b.dtype and a.dtype in TYPES and max(a.ndim, b.ndim) < 4
 

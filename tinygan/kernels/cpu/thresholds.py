@@ -18,10 +18,6 @@ SMALL_LOOP = 1 << 12
 # on one thread.
 SMALL_PRODUCT = 1 << 18
 
-# Rows, or columns. NumPy's own product with fewer is up to five times as fast as ours, which packs
-# the larger matrix for a few multiplications a number.
-NARROW = 16
-
 # Elements. What one core does in 10 us; another that watches for work takes 1 us to begin, and to
 # wake one that sleeps takes 30 us.
 SHARED = 1 << 16
