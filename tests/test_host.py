@@ -1,6 +1,7 @@
 """Under the kernels: memory that is used again and goes back, tables, a team of threads."""
 
 import ast
+import gc
 import importlib
 import os
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 import warnings
+import weakref
 from pathlib import Path
 
 import numba
@@ -222,6 +224,20 @@ def test_two_parts_of_a_compiled_loop_run_at_once(monkeypatch):
         if met[:2].all():
             return
     raise AssertionError("no worker ever took a part")
+
+
+def test_a_loop_in_python_leaves_its_arrays_to_be_freed(monkeypatch):
+    monkeypatch.setattr(threads, "CORES", 2)
+    monkeypatch.setattr(threads._team, "alone", 0)
+    out = np.zeros(100)
+    ours = weakref.ref(out)
+    gc.disable()
+    try:
+        threads.split(add, 100, threads.SHARED, out)
+        del out
+        assert ours() is None
+    finally:
+        gc.enable()
 
 
 @numba.njit(nogil=True)

@@ -124,6 +124,7 @@ def _python(team, f, n, parts, args):
         return 0
 
     post(team.address, n, parts, ctypes.cast(part, ctypes.c_void_p).value, 0)
+    args = ()  # what ctypes made of `part` refers to itself, and would keep arrays from being freed
     if errors:
         raise errors[0]
     if len(done) < parts:  # a signal came before `try`, and ctypes cannot raise what it raised
