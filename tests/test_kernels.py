@@ -205,6 +205,12 @@ def large(dtype):
             case("gemm", np.stack([a, 2 * a]), np.stack([b, b]).transpose(0, 1, 2)),
             case("gemm", np.stack([a, -a]), b),
         )
+    heads = whole(3, 70, 4, 43).transpose(0, 2, 1, 3)  # as they lie in attention
+    turned = heads.swapaxes(-1, -2)
+    yield from (case("gemm", heads, turned), case("gemm", turned, heads))
+    yield from (case("gemm", heads[:, ::2], turned[:1, :2]), case("gemm", heads[:1, :1], turned))
+    yield from (case("gemm", heads, turned[1]), case("gemm", heads[2, 3], turned))
+    yield case("gemm", heads[None], turned)
     for shape in ((33,), (111, 5, 7), (300, 301)):
         out = np.full(shape, 9, dtype)
         yield from (case("uniform", out, *KEY), case("normal", out, *KEY, rtol=10 * near))

@@ -164,21 +164,23 @@ def _multiply_packed(shape, nr, a, b, c, step, scratch, accumulate):
 
 @jit
 def _multiply_blocks(start, stop, shape, grid, operands):
-    """Blocks start to stop of a stack of products of this shape (m, n, k). The tiles of a result
-    are shared out evenly among a grid of (down, across) blocks; blocks are counted through the
-    results, row by row. What it needs of A, a block shares with those beside it; it packs B itself.
+    """Blocks start to stop of stacks of products of this shape (m, n, k), as attention's heads are,
+    a stack for each sample. The tiles of a result are shared out evenly among (down, across)
+    blocks, the last two of a grid, of which the first is how many results a stack has; blocks are
+    counted through the results, row by row. What it needs of A, a block shares with those beside
+    it; it packs B itself.
 
-    operands are A, B and C, each flat with its strides (from matrix to matrix, from row to row,
-    from column to column). In plain NumPy, with stacks of matrices A, B and C:
+    operands are A, B and C, each flat with its strides (from stack to stack, from matrix to matrix,
+    from row to row, from column to column). In plain NumPy, with stacks of stacks A, B and C:
 
         for number in range(start, stop):
-            t, row, column = np.unravel_index(number, (len(C), down, across))
+            s, t, row, column = np.unravel_index(number, (*C.shape[:2], down, across))
             i, below = share(row, down, high, MR, m)
             j, right = share(column, across, wide, nr, n)
-            C[t, i:below, j:right] = A[t, i:below] @ B[t, :, j:right]
+            C[s, t, i:below, j:right] = A[s, t, i:below] @ B[s, t, :, j:right]
     """
     m, n, k = shape
-    down, across = grid
+    stack, down, across = grid
     (a, a_strides), (b, b_strides), (c, c_strides) = operands
     nr = tile_width(n, c.itemsize)
     high, wide = ceil_div(m, MR), ceil_div(n, nr)  # tiles of a result
@@ -188,24 +190,32 @@ def _multiply_blocks(start, stop, shape, grid, operands):
     packed = -1  # the row of blocks whose A is packed
     for number in range(start, stop):
         row = number // across  # of blocks, counted through the results
-        t = row // down  # which result of the stack it belongs to
+        t = row // down  # which result it belongs to
+        at = t // stack, t % stack  # which stack, and which of its products
         i, below = share(row % down, down, high, MR, m)
         j, right = share(number % across, across, wide, nr, n)
         a_high = ceil_div(below - i, MR)
         if row != packed:
-            a_rows = a[t * a_strides[0] + i * a_strides[1] :]
-            strides = a_strides[2], a_strides[1]  # of the transpose
+            a_rows = a[_place(at, i, 0, a_strides) :]
+            strides = a_strides[3], a_strides[2]  # of the transpose
             pack_panels(0, a_high, (k, below - i), a_rows, strides, MR, a_panels)
             packed = row
         for first in range(0, k, k_part(k)):
             depth = min(k_part(k), k - first)
-            b_part = b[t * b_strides[0] + first * b_strides[1] + j * b_strides[2] :]
+            b_part = b[_place(at, first, j, b_strides) :]
             b_shape = depth, right - j
-            pack_panels(0, ceil_div(right - j, nr), b_shape, b_part, b_strides[1:], nr, b_panels)
+            pack_panels(0, ceil_div(right - j, nr), b_shape, b_part, b_strides[2:], nr, b_panels)
             a_part = a_panels[first * a_high * MR :]
-            c_part = c[t * c_strides[0] + i * c_strides[1] + j :]
+            c_part = c[_place(at, i, j, c_strides) :]
             block = below - i, right - j, depth
-            _multiply_packed(block, nr, a_part, b_panels, c_part, c_strides[1], scratch, first > 0)
+            _multiply_packed(block, nr, a_part, b_panels, c_part, c_strides[2], scratch, first > 0)
+
+
+@jit
+def _place(at, i, j, strides):
+    """Where entry (i, j) of a product lies."""
+    s, t = at
+    return s * strides[0] + t * strides[1] + i * strides[2] + j * strides[3]
 
 
 @jit
@@ -244,9 +254,11 @@ _with_vector = functools.partial(np.einsum, "...ij,...jk->...ik", casting="same_
 def _is_large(a, b):
     """Whether a product is large enough, and of numbers, shapes and ranks that the loops know."""
     m, k = a.shape[-2:]
-    large = 1 < k == b.shape[-2] and m * b.shape[-1] * k >= SMALL_PRODUCT
+    rank = max(a.ndim, b.ndim)
+    least = SMALL_PRODUCT >> (rank > 2)  # of a stack, each core does some
+    large = 1 < k == b.shape[-2] and m * b.shape[-1] * k >= least
     large = large and a.size > 0 < b.size  # a stack may be empty
-    return large and a.dtype == b.dtype and a.dtype in TYPES and max(a.ndim, b.ndim) < 4
+    return large and a.dtype == b.dtype and a.dtype in TYPES and rank < 5
 
 
 def _may_be_written(out, a, b):
@@ -273,7 +285,8 @@ def _share_out(a, b, out):
         across = min(tiles[1], across * wanted)
     cost = out.size * k // MULTIPLICATIONS_PER_ELEMENT
     operands = matrices(a), matrices(b), matrices(out)
-    split(_multiply_blocks, products * down * across, cost, (m, n, k), (down, across), operands)
+    grid = out.shape[-3] if out.ndim > 2 else 1, down, across
+    split(_multiply_blocks, products * down * across, cost, (m, n, k), grid, operands)
 
 
 @kept

@@ -154,7 +154,7 @@ def address(x, i):
 
 def packed(b):
     """A matrix in panels."""
-    numbers, (_, *strides) = matrices(b)
+    numbers, (_, _, *strides) = matrices(b)
     width = padded_width(b.shape[1], b.itemsize)
     panels = aligned(empty((width * len(b) + LINE,), b.dtype))[: width * len(b)]
     count = width // tile_width(b.shape[1], b.itemsize)
@@ -163,9 +163,11 @@ def packed(b):
 
 
 def matrices(x):
-    """x, a matrix or a stack of them, as one axis in the order of its memory, and its three strides
-    in numbers, the first 0 for one matrix, which serves for a whole stack; a copy if it has gaps.
+    """x, a matrix, a stack, or a stack of stacks, as one axis in the order of its memory, and its
+    four strides in numbers, 0 where one serves for a whole stack; a copy if it has gaps.
     """
     x = x if dense(x) else np.ascontiguousarray(x)
-    x = x[0] if len(x) == 1 and x.ndim == 3 else x
-    return flat(x), (0,) * (3 - x.ndim) + tuple(s // x.itemsize for s in x.strides)
+    steps = [s // x.itemsize for s in x.strides]
+    for i in range(x.ndim - 2):
+        steps[i] *= x.shape[i] > 1
+    return flat(x), (*[0] * (4 - x.ndim), *steps)
