@@ -114,7 +114,9 @@ def large(dtype):
         table, g = real(9, 11), real(9, 9) if isinstance(index, tuple) else real(*index.shape, 11)
         for x in (table, np.asfortranarray(table), np.repeat(table, 2, 1)[:, ::2]):
             yield case("index_add", x, index, g)
-    yield case("index_add", real(65, 128), np.arange(640).reshape(10, 64) % 65, real(10, 64, 128))
+    for kind in (np.int16, np.int32, np.int64):
+        index = (np.arange(640).reshape(10, 64) % 65).astype(kind)
+        yield case("index_add", real(65, 128), index, real(10, 64, 128))
     for n, d in ((1, 5000), (7, 333), (433, 11), (768, 128), (5000, 1)):
         x, g, w, b = real(n, d) + 3, real(n, d), real(d), real(d)
         for a, c in ((x, g), (np.asfortranarray(x), g[::-1]), (np.repeat(x, 2, 1)[:, ::2], g)):

@@ -228,7 +228,8 @@ def _index_add(x, index, g):
 
 def index_add(x, index, g):
     """Rows of a table, as an embedding's gradient, by a loop; all else is NumPy's."""
-    rows = getattr(index, "dtype", None) == np.int64 and index.size and index.min() >= 0
+    integers = getattr(index, "dtype", None) in (np.int32, np.int64)
+    rows = integers and index.size and index.min() >= 0
     fits = rows and x.ndim == 2 and g.shape == (*index.shape, x.shape[1]) and g.size >= SMALL_LOOP
     if not fits or x.dtype not in TYPES or g.dtype != x.dtype or index.max() >= len(x):
         reference.index_add(x, index, g)
