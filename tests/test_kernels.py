@@ -213,6 +213,10 @@ def large(dtype):
     yield from (case("gemm", heads[:, ::2], turned[:1, :2]), case("gemm", heads[:1, :1], turned))
     yield from (case("gemm", heads, turned[1]), case("gemm", heads[2, 3], turned))
     yield case("gemm", heads[None], turned)
+    scores = whole(3, 4, 70, 70)
+    yield from (case("gemm", scores, heads), case("gemm", turned, scores))
+    yield case("gemm", scores.swapaxes(-1, -2), scores)
+    yield case("gemm", scores, np.broadcast_to(heads[:1], heads.shape))
     for shape in ((33,), (111, 5, 7), (300, 301)):
         out = np.full(shape, 9, dtype)
         yield from (case("uniform", out, *KEY), case("normal", out, *KEY, rtol=10 * near))
@@ -362,6 +366,13 @@ def test_large_elementwise_operations_equal_numpys(f, shapes):
             assert result.dtype == f(*args).dtype
             np.testing.assert_array_equal(result, f(*args))
     np.testing.assert_array_equal(host.elementwise(lambda x: 2 - x, arrays[0]), 2 - arrays[0])
+
+
+def test_products_of_heads_lie_as_these_do():
+    q = real(3, 70, 4, 43).transpose(0, 2, 1, 3)
+    weights = real(3, 4, 70, 70)
+    assert cpu.gemm(weights, q).strides == cpu.gemm(q.mT, weights).mT.strides == q.strides
+    assert cpu.gemm(q, q.mT).flags.c_contiguous and cpu.gemm(weights.mT, weights).flags.c_contiguous
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
