@@ -14,10 +14,11 @@ from .threads import split
 from .thresholds import ELEMENTWISE_BLOCK
 
 
-def empty_like(x, dtype=None):
-    """`empty` with x's shape, and its axes in x's order in memory."""
+def empty_like(x, dtype=None, shape=None):
+    """`empty` with x's shape, or another of as many axes, in x's order in memory."""
     order = memory_order(x)
-    stored = empty(tuple(x.shape[i] for i in order), dtype or x.dtype)
+    shape = x.shape if shape is None else shape
+    stored = empty(tuple(shape[i] for i in order), dtype or x.dtype)
     return stored.transpose(inverse(order))
 
 
@@ -77,3 +78,8 @@ def _blocks(start, stop, f, args, out, errors):
         for i in range(start, stop, step):
             n = min(step, stop - i)
             out[i : i + n] = f(*(rows(a, s, i, n) for a, s in zip(args, same)))
+
+
+def is_of_heads(x):
+    """Whether it lies as attention's heads do, by samples, places and heads, in this order."""
+    return x.ndim == 4 and not x.flags.c_contiguous and memory_order(x)[-1] == 3

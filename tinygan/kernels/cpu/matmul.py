@@ -39,22 +39,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...device import inverse, memory_order
 from ..layout import dense
 from .compiler import TYPES, jit
+from .host import empty_like, is_of_heads
 from .memory import empty, kept
 from .microkernel import MR, VECTOR_BYTES, Addresses, tile
 from .packing import (
-    LINE,
-    address,
-    aligned,
-    ceil_div,
-    k_part,
-    matrices,
-    pack_panels,
-    padded_width,
+    LINE, address, aligned, ceil_div, k_part, matrices, pack_panels, padded_width,
     tile_width,
-)
+)  # fmt: skip
 from .threads import CORES, split
 from .thresholds import KC, MC, MULTIPLICATIONS_PER_ELEMENT, NC, SMALL_PRODUCT
 
@@ -239,11 +232,11 @@ def gemm(a, b, out=None):
         return product(a, b, out=out)
     shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), m, n)
     if out is None:
-        if len(shape) == 4 and _is_of_heads(a.mT) and b.flags.c_contiguous:
+        if len(shape) == 4 and is_of_heads(a.mT) and b.flags.c_contiguous:
             return gemm(b.mT, a.mT).mT
         # what comes of values of heads lies as they do: to join the heads is then a view
-        order = memory_order(b) if len(shape) == 4 and _is_of_heads(b) else range(len(shape))
-        out = empty([shape[i] for i in order], a.dtype).transpose(inverse(order))
+        heads = len(shape) == 4 and is_of_heads(b)
+        out = empty_like(b, shape=shape) if heads else empty(shape, a.dtype)
     elif out.shape != shape or out.dtype != a.dtype or not _may_be_written(out, a, b):
         out[...] = gemm(a, b)
         return out
@@ -264,11 +257,6 @@ def _is_large(a, b):
     large = 1 < k == b.shape[-2] and m * b.shape[-1] * k >= least
     large = large and a.size > 0 < b.size  # a stack may be empty
     return large and a.dtype == b.dtype and a.dtype in TYPES and rank < 5
-
-
-def _is_of_heads(x):
-    """Whether it lies as attention's heads do, by samples, places and heads, in this order."""
-    return x.ndim == 4 and not x.flags.c_contiguous and memory_order(x)[-1] == 3
 
 
 def _may_be_written(out, a, b):
