@@ -21,7 +21,7 @@ def images(n=6, c=3, sides=SIDES, dtype=np.float64):
 
 def draws(seed, count, n):
     """What the first change of a policy draws: for each image a row of `count` numbers."""
-    return random.Generator(seed).uniform((count, n)).astype(np.float64).T
+    return random.Generator(seed).uniform((n, count)).astype(np.float64)
 
 
 def flipped(x, coin):

@@ -84,7 +84,7 @@ def test_the_stand_in_has_cupys_ways(gpu):
     kernel = gpu.launch.compiled(gpu.cuda.RANDOM, "uniform", "f")
     n, step = np.int64(6), np.zeros(1, np.int64)
     with pytest.raises(standin.CUDARuntimeError, match="IllegalAddress"):
-        kernel((1,), (2, 1), (x, n, *map(np.uint32, (0, 0, 0)), step))
+        kernel((1,), (2, 1), (x, n, *map(np.uint32, (0, 0, 0, 0)), step))
 
 
 pairs = functools.partial(st.tuples, *[st.integers(1, 3)] * 2)

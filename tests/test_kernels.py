@@ -221,10 +221,12 @@ def large(dtype):
         out = np.full(shape, 9, dtype)
         yield from (case("uniform", out, *KEY), case("normal", out, *KEY, rtol=10 * near))
         yield case("bernoulli", out, 0.3, 1 / 0.7, *KEY)
+        yield case("normal", out, *KEY, 7, rtol=10 * near)
 
 
 LARGE = [case for dtype in ("float32", "float64") for case in large(dtype)]
 LARGE += [Case("bits", (n, *KEY)) for n in (0, 1, 5, 1030, 32769)]
+LARGE += [Case("bits", (n, *KEY, first)) for n, first in ((5, 1), (32769, 1000))]
 
 
 @pytest.mark.parametrize("case", CASES + LARGE, ids=str)
@@ -578,6 +580,21 @@ def test_bits_follow_their_definition(n, seed, stream, draw, step):
     low, high = int(step[0]) & 0xFFFFFFFF, int(step[0]) >> 32
     for i in {0, n - 1} & set(range(n)):
         assert words[i] == reference.philox((i // 4, draw, low, high), (seed, stream))[i % 4]
+
+
+@given(st.integers(1, 5), st.integers(1, 4), st.integers(1, 7), st.integers(0, 99))
+def test_shares_of_a_batch_draw_what_one_draws(n, shares, width, seed):
+    """Whatever the sizes: a counter makes four numbers, and a share may begin with the second."""
+    for dtype in (np.float32, np.float64):
+        for name, options in (("normal", ()), ("uniform", ()), ("bernoulli", (0.4,))):
+            whole = random.Generator(seed)
+            expected = [getattr(whole, name)(*options, (shares * n, width), dtype) for _ in "ab"]
+            for i in range(shares):
+                own = random.Generator(seed)
+                own.share = i, shares
+                for want in expected:
+                    found = getattr(own, name)(*options, (n, width), dtype)
+                    np.testing.assert_array_equal(found, want[i * n :][:n])
 
 
 @pytest.mark.parametrize(

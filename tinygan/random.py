@@ -6,6 +6,8 @@ integers, the seed and the step. `step` lives on the device, in an array of one 
 captured GPU step can count. This room knows arrays and no Tensors.
 """
 
+import math
+
 import numpy as np
 
 from . import kernels
@@ -17,11 +19,14 @@ SHUFFLE = 1  # the stream of `permutation`; generators use stream 0 unless told 
 class Generator:
     """A source of random arrays.
 
-    seed: 0 <= seed < 2**32. stream: an independent sequence of the same seed.
+    seed: 0 <= seed < 2**32. stream: an independent sequence of the same seed. share: (which, of how
+    many) equal shares of a batch this source draws for: together they draw what one would for all,
+    each array's first axis being the batch's.
     """
 
     def __init__(self, seed=0, stream=0):
         self.stream = stream
+        self.share = 0, 1
         self._steps = {}
         self.manual_seed(seed)
 
@@ -64,11 +69,14 @@ class Generator:
             self._steps[device] = to(np.array([self.step], np.int64), device)
         step = self._steps[device]
         k = kernels.of(step)
-        out = k.empty(shape, dtype)
+        before = math.prod(shape) * self.share[0]  # numbers of the shares before
+        extra = before % 4  # of them in our first block: a counter makes four
+        out = k.empty((math.prod(shape) + extra,), dtype)
         if out.size:
-            getattr(k, name)(out, *options, (self.seed, self.stream), self.draw, step)
+            key = self.seed, self.stream
+            getattr(k, name)(out, *options, key, self.draw, step, before // 4)
         self.draw += 1
-        return out
+        return out[extra:].reshape(shape)
 
 
 default = Generator()

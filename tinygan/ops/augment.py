@@ -24,8 +24,8 @@ from .shape import swapaxes
 
 def _draws(x, source, count):
     """That many arrays (n, 1, 1, 1) of numbers from [0, 1), one for each image."""
-    drawn = source.uniform((count, len(x), 1, 1, 1), device=of(raw(x)))
-    return drawn.astype(x.dtype)
+    drawn = source.uniform((len(x), count, 1, 1, 1), device=of(raw(x)))
+    return drawn.astype(x.dtype).swapaxes(0, 1)
 
 
 def _whole(draw, least, most):

@@ -6,7 +6,7 @@ Uniform and normal numbers are NumPy's expressions over these bits, those of the
 import numpy as np
 
 from .. import reference
-from ..reference import LOW, MULTIPLIERS, ROUNDS, WEYL
+from ..philox import LOW, MULTIPLIERS, ROUNDS, WEYL
 from .compiler import TYPES, jit, word
 from .memory import empty
 from .threads import split
@@ -16,15 +16,15 @@ LANES = 64  # counters side by side: the inner loops over them are vector code
 
 @jit
 def _bits(start, stop, out, counter, key):
-    """Counters start to stop, and words 4*start to 4*stop of `out`."""
-    draw, low, high = counter
+    """Words 4*start to 4*stop of `out`, by the counters from `begin` + start on."""
+    begin, draw, low, high = counter
     lanes = np.empty((4, LANES), np.uint32)
     c0, c1, c2, c3 = lanes[0], lanes[1], lanes[2], lanes[3]
     half = np.uint64(32)
     for first in range(start, stop, LANES):
         n = min(LANES, stop - first)
         for i in range(n):
-            c0[i] = np.uint32(first + i)
+            c0[i] = np.uint32(begin + first + i)
             c1[i] = draw
             c2[i] = low
             c3[i] = high
@@ -47,23 +47,23 @@ def _bits(start, stop, out, counter, key):
             out[at + word(3)] = c3[i]
 
 
-def bits(n, key, draw, step):
+def bits(n, key, draw, step, first=0):
     blocks = (n + 3) // 4
     time = int(step[0])
     out = empty((4 * blocks,), np.uint32)
-    counter = tuple(map(np.uint32, (draw, time & LOW, time >> 32)))
+    counter = tuple(map(np.uint32, (first, draw, time & LOW, time >> 32)))
     key = tuple(map(np.uint32, key))
     split(_bits, blocks, out.size, out, counter, key)
     return out[:n]
 
 
-def uniform(out, key, draw, step):
-    reference.fill_uniform(out, bits(out.size, key, draw, step))
+def uniform(out, key, draw, step, first=0):
+    reference.fill_uniform(out, bits(out.size, key, draw, step, first))
 
 
-def normal(out, key, draw, step):
+def normal(out, key, draw, step, first=0):
     pairs = (out.size + 1) // 2
-    reference.fill_normal(out, bits(2 * pairs, key, draw, step))
+    reference.fill_normal(out, bits(2 * pairs, key, draw, step, first))
 
 
 @jit
@@ -75,9 +75,9 @@ def _bernoulli(start, stop, words, out, p, scale):
         out[i] = scale if u < p else zero
 
 
-def bernoulli(out, p, scale, key, draw, step):
+def bernoulli(out, p, scale, key, draw, step, first=0):
     if not out.flags.c_contiguous or out.dtype not in TYPES:
-        return reference.bernoulli(out, p, scale, key, draw, step)
-    words = bits(out.size, key, draw, step)
+        return reference.bernoulli(out, p, scale, key, draw, step, first)
+    words = bits(out.size, key, draw, step, first)
     p, scale = np.float32(p), out.dtype.type(scale)
     split(_bernoulli, out.size, out.size, words, out.reshape(-1), p, scale)

@@ -169,11 +169,12 @@ __device__ void philox(unsigned* c, unsigned k0, unsigned k1) {
         k0 += 0x9E3779B9u, k1 += 0xBB67AE85u;
     }
 }
-#define KEY long long n, unsigned k0, unsigned k1, unsigned draw, const long long* step
+#define KEY long long n, unsigned k0, unsigned k1, unsigned draw, unsigned first, \
+    const long long* step
 // A thread has four words w, for the elements from `at` on; EACH walks them, or every second one.
 #define EACH(by) \
     unsigned b = blockIdx.x * blockDim.y + threadIdx.y; \
-    unsigned w[4] = {b, draw, (unsigned)*step, (unsigned)(*step >> 32)}; \
+    unsigned w[4] = {first + b, draw, (unsigned)*step, (unsigned)(*step >> 32)}; \
     philox(w, k0, k1); \
     long long at = 4ll * b; \
     for (int i = 0; i < 4 && at + i < n; i += by)
