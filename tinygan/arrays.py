@@ -162,6 +162,14 @@ def _apart(arrays):
     return all(end <= start for (_, end), (start, _) in itertools.pairwise(extents))
 
 
+def refuse_unused(inputs, gradients):
+    """ValueError that names the inputs without a gradient."""
+    if missing := [i for i, x in enumerate(inputs) if x not in gradients]:
+        named = [f"{inputs[i].name or f'inputs[{i}]'} {describe(inputs[i])}" for i in missing]
+        lost = f"grad: the outputs do not depend on {'; '.join(named)}, or only by arguments"
+        raise ValueError(f"{lost} without a rule (allow_unused=True gives None for these)")
+
+
 def writable(a):
     """Whether the array may be changed in place, as all of CuPy's may."""
     return getattr(a.flags, "writeable", True)

@@ -18,7 +18,7 @@ import numpy as np
 
 from .arrays import (
     KNOWN, NumPyArray, NumPyScalar, adopted, describe, explain, floats, foreign, plain,
-    refuse_another, unified, unshared,
+    refuse_another, refuse_unused, unified, unshared,
 )  # fmt: skip
 from .recording import enable_grad, mode, no_grad
 
@@ -33,13 +33,14 @@ class Tensor:
     op: None for a leaf. data: a NumPy or CuPy array of float32 or float64, whose dtype is kept;
     Python numbers and lists become float32, as in PyTorch. grad: the raw array that `backward`
     accumulates into, for leaves. name: what error messages call it. raw_args: `args` with the
-    arrays of Tensors in their place. serial: higher than that of every Tensor made before.
+    arrays of Tensors in their place. serial: higher than that of every Tensor made before. hook: if
+    set, `grad` hands it this Tensor's gradient as soon as that is whole, and takes what it returns.
     """
 
     __slots__ = ("data", "op", "args", "raw_args", "kwargs", "serial", "__dict__", "__weakref__")
     # array * tensor asks Tensor.__rmul__, instead of making an array of objects
     __array_ufunc__ = None
-    grad = name = None
+    grad = name = hook = None
 
     def __init__(self, data, *, name=None):
         if isinstance(data, (list, tuple)) and any(isinstance(a, Tensor) for a in data):
@@ -192,7 +193,7 @@ def grad(outputs, inputs, grad_outputs=None, *, create_graph=False, allow_unused
     with enable_grad() if create_graph else no_grad():
         gradients = _propagate(outputs, cotangents, inputs, create_graph)
     if not allow_unused:
-        _refuse_unused(inputs, gradients)
+        refuse_unused(inputs, gradients)
     found = [gradients.get(x) for x in inputs]
     if not create_graph:
         found = unshared(found, [x.data for x in inputs] + cotangents)
@@ -212,13 +213,13 @@ def _propagate(outputs, cotangents, inputs, create_graph):
     for y, g in zip(outputs, cotangents):
         accumulate(y, g)
     path, live = _path(outputs, inputs)
+    finished = _finished(path, [x for x in inputs if x.hook])
     while path:
         t = path.pop()
         g = gradients.get(t) if t in wanted else gradients.pop(t, None)
-        if g is None:  # reached only through arguments without a rule
-            continue
+        rules = () if g is None else t.op.rules  # None: reached only by arguments without a rule
         out, args = (t, t.args) if create_graph else (t.data, t.raw_args)
-        for i, (a, rule) in enumerate(zip(t.args, t.op.rules)):
+        for i, (a, rule) in enumerate(zip(t.args, rules)):
             if isinstance(a, Tensor) and a in live and rule is not None:
                 try:
                     ga = rule(g, out, *args, **t.kwargs)
@@ -230,7 +231,21 @@ def _propagate(outputs, cotangents, inputs, create_graph):
                         e.add_note("write rules with tinygan.ops, not with NumPy's functions")
                     raise
                 accumulate(a, ga)
+        for a in finished.get(t, ()):
+            if a in gradients:
+                gradients[a] = a.hook(gradients[a])
     return gradients
+
+
+def _finished(path, hooked):
+    """{call: those inputs whose gradients are whole after it}: of its calls, each one's oldest."""
+    found, left = {}, set(hooked)
+    for t in path if hooked else ():
+        for a in t.args:
+            if isinstance(a, Tensor) and a in left:
+                left.remove(a)
+                found.setdefault(t, []).append(a)
+    return found
 
 
 def _path(outputs, inputs):
@@ -283,11 +298,3 @@ def _cotangents(outputs, given, create_graph):
             g = Tensor(g) if create_graph else g.data
         found.append(g)
     return found
-
-
-def _refuse_unused(inputs, gradients):
-    """ValueError that names the inputs without a gradient."""
-    if missing := [i for i, x in enumerate(inputs) if x not in gradients]:
-        named = [f"{inputs[i].name or f'inputs[{i}]'} {describe(inputs[i])}" for i in missing]
-        lost = f"grad: the outputs do not depend on {'; '.join(named)}, or only by arguments"
-        raise ValueError(f"{lost} without a rule (allow_unused=True gives None for these)")

@@ -21,6 +21,7 @@ _Sizes: TypeAlias = SupportsIndex | Sequence[int]
 class Tensor:
     data: Array
     grad: Array | None
+    hook: Callable[[Any], Any] | None
     name: str | None
     op: Primitive | None
     args: tuple[Any, ...]
