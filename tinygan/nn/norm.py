@@ -24,6 +24,8 @@ def check(layer, x, channels):
 
 
 class _BatchNorm(Module):
+    across = None  # `parallel` sets it, and then this is what PyTorch calls SyncBatchNorm
+
     def __init__(self, num_features, eps=1e-5, momentum=0.1, affine=True, track_running_stats=True):
         self.num_features = num_features
         self.eps = eps
@@ -44,7 +46,8 @@ class _BatchNorm(Module):
             momentum = 1 / (int(self.num_batches_tracked) + 1)
         running = (self.running_mean, self.running_var)
         own = (self.weight, self.bias)
-        out = ops.batch_norm(x, *running, *own, self.training or not tracked, momentum, self.eps)
+        trains = self.training or not tracked
+        out = ops.batch_norm(x, *running, *own, trains, momentum, self.eps, self.across)
         if learns:
             self.num_batches_tracked += 1
         return out

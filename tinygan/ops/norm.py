@@ -16,9 +16,14 @@ from .reduce import by_channel, mean, rows, sum, sum_channels
 from .shape import reshape
 
 
+def _own(x):
+    """The mean of x over one share of a batch, which is all of it."""
+    return x
+
+
 @primitive
-def _batch_norm(x, weight, bias, *, center, inv, eps):
-    """center, inv (c,): x's own mean and 1 / standard deviation."""
+def _batch_norm(x, weight, bias, *, center, inv, eps, across):
+    """center, inv (c,): the batch's own mean and 1 / standard deviation."""
     scale = weight * inv
     out = kernels.of(x).affine(rows(x), scale, bias - center * scale)
     return image(out, x.shape)
@@ -44,37 +49,37 @@ class SharedRules:
         return iter([functools.partial(rule, once) for rule in self.rules])
 
 
-def _sums(g, x, center, inv):
+def _sums(g, x, center, inv, across):
     """The sums of g, and of g times the normalised x, by channel."""
-    return kernels.of(x).norm_sums(rows(g), rows(x), center, inv)
+    return map(across, kernels.of(x).norm_sums(rows(g), rows(x), center, inv))
 
 
-def _to_x(sums, g, out, x, weight, bias, *, center, inv, eps):
+def _to_x(sums, g, out, x, weight, bias, *, center, inv, eps, across):
     if not isinstance(g, Tensor):
-        found = sums(g, x, center, inv)
+        found = sums(g, x, center, inv, across)
         change = kernels.of(x).norm_grad(rows(g), rows(x), center, inv, weight, *found)
         return image(change, x.shape)
     axes = (0, *range(2, x.ndim))
-    normal, inv = normalised(x, axes, eps)
-    change = g - mean(g, axes, True) - normal * mean(g * normal, axes, True)
+    normal, inv = normalised(x, axes, eps, across)
+    change = g - across(mean(g, axes, True)) - normal * across(mean(g * normal, axes, True))
     return reshape(weight, inv.shape[1:]) * inv * change
 
 
-def _to_weight(sums, g, out, x, weight, bias, *, center, inv, eps):
+def _to_weight(sums, g, out, x, weight, bias, *, center, inv, eps, across):
     if not isinstance(g, Tensor):
-        return sums(g, x, center, inv)[1]
+        return sums(g, x, center, inv, across)[1]
     axes = (0, *range(2, x.ndim))
-    return sum(g * normalised(x, axes, eps)[0], axes)
+    return sum(g * normalised(x, axes, eps, across)[0], axes)
 
 
-def _to_bias(sums, g, out, x, weight, bias, *, center, inv, eps):
-    return sum_channels(g) if isinstance(g, Tensor) else sums(g, x, center, inv)[0]
+def _to_bias(sums, g, out, x, weight, bias, *, center, inv, eps, across):
+    return sum_channels(g) if isinstance(g, Tensor) else sums(g, x, center, inv, across)[0]
 
 
-def normalised(x, axes, eps):
+def normalised(x, axes, eps, across=_own):
     """x normalised over some axes, and 1 / standard deviation, as functions of x."""
-    d = x - mean(x, axes, True)
-    inv = 1 / sqrt(mean(d * d, axes, True) + eps)
+    d = x - across(mean(x, axes, True))
+    inv = 1 / sqrt(across(mean(d * d, axes, True)) + eps)
     return d * inv, inv
 
 
@@ -89,13 +94,15 @@ def image(rows, shape):
 
 
 def batch_norm(
-    x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
-):
+    x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5,
+    across=None,
+):  # fmt: skip
     """weight * (x - mean) / sqrt(var + eps) + bias for each channel of x (n, c, ...).
 
     training: mean and biased variance are x's own, and the running ones, raw arrays (c,) or None,
     move towards them by `momentum` (the unbiased variance, as in PyTorch); otherwise those are
-    used. (Ioffe & Szegedy 2015)
+    used. (Ioffe & Szegedy 2015) across: where x is one of equal shares of a batch, the processes
+    that have the others, a `parallel.World`: moments are then the whole batch's.
     """
     if x.ndim < 2 or (running_mean is not None and running_mean.shape != x.shape[1:2]):
         channels = "c" if running_mean is None else len(running_mean)
@@ -124,8 +131,14 @@ def batch_norm(
             f" got {describe(x)}; use eval()"
         )
     center, variance = kernels.of(data).moments(rows(data))
+    if across:
+        own = center
+        center = across.mean(own)
+        variance = across.mean(variance + np.square(own - center))
+        count *= across.size
     inv = 1 / np.sqrt(variance + eps)
-    out = _batch_norm(x, weight, bias, center=center, inv=inv, eps=eps)
+    options = {"center": center, "inv": inv, "eps": eps}
+    out = _batch_norm(x, weight, bias, **options, across=across.mean if across else _own)
     if running_mean is not None:
         running_mean += momentum * (center - running_mean)
         running_var += momentum * (variance * (count / (count - 1)) - running_var)
