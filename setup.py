@@ -19,6 +19,7 @@ def version():
 TEST = ["pytest", "pytest-xdist", "hypothesis", "ruff~=0.17.6", "mypy"]
 IO = ["safetensors", "onnx", "onnxruntime"]  # weights and graphs for others
 TRACK = ["tensorboardX"]
+MPI = ["mpi4py", "openmpi", "threadpoolctl"]  # several processes; Open MPI comes with it
 FLOW = ["scipy"]  # the assignment of noise to samples, coupling="optimal"
 
 setup(
@@ -49,7 +50,8 @@ setup(
         "io": IO,
         "track": TRACK,
         "flow": FLOW,
+        "mpi": MPI,
         "docs": ["sphinx", "myst-parser", "furo", "jupytext", "nbclient", "ipykernel"],
-        "test": [*TEST, *IO, *TRACK, *FLOW],
+        "test": [*TEST, *IO, *TRACK, *FLOW, *MPI],
     },
 )

@@ -28,7 +28,7 @@ RANKS |= {
     "capture": 4,
 }
 RANKS |= {"extras": 0, "graph": 3}
-RANKS |= {"models": 5, "train": 6, "checkpoint": 6, "metrics": 6, "testing": 6}
+RANKS |= {"models": 5, "parallel": 5, "train": 6, "checkpoint": 6, "metrics": 6, "testing": 6}
 RANKS |= {"io": 6, "latents": 6, "refine": 6, "cli": 7, "evaluate": 8, "export": 8, "sample": 8}
 NEIGHBOURS = {("random", "kernels"), ("train", "checkpoint")}
 FLAGS = ("cli", "evaluate", "export", "sample")  # the rooms that know the command line

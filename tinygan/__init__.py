@@ -19,7 +19,8 @@ __version__ = "0.2.0.dev0"
 
 def __getattr__(name):
     """`tg.nn`, `tg.optim` and the other rooms by attribute, loaded when first asked for."""
-    rooms = "data device io latents metrics models nn optim random refine testing train".split()
+    rooms = "data device io latents metrics models nn optim parallel random refine".split()
+    rooms += ["testing", "train"]
     if name in rooms:
         return importlib.import_module(f".{name}", __name__)
     ops.methods.missing(__name__, name)

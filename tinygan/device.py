@@ -8,6 +8,7 @@ import it only when it is used. It knows neither Tensor nor kernels.
 
 import functools
 import importlib.util
+import os
 import sys
 import warnings
 
@@ -20,6 +21,10 @@ _EXTRA = 'pip install "tinygan[gpu]" (CUDA 13: cupy-cuda13x[ctk]) or "tinygan[cu
 # Operations ask for them first, since that is quicker than asking what an argument can do.
 KNOWN = {np.ndarray, bool, float, int, list, slice, str, tuple, type(None)}
 KNOWN.update(np.sctypeDict.values())  # NumPy's scalars are numbers
+
+
+# by which Open MPI and MPICH tell how many processes they started on this machine
+PROCESSES = "OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS"
 
 
 class DeviceError(RuntimeError):
@@ -126,6 +131,17 @@ def inverse(order):
     x.transpose(order).transpose(inverse(order)) is x.
     """
     return tuple(sorted(range(len(order)), key=order.__getitem__))
+
+
+def cores():
+    """How many cores this process may use, on systems that say so, else how many there are. Those
+    of a machine are shared out among the processes that mpirun started there, unless it has bound
+    each to fewer.
+    """
+    all_cores = os.cpu_count() or 1
+    free = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else all_cores
+    here = max(int(os.environ.get(name, 1)) for name in PROCESSES)
+    return max(1, min(free, all_cores // here))
 
 
 def _cupy():

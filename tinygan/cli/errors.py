@@ -6,7 +6,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from .. import files
+from .. import files, parallel
 from ..checkpoint import CheckpointError
 from ..data import DataError
 from ..device import DeviceError
@@ -30,13 +30,15 @@ def run(main):
     for stream in (sys.stdout, sys.stderr):  # a path may have letters that a terminal has not
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    if parallel.number():  # the first of several processes speaks for all, but in errors
+        sys.stdout = open(os.devnull, "w")
     try:
         result = main()
         _flush()
         sys.exit(result)
     except (CheckpointError, DataError, DeviceError, ImportError, OSError) as e:
         error, code, message = e, 2, str(e)
-    except TrainingError as e:
+    except (TrainingError, parallel.ParallelError) as e:
         error, code, message = e, 1, str(e)
     except MemoryError as e:  # CuPy's is one too
         error, code, message = e, 2, f"out of memory: {str(e).rstrip('.')}"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import data, random
+from .. import data, parallel, random
 from ..data import DataError
 from ..metrics import judge_of
 from ..metrics.judge import LEAST
@@ -156,6 +156,8 @@ def run_training(
         notes={"arguments": arguments},
         graph=not args.no_capture,
     )
+    if parallel.number():  # what comes after training is the first process's
+        sys.exit()
 
 
 class Judged(Evaluate):

@@ -105,7 +105,7 @@ class GAN(LatentModel):
         batch: samples (n, ...) or (samples, labels); each update of D takes its share of them.
         """
         real, labels = unpack(batch, self.classes)
-        for part in self.shares(len(real)):
+        for part in self.slices(len(real)):
             x, told = real[part], labels if labels is None else labels[part]
             D = partial(self.discriminate, labels=told)  # D, told what these samples are to show
             fake = self.generate(self.noise(len(x)), told)
@@ -117,7 +117,7 @@ class GAN(LatentModel):
         self.ema.update()
         return {"d_loss": d_loss.data, "g_loss": g_loss.data}
 
-    def shares(self, n):
+    def slices(self, n):
         """The n_critic slices of a batch of n; ValueError unless they can be equal packs."""
         least = self.n_critic * self.packing
         if n % least or not n:

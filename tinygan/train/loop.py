@@ -14,17 +14,22 @@ import time
 
 import numpy as np
 
-from .. import device, ops, random
+from .. import device, ops, parallel, random
 from ..capture import capture
 from ..optim.schedules import second_half
+from ..parallel import ParallelError
 from .callbacks import Bar, Callback, Checkpoint, Lines, Log, Schedule, say
 from .pictures import Preview, Summary
 from .run import Interrupted, Run, TrainingError
 
+ALONE = parallel.World()
 READ = {"cpu": 1, "gpu": 50}  # the losses are read after so many steps: reading waits for a GPU
 
 
-def loop(model, batches, epochs, *, step=None, start=0, prepare=(), halt=lambda: False, graph=True):
+def loop(
+    model, batches, epochs, *, step=None, start=0, prepare=(), halt=lambda: False, graph=True,
+    world=ALONE,
+):  # fmt: skip
     """Train for `epochs` passes over `batches`; yields a list of records whenever the losses have
     been read.
 
@@ -33,7 +38,8 @@ def loop(model, batches, epochs, *, step=None, start=0, prepare=(), halt=lambda:
     many steps of them are done already. prepare: functions of the progress in [0, 1) that are
     called ahead of each step. halt: asked after each step; once it is true the loop ends, with all
     losses read. On a GPU a step is captured and replayed if `graph` (see `capture`), its batch
-    included. A loss that is not finite raises TrainingError.
+    included. world: the processes that train it together (see `parallel`); a batch is all of
+    theirs, a loss the mean of theirs. A loss that is not finite raises TrainingError.
     """
     if not (hasattr(batches, "rows") and hasattr(batches, "at")):
         raise TypeError(f"batches must be a data.Batches, got {type(batches).__name__}")
@@ -48,17 +54,17 @@ def loop(model, batches, epochs, *, step=None, start=0, prepare=(), halt=lambda:
         epoch, i = divmod(done, steps)
         for call in prepare:
             call(done / (epochs * steps))
-        unread.append(_copied(step_on(batches.rows(epoch, i))))
+        unread.append(_copied(step_on(world.rows(batches.rows(epoch, i), model))))
         source.next_step()
         read_every = READ[device.of(next(iter(unread[0].values()), np.empty(0)))]
-        if len(unread) >= read_every or i + 1 == steps or halt():
-            yield _read(unread, done + 1, steps, time.perf_counter() - clock)
+        if len(unread) >= read_every or i + 1 == steps or world.any(halt()):
+            yield _read(unread, done + 1, steps, time.perf_counter() - clock, world)
             unread.clear()
             # whatever was drawn or seeded meanwhile, by a preview say, is nothing to the next step
             source.draw = 0
             if (source.seed, source.step) != (seed, done + 1):
                 source.manual_seed(seed).seek(done + 1)
-            if halt():
+            if world.any(halt()):
                 return
 
 
@@ -76,10 +82,11 @@ def _copied(losses):
     return copies
 
 
-def _read(unread, done, steps, seconds):
+def _read(unread, done, steps, seconds, world):
     """The records of the latest steps, `done` by now, from their losses on the device."""
     values = [value for losses in unread for value in losses.values()]
-    numbers = iter(device.to_host(np.stack(values)).tolist() if values else [])  # one transfer
+    # one transfer
+    numbers = iter(device.to_host(world.mean(np.stack(values))).tolist() if values else [])
     records = []
     for i, losses in enumerate(unread, done - len(unread)):
         losses = {name: next(numbers) for name in losses}
@@ -107,6 +114,7 @@ def train(
     config=None,
     notes=None,
     graph=True,
+    world=None,
 ):
     """Train for `epochs` passes over `batches`, with a progress bar; returns the records of all
     steps.
@@ -124,32 +132,39 @@ def train(
     (Checkpoint, Preview) takes its place. On Ctrl-C, SIGTERM or SIGHUP the step is finished and
     saved, then Interrupted raised. TrainingError if a loss or a weight is not finite, or another
     run trains in this process.
+
+    world: the processes that train together, those that mpirun started unless given, each of which
+    calls this with the same arguments (see `parallel`). The first alone has a folder and callbacks,
+    but for the schedule.
     """
-    run = Run(model, batches, epochs, out, config, notes)
-    told, begun = _callbacks(callbacks, Schedule(schedule), bool(run.out)), []
+    world = world or parallel.world(getattr(model, "device", "cpu"))
+    run = Run(model, batches, epochs, None if world.rank else out, config, notes)
+    told, begun = _callbacks(callbacks, Schedule(schedule), bool(run.out), world), []
+    ask = lambda: _ask(told, run)
+    opened = contextlib.nullcontext() if world.rank else run.opened(resume, overwrite, ask)
     # the signals first: a Ctrl-C while a folder is opened or closed waits
-    with _signals() as caught, _alone(), run.opened(resume, overwrite, lambda: _ask(told, run)):
+    with _signals() as caught, _alone(), _heard(world), opened, world.joined(run, lambda: caught):
         if run.start == run.total:
             say(f"{run.out}: all {epochs} epochs are done already; ask for more of them to go on")
-        halt = lambda: caught or any(callback.stop for callback in told)
-        options = {"step": step, "start": run.start, "halt": halt, "graph": graph}
+        halt = lambda: bool(caught) or any(callback.stop for callback in told)
+        options = {"step": step, "start": run.start, "halt": halt, "graph": graph, "world": world}
         options["prepare"] = [callback.before for callback in told]
         try:
             for callback in told:
                 callback.run = run
                 callback.begin()
                 begun.append(callback)
-            for records in loop(model, batches, epochs, **options) if not halt() else ():
+            for records in loop(model, batches, epochs, **options) if not world.any(halt()) else ():
                 run.step = records[-1]["step"]
                 run.records += records
                 for callback in told:
                     callback.records(records)
                     if run.step % run.steps == 0:
                         callback.epoch(records[-1])
-            if caught:
-                raise Interrupted(run, caught[0])
+            if world.any(bool(caught)):
+                raise Interrupted(run, (caught or [signal.SIGTERM])[0])
         except BaseException as error:
-            if isinstance(error, TrainingError):
+            if isinstance(error, TrainingError) or isinstance(error, ParallelError) and run.out:
                 error.args = (f"{error}; {run.last()}",)
             _end(begun, error)
             raise
@@ -177,9 +192,9 @@ def _end(callbacks, error):
             raise
 
 
-def _callbacks(given, schedule, folder):
+def _callbacks(given, schedule, folder, world):
     """The caller's callbacks and then those of every run; one of the caller's takes the place of
-    one of its kind.
+    one of its kind. Of the first process: others have a schedule.
     """
     if not isinstance(given, list | tuple) or not all(isinstance(c, Callback) for c in given):
         raise TypeError(f"callbacks must be a list of Callbacks, got {given!r}")
@@ -187,7 +202,20 @@ def _callbacks(given, schedule, folder):
     own += [Log(), Checkpoint(), Preview(), Summary()] if folder else []
     for i, callback in enumerate(own):
         own[i] = next((c for c in given if isinstance(c, type(callback))), callback)
-    return [*(callback for callback in given if callback not in own), *own]
+    found = [*(callback for callback in given if callback not in own), *own]
+    return [c for c in found if world.rank == 0 or isinstance(c, Schedule)]
+
+
+@contextlib.contextmanager
+def _heard(world):
+    """The other processes hear of what goes wrong in this one."""
+    try:
+        yield
+    except Interrupted:  # in all of them
+        raise
+    except BaseException as error:
+        world.failed(error)
+        raise
 
 
 _running = threading.Lock()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .. import __version__, checkpoint, files, models, random
 from ..checkpoint import CheckpointError
-from .settings import RATES, differing, jsonable, resampled
+from .settings import RATES, differing, flat, jsonable, resampled
 
 LATEST, BEST, CONFIG = "checkpoint.npz", "best.npz", "config.json"
 LOG, TABLE = "log.jsonl", "log.csv"
@@ -70,12 +70,27 @@ class Run:
         self.parts = model.parts() if hasattr(model, "parts") else {}
         self.recipe = getattr(model, "recipe", None)
         self.out = None if out is None else Path(out)
+        self.batches, self.config = batches, config or {}
         if self.out:
             self.pictures, self.notes = self.out / PICTURES, jsonable("notes", notes or {})
-            data = batches.identity() if hasattr(batches, "identity") else {}
-            made = {k: v for k, v in (self.recipe or {}).items() if k not in RATES}
-            settings = {"model": made, "batches": data, "config": config or {}}
-            self.settings = jsonable("config", {"seed": random.default.seed} | settings)
+            self.settings = self.shared()
+
+    def shared(self):
+        """What it must share with the run that it resumes."""
+        data = self.batches.identity() if hasattr(self.batches, "identity") else {}
+        made = {k: v for k, v in (self.recipe or {}).items() if k not in RATES}
+        settings = {"model": made, "batches": data, "config": self.config}
+        return jsonable("config", {"seed": random.default.seed} | settings)
+
+    def facts(self):
+        """{name: value}, what processes that train it together must share."""
+        arrays = {
+            f"{part}.{name}": f"{a.shape} {a.dtype}"
+            for part, thing in self.parts.items()
+            for name, a in thing.state_dict().items()
+        }
+        also = {"lr": self.lr, "epochs": self.epochs, "steps": self.steps}
+        return flat(self.shared()) | also | arrays
 
     @contextlib.contextmanager
     def opened(self, resume, overwrite, ask):

@@ -35,7 +35,7 @@ def _compared(was, now, model):
     run from before there was such an option goes on.
     """
     unsaid = {f"model.{name}": value for name, value in _defaults(model).items()}
-    was, now = unsaid | _flat(was), unsaid | _flat(now)
+    was, now = unsaid | flat(was), unsaid | flat(now)
     return {k: (was.get(k), now.get(k)) for k in was | now if was.get(k) != now.get(k)}
 
 
@@ -72,11 +72,11 @@ def jsonable(name, given):
         raise TypeError(f"train: {name} must be what JSON can hold: {error}") from None
 
 
-def _flat(settings):
+def flat(settings):
     """{"model.width": 16} of {"model": {"width": 16}}."""
-    flat = {}
+    found = {}
     for name, value in settings.items():
         inner = value if isinstance(value, dict) else {}
-        flat |= {f"{name}.{k}": v for k, v in inner.items()}
-        flat |= {} if isinstance(value, dict) else {name: value}
-    return flat
+        found |= {f"{name}.{k}": v for k, v in inner.items()}
+        found |= {} if isinstance(value, dict) else {name: value}
+    return found

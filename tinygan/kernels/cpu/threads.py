@@ -10,11 +10,11 @@ import os
 import threading
 import time
 
+from ...device import cores
 from .board import MOST_PARTS, WAITED, board, launcher, post, serve
 from .thresholds import LONG_WAIT, LOOPS_ALONE, MOST_WAITING, PATIENCE, SHARED, SHARED_FINELY
 
-# Cores that this process may use, on systems that say so; elsewhere, those that there are.
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+CORES = cores()
 
 
 class _Team:
