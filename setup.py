@@ -20,6 +20,7 @@ TEST = ["pytest", "pytest-xdist", "hypothesis", "ruff~=0.17.6", "mypy"]
 IO = ["safetensors", "onnx", "onnxruntime"]  # weights and graphs for others
 TRACK = ["tensorboardX"]
 MPI = ["mpi4py", "openmpi", "threadpoolctl"]  # several processes; Open MPI comes with it
+SEARCH = ["optuna>=4"]
 FLOW = ["scipy"]  # the assignment of noise to samples, coupling="optimal"
 
 setup(
@@ -49,9 +50,10 @@ setup(
         "cuda12x": ["cupy-cuda12x[ctk]>=14"],
         "io": IO,
         "track": TRACK,
+        "search": SEARCH,
         "flow": FLOW,
         "mpi": MPI,
         "docs": ["sphinx", "myst-parser", "furo", "jupytext", "nbclient", "ipykernel"],
-        "test": [*TEST, *IO, *TRACK, *FLOW, *MPI],
+        "test": [*TEST, *IO, *TRACK, *SEARCH, *FLOW, *MPI],
     },
 )

@@ -30,8 +30,16 @@ RANKS |= {
 RANKS |= {"extras": 0, "graph": 3}
 RANKS |= {"models": 5, "parallel": 5, "train": 6, "checkpoint": 6, "metrics": 6, "testing": 6}
 RANKS |= {"io": 6, "latents": 6, "refine": 6, "cli": 7, "evaluate": 8, "export": 8, "sample": 8}
+RANKS |= {"trials": 7, "search": 8}
 NEIGHBOURS = {("random", "kernels"), ("train", "checkpoint")}
-FLAGS = ("cli", "evaluate", "export", "sample")  # the rooms that know the command line
+FLAGS = (
+    "cli",
+    "evaluate",
+    "export",
+    "sample",
+    "search",
+    "trials",
+)  # the rooms that know the command line
 
 
 def named(path):

@@ -143,7 +143,7 @@ def train(
     ask = lambda: _ask(told, run)
     opened = contextlib.nullcontext() if world.rank else run.opened(resume, overwrite, ask)
     # the signals first: a Ctrl-C while a folder is opened or closed waits
-    with _signals() as caught, _alone(), _heard(world), opened, world.joined(run, lambda: caught):
+    with signals() as caught, _alone(), _heard(world), opened, world.joined(run, lambda: caught):
         if run.start == run.total:
             say(f"{run.out}: all {epochs} epochs are done already; ask for more of them to go on")
         halt = lambda: bool(caught) or any(callback.stop for callback in told)
@@ -236,7 +236,7 @@ def _alone():
 
 
 @contextlib.contextmanager
-def _signals():
+def signals():
     """A list that the first signal to stop fills with its number; a second one does what it always
     did. Where one is ignored (nohup), or this is not the main thread, nothing changes.
     """
