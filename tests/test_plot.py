@@ -385,3 +385,34 @@ def test_points_alone(tmp_path, toy):
 def test_the_window_of_no_points(tmp_path, given):
     plot.points(given, tmp_path / "points.png")
     assert (tmp_path / "points.png").exists()
+
+
+@pytest.mark.parametrize("best", [np.minimum, np.maximum])
+def test_a_search_shows_each_trial_in_each_panel(best, tmp_path, monkeypatch):
+    figures = []
+    keep = lambda figure, path: figures.append(figure) or save(figure, path)
+    save = plot.trials.__globals__["save"]
+    monkeypatch.setitem(plot.trials.__globals__, "save", keep)
+    found = [(0, 900.0, "done"), (1, 5.0, "pruned"), (2, None, "failed"), (4, 10.0, "done")]
+    settings = {"lr": [1e-5, 1e-1, 2e-3, 1e-3], "batch-size": ["128", "64", "32", "64"]}
+    settings |= {"spectral": [True, False, True, True]}
+    plot.trials(found, settings, tmp_path / "t.png", "fid", log=["lr"], best=best)
+    assert Image.open(tmp_path / "t.png").size[0] > 1000
+    panels = figures[0].axes
+    assert [axes.get_xlabel() for axes in panels] == ["trial", *settings, "", ""]
+    assert [axes.get_xscale() for axes in panels[:3]] == ["linear", "log", "linear"]
+    assert panels[0].get_yscale() == "log" and panels[0].get_ylabel() == "fid"
+    assert [label.get_text() for label in panels[2].get_xticklabels()] == ["32", "64", "128"]
+    assert [label.get_text() for label in panels[3].get_xticklabels()] == ["no", "yes"]
+    (line,) = panels[0].lines  # what is pruned or failed is no best
+    expected = [900, 900, 900, 10 if best is np.minimum else 900]
+    np.testing.assert_array_equal(line.get_xydata(), [*zip([0, 1, 2, 4], expected)])
+    for axes, places in zip(panels, ([0, 1, 2, 4], settings["lr"], [2, 1, 0, 1], [1, 0, 1, 1])):
+        dots = {c.get_label(): c.get_offsets().data.tolist() for c in axes.collections}
+        assert dots["done"] == [[places[0], 900], [places[3], 10]]
+        assert dots["pruned"] == [[places[1], 5]] and dots["failed"] == [[places[2], 0.96]]
+
+
+def test_a_search_of_one_trial_that_failed(tmp_path):
+    plot.trials([(0, None, "failed")], {"lr": [0.5]}, tmp_path / "t.png", log=["lr"])
+    assert (tmp_path / "t.png").exists()

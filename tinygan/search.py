@@ -32,6 +32,7 @@ STUDY, TABLE, PICTURE = "search.db", "search.csv", "search.png"
 OURS = re.compile(r"search\.(db(-journal)?|csv|png)|trial-\d{3,}|\..*\.part.*")
 # what a search keeps to its end, and what it is where nothing was said
 SAID = {"script": None, "flags": [], "vary": [], "figure": "fid", "maximise": False, "seed": 0}
+FREE = {"trials": 20, "prune": True}  # and what may be said anew
 STARTS = 5  # trials at random settings, before there is something to go by
 FAILING = 3  # so many that failed, and none that did not, end a search
 LOOK = 0.1  # seconds between looks at the logs
@@ -90,7 +91,7 @@ def opened(optuna, args):
     spaces, starts = asked(optuna, args, said)
     direction = "maximize" if args.maximise else "minimize"
     study = study or optuna.create_study(study_name=STUDY, storage=storage, direction=direction)
-    study.set_user_attr("said", {name: getattr(args, name) for name in (*SAID, "trials")})
+    study.set_user_attr("said", {name: getattr(args, name) for name in SAID | FREE})
     study.pruner = optuna.pruners.MedianPruner(STARTS)
     for trial in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
         study.enqueue_trial(trial.params)
@@ -105,11 +106,11 @@ def asked(optuna, args, said):
     the search began, where they say nothing; DataError where they say something else, whose figures
     could not be compared.
     """
-    for name, usual in (SAID | {"trials": 20}).items():
+    for name, usual in (SAID | FREE).items():
         now, was = getattr(args, name), said.get(name, usual)
-        if now is None or now is False or now == []:
+        if now is None or now == []:
             setattr(args, name, was)
-        elif said and now != was and name != "trials":
+        elif said and now != was and name in SAID:
             was = " ".join(was) if isinstance(was, list) else was
             raise DataError(f"{args.out}: another search: its {name} is {was} (another --out)")
     if not args.script or not args.vary:
@@ -250,9 +251,9 @@ def arguments():
     add("--start", nargs="+", action="append", metavar="SETTING", help=first)
     add("--trials", type=number(int, 1, 100_000), help="in all (default: 20)")
     add("--figure", help="of the log, the least at the end of a run is best (default: fid)")
-    add("--maximise", action="store_true", help="the most is best")
-    stop = "stop a trial that is behind the median of the others at its epoch"
-    add("--prune", action=argparse.BooleanOptionalAction, default=True, help=stop)
+    add("--maximise", action="store_true", default=None, help="the most is best")
+    stop = "stop a trial that is behind the median of the others at its epoch (default: yes)"
+    add("--prune", action=argparse.BooleanOptionalAction, help=stop)
     at_once = "trials at a time, each with its share of the cores"
     add("--jobs", type=number(int, 1, 1000), default=1, metavar="N", help=at_once)
     add("--seed", type=number(int, 0, 2**32 - 1), help="of the search alone (default: 0)")
