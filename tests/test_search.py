@@ -364,10 +364,12 @@ def interrupted(folder, number, at, *args):
 @pytest.mark.skipif(sys.platform != "linux", reason="a killed search takes its trials along there")
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGINT", "SIGTERM"])
 def test_a_search_that_was_stopped_ends_as_if_it_never_was(name, searched, tmp_path):
-    flags = ["script.py", *LR, "--trials", 7, "--no-prune", "--", "--epochs", 2]
-    number = getattr(signal, name)
+    flags = [*starts(0.02, 3e-4, 3e-3, 0.05), "--trials", 7, "--no-prune", "--", "--epochs", 2]
+    flags, number = ["script.py", *LR, *flags], getattr(signal, name)
     code, words = interrupted(tmp_path, number, 3, *flags, "--seconds", 0.1)
     assert len(table(tmp_path / "runs/search")) == 3 == len(begun(tmp_path)) - 1
+    # its process, the last of these, did not go on to the end
+    assert len((tmp_path / "runs/search/trial-003/log.jsonl").read_text().splitlines()) < 4
     if name == "SIGKILL":
         assert code == -number
     else:
