@@ -176,6 +176,7 @@ def test_a_search_leaves_a_bad_start_behind(searched, tmp_path):
     code, words, rows = searched("script.py", *flags)
     assert code == 0 and len(rows) == 15
     assert {int(row["trial"]) for row in rows} == {*range(15)}
+    assert len({row["lr"] for row in rows}) == 15  # none is asked for twice
     done = [row for row in rows if row["state"] == "done"]
     assert rows[: len(done)] == done and len(done) >= 5
     figures = [float(row["fid"]) for row in done]
