@@ -425,3 +425,53 @@ def test_rooms_by_attribute():
         assert getattr(tg, room).__name__ == f"tinygan.{room}"
     with pytest.raises(AttributeError, match="tinygan has no 'torch'"):
         getattr(tg, "torch")  # noqa: B009
+
+
+def test_a_hook_has_the_whole_gradient_while_the_walk_goes_on():
+    walked = []
+
+    def layer(name):
+        @primitive
+        def f(x, w):
+            return x * w
+
+        def to_w(g, out, x, w):
+            walked.append(f"rule of {name}")
+            return g * x
+
+        f.defvjp(lambda g, out, x, w: g * w, to_w)
+        return f
+
+    def hook(name):
+        return lambda g: (walked.append(f"hook of {name}"), 10 * g)[1]
+
+    first, second = layer("first"), layer("second")
+    w, v = Tensor(2.0), Tensor(3.0)
+    w.hook, v.hook = hook("w"), hook("v")
+    y = second(second(first(Tensor(5.0), w), v), v)  # x w v^2
+    assert [g.item() for g in grad(y, [w, v])] == [10 * 5 * 9, 10 * 5 * 2 * 2 * 3]
+    # v's is whole after both of its calls, and handed over before the walk reaches w
+    assert walked == ["rule of second"] * 2 + ["hook of v", "rule of first", "hook of w"]
+
+    walked.clear()
+    assert grad(y, w).item() == 450 and walked == [
+        "rule of first",
+        "hook of w",
+    ]  # v is not asked for
+    y.backward()
+    assert (w.grad.item(), v.grad.item()) == (450, 600)
+    assert grad(y, [Tensor(1.0), v], allow_unused=True)[0] is None
+
+
+def test_a_hook_of_what_gets_no_gradient_is_not_called():
+    @primitive
+    def masked(x, mask):
+        return x * mask
+
+    masked.defvjp(lambda g, out, x, mask: g * mask, None)
+    x, mask = Tensor(2.0), Tensor(3.0)
+    mask.hook = lambda g: pytest.fail("there is no gradient")
+    assert grad(masked(x, mask * 1.0), [x, mask], allow_unused=True)[1] is None
+    x.hook, mask.hook = lambda g: g + g, None
+    (g,) = grad(masked(x, mask) ** 2, [x], create_graph=True)  # a Tensor, which goes on
+    assert g.item() == 2 * 36 and grad(g, mask, allow_unused=True).item() == 2 * 2 * 6
