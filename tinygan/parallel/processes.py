@@ -73,7 +73,7 @@ class MPI(World):
         self.local = self.comm.Split_type(self.library.COMM_TYPE_SHARED)  # those of this machine
         crowded = self.local.Get_size() > (os.cpu_count() or 1)
         # one that only watches would take a core from those that are waited for
-        self.rest = functools.partial(time.sleep, 5e-5 if crowded else 0)
+        self.rest = functools.partial(time.sleep, 5e-5) if crowded else lambda: None
 
     def __deepcopy__(self, memo):
         return self  # with the layers that hold it
