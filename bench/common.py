@@ -132,9 +132,11 @@ def speed(times, name, base):
     return statistics.median(b / t for b, t in zip(times[base], times[name]))
 
 
-def launch(script, env, options):
-    """What subprocess is to start: the script's child(**options); `env` adds to its environment."""
-    command = [sys.executable, script, "--child", json.dumps(options)]
+def launch(script, env, before, options):
+    """What subprocess is to start: the script's child(**options); `env` adds to its environment,
+    `before` are words ahead of the command.
+    """
+    command = [*before, sys.executable, script, "--child", json.dumps(options)]
     return {
         "args": command,
         "env": os.environ | (env or {}),
@@ -143,18 +145,18 @@ def launch(script, env, options):
     }
 
 
-def ask(script, env=None, **options):
+def ask(script, env=None, before=(), **options):
     """What the script's child(**options) gives, in a process of its own."""
-    done = subprocess.run(**launch(script, env, options), check=True)
+    done = subprocess.run(**launch(script, env, before, options), check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
 @contextlib.contextmanager
-def running(name, script, env=None, **options):
+def running(name, script, env=None, before=(), **options):
     """The script's child(**options), which is to `obey`, in a process of its own, as a function for
     `turns`.
     """
-    process = subprocess.Popen(**launch(script, env, options), stdin=subprocess.PIPE)
+    process = subprocess.Popen(**launch(script, env, before, options), stdin=subprocess.PIPE)
 
     def run(n):
         with contextlib.suppress(BrokenPipeError):

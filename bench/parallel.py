@@ -1,0 +1,202 @@
+"""Training steps of two processes with a core each, beside one process; what they send and when.
+
+    python bench/parallel.py [--tasks dcgan5x5 mlp-gan gpt] [--batch-size 128] [--processes 2]
+                             [--rounds 5] [--trace FILE.png]
+
+The batch is the same for all sides, so that two processes have half of it each. A step is that of
+`train`: the batch's rows, the model's step, the mean of the losses, and whether somebody asks to
+stop. Sides take turns, and who waits for its turn leaves the cores alone; milliseconds are medians
+over rounds. "Sent at the end" has one bucket for each optimizer; "nothing sent" computes as much
+and trains nonsense: what the others take longer, they wait for each other and for bytes. Efficiency
+is beside as many single cores. A step's bytes are counted where they are handed to MPI. They must
+be the bytes of the parameters of each update, and of four moments for each channel that a batch
+normalisation sees forward and backward, two where it goes forward alone, of the losses and of one
+number that asks for the end. Of the time in which gradients are under way, that until the backward
+walk ends is hidden; an end is noted when the walk next asks, so later than it was. First comes the
+time of a sum over the processes by its size, and the line through it (least squares of the relative
+errors): t = alpha + beta * bytes. As root, Open MPI wants OMPI_ALLOW_RUN_AS_ROOT=1 and
+OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1.
+"""
+
+import argparse
+import contextlib
+import functools
+import os
+import shutil
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from common import CORES, answer, ask, machine, running, speed, timed, turns
+from sent import Watch, expected
+from tasks import TASKS, batch, model
+
+HUGE = 1 << 40  # bytes of a bucket that is never full before the walk ends
+SIZES = tuple(1 << exponent for exponent in range(2, 26, 2))  # bytes
+ONE, ALL, TOGETHER = "one process, one core", "one process, all cores", "processes, a core each"
+END, MUTE = "sent at the end", "nothing sent"
+
+
+def mpirun(n):
+    """The words ahead of a command that start it n times; SystemExit if there is no mpirun."""
+    found = shutil.which("mpirun", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    if not found:
+        raise SystemExit('parallel.py: there is no mpirun: pip install "tinygan[mpi]"')
+    return [found, "--oversubscribe", "-n", str(n)]
+
+
+@contextlib.contextmanager
+def training(task, batch_size):
+    """(world, model, f): each call of f is a step, of all processes that were started together."""
+    from tinygan import data, parallel, random
+    from tinygan.train.loop import loop
+    from tinygan.train.run import Run
+
+    random.manual_seed(0)
+    made, world = model(task), parallel.world()
+    of = data.Batches(batch(task, batch_size), batch_size, transform=None)
+    with world.joined(Run(made, of, 1, None), lambda: False):
+        yield world, made, functools.partial(next, loop(made, of, 10**9, world=world))
+
+
+def orders(world):
+    """The numbers that the lines of the first process's stdin are, in every process; who waits for
+    one leaves its core to others.
+    """
+    others = range(1, world.size)
+    if not world.rank:
+        for n in map(int, sys.stdin):
+            for other in others:
+                world.comm.send(n, other)
+            yield n
+        for other in others:
+            world.comm.send(0, other)
+        return
+    while True:
+        while not world.comm.Iprobe(source=0):
+            time.sleep(1e-3)
+        if not (n := world.comm.recv(source=0)):
+            return
+        yield n
+
+
+def child(what, task=None, batch_size=0, cores=0, bucket=0, mute=False):
+    """One of the processes of a side, which obeys; or of those that look at some steps or sums."""
+    if cores:
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+    from tinygan import parallel
+
+    if parallel.number():  # the first speaks
+        sys.stdout = open(os.devnull, "w")
+    if what == "sums":
+        return sums(parallel.world())
+    parallel.gradients.BUCKET = bucket or parallel.gradients.BUCKET
+    with training(task, batch_size) as (world, made, step):
+        if mute:
+            world.begin = lambda flat: world.library.REQUEST_NULL
+        if what == "trace":
+            for _ in range(5):
+                step()
+            watch = Watch(world)
+            steps = [watch.step(step) for _ in range(21)]
+            return {"steps": steps, "expected": expected(made, batch_size)}
+        for n in orders(world):
+            print(timed(step, n), flush=True)
+
+
+def sums(world):
+    """{bytes: seconds} of a sum over the processes, the median."""
+    found = {}
+    for size in SIZES:
+        flat, times = np.zeros(size // 4, np.float32), []
+        for _ in range(max(9, min(201, (1 << 27) // size))):
+            start = time.perf_counter()
+            world.wait([world.begin(flat)])
+            times.append(time.perf_counter() - start)
+        found[size] = statistics.median(times)
+    return found
+
+
+def fitted(times):
+    """(seconds, seconds a byte) of the line through {bytes: seconds}."""
+    sizes, seconds = (np.array([*map(float, side)]) for side in (times, times.values()))
+    rows = np.stack([1 / seconds, sizes / seconds], axis=1)
+    return np.linalg.lstsq(rows, np.ones(len(rows)), rcond=None)[0].tolist()
+
+
+def print_sums(n):
+    times = {int(size): t for size, t in ask(__file__, before=mpirun(n), what="sums").items()}
+    alpha, beta = fitted(times)
+    print(f"a sum over {n} processes: {1e6 * alpha:.1f} us + bytes / {1e-9 / beta:.2f} GB/s")
+    for size, t in times.items():
+        print(f"{size:12} bytes {1e6 * t:10.1f} us, the line {1e6 * (alpha + beta * size):10.1f}")
+
+
+def measure(task, batch_size, n, rounds):
+    """{side: [milliseconds a step, one a round]}."""
+    many = {"before": mpirun(n)}
+    sides = {ALL: {}, ONE: {"cores": 1}, TOGETHER: many, END: many | {"bucket": HUGE}}
+    sides[MUTE] = many | {"mute": True}
+    options = {"what": "steps", "task": task, "batch_size": batch_size}
+    with contextlib.ExitStack() as stack:
+        start = lambda name, own: stack.enter_context(running(name, __file__, **options, **own))
+        return turns({name: start(name, own) for name, own in sides.items()}, rounds)
+
+
+def print_times(task, times, batch_size, n):
+    print(f"\n{task}, {n} processes")
+    print(f"{'':26}{'ms':>9}{'samples/s':>11}{'one core':>10}{'efficiency':>12}")
+    for name, own in times.items():
+        ms, faster = statistics.median(own), speed(times, name, ONE)
+        cores = {ONE: 1, ALL: CORES}.get(name, n)
+        line = f"{name:26}{ms:9.2f}{1e3 * batch_size / ms:11.0f}{faster:9.2f}x"
+        print(f"{line}{faster / cores:12.2f}", flush=True)
+
+
+def print_trace(found, path):
+    """What a step sent, when, and how much of it was hidden; a picture of it if there is a path."""
+    steps, wanted = found["steps"], found["expected"]
+    for kind in ("gradients", "others"):
+        own = {sum(e["bytes"] for e in step["sent"] if e["kind"] == kind) for step in steps}
+        print(f"{kind}: {' '.join(map(str, own))} bytes a step, {wanted[kind]} expected")
+    hidden = statistics.median(step["hidden"] for step in steps)
+    print(f"of the time that gradients are under way, {hidden:.0%} are within the walk")
+    step = sorted(steps, key=lambda step: step["hidden"])[len(steps) // 2]
+    for e in [e for e in step["sent"] if e["kind"] == "gradients"]:
+        place = f"begun {e['begun']:8.2f} ms, complete {e['done']:8.2f}, walk's end {e['end']:8.2f}"
+        print(f"{e['bytes']:10} bytes: {place}")
+    print(f"the step ends at {step['seconds']:.2f} ms; others: {others(step)}")
+    if path:
+        from sent import draw
+
+        draw(step, path)
+
+
+def others(step):
+    own = [e["done"] - e["begun"] for e in step["sent"] if e["kind"] == "others"]
+    return f"{len(own)} sums, {sum(own):.2f} ms"
+
+
+def main():
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser.add_argument("--tasks", nargs="*", choices=TASKS, default=["dcgan5x5", "mlp-gan", "gpt"])
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--trace", metavar="FILE.png", help="a picture of the last task's step")
+    args = parser.parse_args()
+    n = args.processes
+    print(machine("numpy", "mpi4py", "openmpi") + f"; float32, batch {args.batch_size}")
+    print_sums(n)
+    for task in args.tasks:
+        print_times(task, measure(task, args.batch_size, n, args.rounds), args.batch_size, n)
+        options = {"what": "trace", "task": task, "batch_size": args.batch_size}
+        found = ask(__file__, before=mpirun(n), **options)
+        print_trace(found, args.trace if task == args.tasks[-1] else None)
+
+
+if __name__ == "__main__":
+    answer(main, child)
