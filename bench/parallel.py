@@ -1,12 +1,11 @@
 """Training steps of two processes with a core each, beside one process; what they send and when.
 
     python bench/parallel.py [--tasks dcgan5x5 mlp-gan gpt] [--batch-size 128] [--processes 2]
-                             [--rounds 5] [--trace FILE.png]
+                             [--rounds 5] [--seconds 1] [--trace FILE.png]
 
 The batch is the same for all sides, so that two processes have half of it each. A step is that of
 `train`: the batch's rows, the model's step, the mean of the losses, and whether somebody asks to
-stop. Sides take turns, and who waits for its turn leaves the cores alone; milliseconds are medians
-over rounds. "Sent at the end" has one bucket for each optimizer; "nothing sent" computes as much
+stop. Sides take turns; milliseconds are medians over rounds. "Sent at the end" has one bucket for each optimizer; "nothing sent" computes as much
 and trains nonsense: what the others take longer, they wait for each other and for bytes. Efficiency
 is beside as many single cores. A step's bytes are counted where they are handed to MPI. They must
 be the bytes of the parameters of each update, and of four moments for each channel that a batch
@@ -29,7 +28,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from common import CORES, answer, ask, machine, running, speed, timed, turns
+from common import CORES, answer, ask, machine, speed, timed
 from sent import Watch, expected
 from tasks import TASKS, batch, model
 
@@ -61,31 +60,8 @@ def training(task, batch_size):
         yield world, made, functools.partial(next, loop(made, of, 10**9, world=world))
 
 
-def orders(world):
-    """The numbers that the lines of the first process's stdin are, in every process; who waits for
-    one leaves its core to others.
-    """
-    others = range(1, world.size)
-    if not world.rank:
-        for n in map(int, sys.stdin):
-            for other in others:
-                world.comm.send(n, other)
-            yield n
-        for other in others:
-            world.comm.send(0, other)
-        return
-    while True:
-        while not world.comm.Iprobe(source=0):
-            time.sleep(1e-3)
-        if not (n := world.comm.recv(source=0)):
-            return
-        yield n
-
-
-def child(what, task=None, batch_size=0, cores=0, bucket=0, mute=False):
-    """One of the processes of a side, which obeys; or of those that look at some steps or sums."""
-    if cores:
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+def child(what, task=None, batch_size=0, seconds=0, bucket=0, mute=False):
+    """One of the processes of a side: milliseconds a step; or what steps send; or what sums take."""
     from tinygan import parallel
 
     if parallel.number():  # the first speaks
@@ -102,8 +78,9 @@ def child(what, task=None, batch_size=0, cores=0, bucket=0, mute=False):
             watch = Watch(world)
             steps = [watch.step(step) for _ in range(21)]
             return {"steps": steps, "expected": expected(made, batch_size)}
-        for n in orders(world):
-            print(timed(step, n), flush=True)
+        timed(step, 2)
+        count = np.array(max(3, 1e3 * seconds / timed(step, 2)), np.int64)  # the first one's counts
+        return timed(step, int(world.spread(count) if world.size > 1 else count))
 
 
 def sums(world):
@@ -134,15 +111,24 @@ def print_sums(n):
         print(f"{size:12} bytes {1e6 * t:10.1f} us, the line {1e6 * (alpha + beta * size):10.1f}")
 
 
-def measure(task, batch_size, n, rounds):
-    """{side: [milliseconds a step, one a round]}."""
+def measure(task, batch_size, n, rounds, seconds):
+    """{side: [milliseconds a step, one a round]}: A B A B, so that a slow moment hits all; new
+    processes for each, since mpirun's would not wait for their turn. taskset is Linux's.
+    """
     many = {"before": mpirun(n)}
-    sides = {ALL: {}, ONE: {"cores": 1}, TOGETHER: many, END: many | {"bucket": HUGE}}
+    sides = {
+        ALL: {},
+        ONE: {"before": ["taskset", "-c", "0"]},
+        TOGETHER: many,
+        END: many | {"bucket": HUGE},
+    }
     sides[MUTE] = many | {"mute": True}
-    options = {"what": "steps", "task": task, "batch_size": batch_size}
-    with contextlib.ExitStack() as stack:
-        start = lambda name, own: stack.enter_context(running(name, __file__, **options, **own))
-        return turns({name: start(name, own) for name, own in sides.items()}, rounds)
+    options = {"what": "steps", "task": task, "batch_size": batch_size, "seconds": seconds}
+    times = {name: [] for name in sides}
+    for _ in range(rounds):
+        for name, own in sides.items():
+            times[name].append(ask(__file__, **options, **own))
+    return times
 
 
 def print_times(task, times, batch_size, n):
@@ -186,13 +172,15 @@ def main():
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1.0, help="of each turn")
     parser.add_argument("--trace", metavar="FILE.png", help="a picture of the last task's step")
     args = parser.parse_args()
     n = args.processes
     print(machine("numpy", "mpi4py", "openmpi") + f"; float32, batch {args.batch_size}")
     print_sums(n)
     for task in args.tasks:
-        print_times(task, measure(task, args.batch_size, n, args.rounds), args.batch_size, n)
+        times = measure(task, args.batch_size, n, args.rounds, args.seconds)
+        print_times(task, times, args.batch_size, n)
         options = {"what": "trace", "task": task, "batch_size": args.batch_size}
         found = ask(__file__, before=mpirun(n), **options)
         print_trace(found, args.trace if task == args.tasks[-1] else None)

@@ -26,10 +26,11 @@ class Watch:
         return request
 
     def Testall(self, requests):
+        complete = self.plain.Testall(requests)
         for event, request in self.log:
             if event["done"] is None and request.Test():
                 event["done"] = self.now()
-        return self.plain.Testall(requests)
+        return complete
 
     def reduced(self, x):
         self.inside = True
