@@ -5,16 +5,17 @@
 
 The batch is the same for all sides, so that two processes have half of it each. A step is that of
 `train`: the batch's rows, the model's step, the mean of the losses, and whether somebody asks to
-stop. Sides take turns; milliseconds are medians over rounds. "Sent at the end" has one bucket for each optimizer; "nothing sent" computes as much
-and trains nonsense: what the others take longer, they wait for each other and for bytes. Efficiency
-is beside as many single cores. A step's bytes are counted where they are handed to MPI. They must
-be the bytes of the parameters of each update, and of four moments for each channel that a batch
-normalisation sees forward and backward, two where it goes forward alone, of the losses and of one
-number that asks for the end. Of the time in which gradients are under way, that until the backward
-walk ends is hidden; an end is noted when the walk next asks, so later than it was. First comes the
-time of a sum over the processes by its size, and the line through it (least squares of the relative
-errors): t = alpha + beta * bytes. As root, Open MPI wants OMPI_ALLOW_RUN_AS_ROOT=1 and
-OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1.
+stop. Sides take turns; milliseconds are medians over rounds. "Sent at the end" has one bucket for
+each optimizer; "nothing sent" computes as much and trains nonsense: what the others take longer,
+they wait for each other and for bytes. Efficiency is beside as many single cores. A step's bytes
+are counted where they are handed to MPI. They must be the bytes of the parameters of each update,
+and of four moments for each channel that a batch normalisation sees forward and backward, two where
+it goes forward alone, of the losses and of one number that asks for the end. Of the time in which
+gradients are under way, that until the backward walk ends is hidden; an end is noted when the walk
+next asks, so later than it was. First comes the time of a sum over the processes by its size, and
+the line through it (least squares of the relative errors), alpha + beta * bytes; by it and by
+"nothing sent" a step is foretold. As root, Open MPI wants OMPI_ALLOW_RUN_AS_ROOT=1 and
+OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; taskset is Linux's.
 """
 
 import argparse
@@ -61,7 +62,7 @@ def training(task, batch_size):
 
 
 def child(what, task=None, batch_size=0, seconds=0, bucket=0, mute=False):
-    """One of the processes of a side: milliseconds a step; or what steps send; or what sums take."""
+    """One of the processes of a side: milliseconds a step; or what it sends; or what sums take."""
     from tinygan import parallel
 
     if parallel.number():  # the first speaks
@@ -109,11 +110,12 @@ def print_sums(n):
     print(f"a sum over {n} processes: {1e6 * alpha:.1f} us + bytes / {1e-9 / beta:.2f} GB/s")
     for size, t in times.items():
         print(f"{size:12} bytes {1e6 * t:10.1f} us, the line {1e6 * (alpha + beta * size):10.1f}")
+    return alpha, beta
 
 
 def measure(task, batch_size, n, rounds, seconds):
     """{side: [milliseconds a step, one a round]}: A B A B, so that a slow moment hits all; new
-    processes for each, since mpirun's would not wait for their turn. taskset is Linux's.
+    processes for each, since mpirun's would not wait for their turn.
     """
     many = {"before": mpirun(n)}
     sides = {
@@ -177,13 +179,17 @@ def main():
     args = parser.parse_args()
     n = args.processes
     print(machine("numpy", "mpi4py", "openmpi") + f"; float32, batch {args.batch_size}")
-    print_sums(n)
+    alpha, beta = print_sums(n)
     for task in args.tasks:
         times = measure(task, args.batch_size, n, args.rounds, args.seconds)
         print_times(task, times, args.batch_size, n)
         options = {"what": "trace", "task": task, "batch_size": args.batch_size}
         found = ask(__file__, before=mpirun(n), **options)
         print_trace(found, args.trace if task == args.tasks[-1] else None)
+        sent = found["steps"][0]["sent"]
+        seconds = len(sent) * alpha + beta * sum(e["bytes"] for e in sent)
+        words = f"{len(sent)} sums: {1e3 * seconds:.2f} ms if none is hidden, and a step"
+        print(f"{words} {statistics.median(times[MUTE]) + 1e3 * seconds:.2f} ms, by the line")
 
 
 if __name__ == "__main__":
