@@ -6,7 +6,9 @@ import ast
 import graphlib
 import functools
 import importlib
+import os
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
@@ -168,6 +170,59 @@ def test_pytorchs_step_is_ours(task, monkeypatch):
         for name in {*sys.modules} - before:
             if str(BENCH) in str(getattr(sys.modules[name], "__file__", "")):
                 del sys.modules[name]
+
+
+@pytest.fixture
+def together(monkeypatch):
+    """bench/parallel.py and bench/scaling.py."""
+    monkeypatch.syspath_prepend(BENCH)
+    before = {*sys.modules}
+    yield importlib.import_module("parallel"), importlib.import_module("scaling")
+    for name in {*sys.modules} - before:
+        if str(BENCH) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize("task", ["mlp-gan", "dcgan5x5", "gpt"])
+def test_the_bytes_that_processes_send_are_the_models(task, together, monkeypatch):
+    """And each bucket of gradients is complete after it was begun, and before the step ends."""
+    pytest.importorskip("mpi4py")
+    if not shutil.which("mpirun", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}"):
+        pytest.skip("there is no mpirun")
+    for name in ("", "_CONFIRM"):
+        monkeypatch.setenv(f"OMPI_ALLOW_RUN_AS_ROOT{name}", "1")
+    monkeypatch.setenv("PYTHONPATH", str(BENCH.parent))
+    parallel, _ = together
+    words = parallel.mpirun(2)
+    options = {"what": "trace", "task": task, "batch_size": 4}
+    found = parallel.ask(parallel.__file__, before=words, **options)
+    for step in found["steps"]:
+        for kind, size in found["expected"].items():
+            assert sum(e["bytes"] for e in step["sent"] if e["kind"] == kind) == size
+        assert all(e["begun"] < e["done"] < step["seconds"] for e in step["sent"])
+        assert 0 <= step["hidden"] <= 1
+
+
+def test_a_line_through_times(together):
+    parallel, _ = together
+    alpha, beta = parallel.fitted({size: 2e-6 + size / 5e9 for size in parallel.SIZES})
+    assert np.allclose([alpha, beta], [2e-6, 1 / 5e9])
+
+
+def test_what_many_gpus_wait_for(together):
+    """Large sums take what their bytes take, small ones their hops; more samples hide more."""
+    _, scaling = together
+    assert scaling.allreduce(1 << 20, 1) == 0
+    assert scaling.allreduce(1 << 34, 8) == pytest.approx(2 * 7 / 8 * 2**34 / scaling.NVLINK, 0.01)
+    small = [scaling.allreduce(4, n) for n in scaling.COUNTS]
+    assert small == sorted(small) and small[-1] < 1e-4
+    cost = scaling.cost("mlp-gan", n=4)
+    assert cost.parameters == 2 * cost.gradients // 8 and not cost.channels
+    assert cost.efficiency(128, 1) == 1 and 0 < cost.efficiency(128, 1024, window=0) < 1
+    assert cost.efficiency(128, 64, window=0) <= cost.efficiency(128, 64)
+    assert cost.efficiency(64, 64) <= cost.efficiency(4096, 64)
+    least = cost.hides(1024)
+    assert cost.efficiency(least, 1024) >= 0.9 and least in [1 << i for i in range(17)]
 
 
 def imported(name, path):
