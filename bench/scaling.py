@@ -38,7 +38,7 @@ WINDOW = 0.3  # the part of a step in which gradients may be under way: a guess 
 MACHINE = 8  # GPUs
 NVLINK = 380e9  # bytes a second each way, measured; 450e9 stated
 NETWORK = 0.85 * MACHINE * 50e9  # the eight of a machine together, 400 Gb/s each; 0.85 is a guess
-BUCKET = 1 << 20
+BUCKET = 1 << 20  # bytes, and what the last parameter in it has more
 COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
@@ -83,7 +83,7 @@ def _by(way, size, n):
 
 class Cost(NamedTuple):
     """Of a model's step: parameters, bytes of gradients, operations a sample, bytes of each
-    update's gradients, channels of each batch normalisation, seconds whatever the batch, and the
+    update's buckets, channels of each batch normalisation, seconds whatever the batch, and the
     rate at which more samples are computed.
     """
 
@@ -102,10 +102,9 @@ class Cost(NamedTuple):
     def waited(self, b, n, window=WINDOW):
         """Seconds that a step of b samples on each of n GPUs waits for sums."""
         total = last = 0.0
-        for size in self.updates:
-            whole, rest = divmod(size, BUCKET)
-            last += allreduce(rest or BUCKET, n)
-            total += whole * allreduce(BUCKET, n) + (allreduce(rest, n) if rest else 0)
+        for buckets in self.updates:
+            last += allreduce(buckets[-1], n)
+            total += sum(allreduce(size, n) for size in buckets)
         moments = sum(4 * allreduce(4 * c, n) for c in self.channels)
         return max(last, total - window * self.alone(b)) + moments
 
@@ -123,7 +122,7 @@ def cost(task, n=24):
     """The Cost of a task's model, counted in a step of n samples on the CPU."""
     made = model(task)
     operations = 1e9 * gflop(functools.partial(made.step, batch(task, n))) / n
-    sizes = [sum(p.data.nbytes for p in o.params) for o in made.optimizers]
+    sizes = [buckets(o.params) for o in made.optimizers]
     gradients, updates = expected(made, n)["gradients"], sizes
     if hasattr(made, "d_optimizer"):
         d = sizes[made.optimizers.index(made.d_optimizer)]
@@ -131,8 +130,18 @@ def cost(task, n=24):
     rate = REACHED.get(task, OTHERS) * RATE
     of, ms = MEASURED.get(task, (0, 1e3 * FIXED))
     fixed = max(0.0, 1e-3 * ms - of * operations / rate)
-    count = sum(sizes) // 4
+    count = sum(map(sum, sizes)) // 4
     return Cost(count, gradients, operations, updates, channels(made), fixed, rate)
+
+
+def buckets(params):
+    """The bytes of each, as `parallel.gradients` fills them: from the last parameter on."""
+    sizes = [0]
+    for p in reversed(params):
+        if sizes[-1] >= BUCKET:
+            sizes.append(0)
+        sizes[-1] += p.data.nbytes
+    return sizes
 
 
 def print_next():
