@@ -57,8 +57,8 @@ def tile(vectors, direct=False):
     of A and NR of B serve for MR * NR multiplications. `zero` is any number of the type that is
     computed in.
 
-    A direct one, a quarter faster, reads no tables: A is packed, rows[i] + columns[p] = p * MR + i,
-    and `to` is how far C's rows lie apart, to[i] = i * to.
+    A direct one, faster on some processors, reads no tables: A is packed, rows[i] + columns[p] =
+    p * MR + i, and `to` is how far C's rows lie apart, to[i] = i * to.
     """
 
     @intrinsic
