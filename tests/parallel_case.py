@@ -14,7 +14,7 @@ from pathlib import Path
 
 import cupy_standin as standin
 import numpy as np
-from runs import weights
+from runs import Line, weights
 
 from tinygan import cli, data, device, models, nn, parallel, random
 from tinygan.train import Schedule, second_half, train
@@ -31,6 +31,7 @@ KINDS = {
     "flow": lambda **on: models.flow(**on, width=8, classes=10),
     "ddpm": lambda **on: models.ddpm(**on, width=8),
     "gpt": lambda **on: models.gpt(**on, **TINY, dropout=0.1),
+    "line": lambda device: Line(),  # which moves without an optimizer
     "bert": lambda **on: models.bert(**on, **TINY),
 }
 STEPS = 4  # in an epoch
@@ -61,8 +62,8 @@ def batches(kind, model, n, dtype, seed):
         tokens = np.arange(9 * n * STEPS).reshape(-1, 9) * 7 % 8
         return data.Batches(tokens, n, transform=None)
     images = np.random.default_rng(seed).integers(0, 256, (STEPS * n, 28, 28), np.uint8)
-    images = device.to(images, model.device)
-    arrays = (images, np.arange(len(images)) % 10) if model.classes else images
+    images = device.to(images, getattr(model, "device", "cpu"))
+    arrays = (images, np.arange(len(images)) % 10) if getattr(model, "classes", 0) else images
     return data.Batches(arrays, n, transform=lambda x: data.scale(x).astype(dtype))
 
 

@@ -21,8 +21,8 @@ CHAPTERS = sorted(DOCS.glob("evening/*.md"))
 PAGES = {path: path.read_text(encoding="utf-8") for path in sorted(DOCS.rglob("*.md"))}
 # rooms whose public names all stand in docs/api
 ROOMS = ["", "data", "device", "io", "metrics", "metrics.distances", "models", "nn", "nn.init"]
-ROOMS += ["latents", "nn.losses", "ops", "optim", "optim.schedules", "plot", "random", "refine"]
-ROOMS += ["testing", "train"]
+ROOMS += ["latents", "nn.losses", "ops", "optim", "optim.schedules", "parallel", "plot", "random"]
+ROOMS += ["refine", "testing", "train"]
 
 
 def needs(*modules):

@@ -67,10 +67,10 @@ def single(tmp_path_factory):
     return trained(1, tmp_path_factory.mktemp("single") / "1", KINDS)
 
 
-@pytest.mark.parametrize("n", [2, 4])
-def test_any_number_of_processes_train_the_same(n, single, tmp_path):
-    many = trained(n, tmp_path / "many", KINDS)
-    for kind in KINDS:
+@pytest.mark.parametrize("n, kinds", [(2, KINDS), (4, ["dcgan", "bert"])])
+def test_any_number_of_processes_train_the_same(n, kinds, single, tmp_path):
+    many = trained(n, tmp_path / "many", kinds)
+    for kind in kinds:
         assert identical(many[kind]), kind
         # the running means hold the idle biases
         most = 1e-12 if kind in ("mlp", "vae", "gpt", "bert") else 1e-8
@@ -155,4 +155,10 @@ def test_an_example_speaks_once(tmp_path):
     assert done.stdout.count("10000 pictures") == 1 and (tmp_path / "run/log.jsonl").exists()
     done = launch(2, *command, tmp_path / "run")
     assert done.returncode and "holds a run already" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_model_without_optimizers_is_refused(tmp_path):
+    done = launch(2, CASE, tmp_path, "line", 'dtype="float32"')
+    assert "Line names no `optimizers`, whose gradients would be shared" in done.stderr
     assert "Traceback" not in done.stderr

@@ -9,6 +9,7 @@ from . import models as models
 from . import nn as nn
 from . import ops as ops
 from . import optim as optim
+from . import parallel as parallel
 from . import random as random
 from . import refine as refine
 from . import testing as testing

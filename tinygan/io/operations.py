@@ -180,7 +180,7 @@ def _cumsum(graph, out, x, axis):
 
 
 @becomes(norm._batch_norm)
-def _batch_norm(graph, out, x, weight, bias, *, center, inv, eps):
+def _batch_norm(graph, out, x, weight, bias, *, center, inv, eps, across):
     """By the batch's own statistics, which follow from x."""
     axes = graph.integers([i for i in range(len(x.shape)) if i != 1])
     d = graph.node("Sub", x, graph.node("ReduceMean", x, axes))

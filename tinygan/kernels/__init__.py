@@ -31,9 +31,7 @@ def _cpu():
         return reference
 
 
-# Elements. Below, a NumPy expression on one core is as fast as it gets: what shares it out runs
-# Python in several threads, which wait for each other.
-LARGE = 1 << 18
+LARGE = 1 << 16  # elements: below, a NumPy expression is as fast as it gets
 
 
 def by_size(f):

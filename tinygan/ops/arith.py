@@ -32,7 +32,7 @@ def total(x, axis, keepdims=False):
 
     Along outer axes alone NumPy adds one number after another: many float32 are added in float64.
     """
-    if x.size >= 1 << 16 and x.dtype == np.float32:
+    if x.size >= kernels.LARGE and x.dtype == np.float32:
         axes = axis if isinstance(axis, tuple) else (axis,)
         if not {None, -1, x.ndim - 1} & {*axes}:
             return x.sum(axis=axis, keepdims=keepdims, dtype=np.float64).astype(np.float32)

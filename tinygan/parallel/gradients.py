@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from .. import device
+from .. import device, kernels
 from ..autograd import Tensor
 
 BUCKET = 1 << 20  # bytes that are sent at a time
@@ -30,7 +30,8 @@ class Gradients:
     def start(self):
         """Memory for the next walk: who has the gradients of the last may keep them."""
         for params in self.buckets:
-            flat = np.empty_like(params[0].data, shape=(sum(p.data.size for p in params),))
+            first = params[0].data
+            flat = kernels.of(first).empty((sum(p.data.size for p in params),), first.dtype)
             bucket, place = [flat, len(params)], 0
             for p in params:
                 order = device.memory_order(p.data)

@@ -144,7 +144,10 @@ class MPI(World):
         run.start = run.step = int(self.spread(np.array(run.step)))
         for part in run.parts.values():
             part.load_state_dict({k: self.spread(a) for k, a in part.state_dict().items()})
-        optimizers = run.model.optimizers
+        optimizers = getattr(run.model, "optimizers", ())
+        if not optimizers:
+            kind = type(run.model).__name__
+            raise ParallelError(f"{kind} names no `optimizers`, whose gradients would be shared")
         norms = [m for part in run.parts.values() for m in _norms(part)] if self.sync else []
         random.default.share = self.rank, self.size
         try:

@@ -11,7 +11,7 @@ from ...device import inverse, memory_order
 from ..layout import dense, flat
 from .memory import empty
 from .threads import split
-from .thresholds import ELEMENTWISE_BLOCK
+from .thresholds import ELEMENTWISE_BLOCK, EXPRESSION
 
 
 def empty_like(x, dtype=None, shape=None):
@@ -48,7 +48,7 @@ def elementwise(f, *args):
     """
     shape = np.broadcast_shapes(*map(np.shape, args))
     model = next((a for a in args if np.shape(a) == shape and dense(a)), None)
-    if model is None:
+    if model is None or model.size < EXPRESSION:
         return f(*args)
     order = memory_order(model)
     alike = all(a.shape == shape and a.strides == model.strides for a in args if np.ndim(a))
