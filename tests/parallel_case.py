@@ -4,8 +4,10 @@ process saves.
     parallel_case.py OUT KINDS [OPTION=JSON ...]
 """
 
+import copy
 import json
 import os
+import pickle
 import signal
 import sys
 import time
@@ -17,7 +19,7 @@ import numpy as np
 from runs import Line, weights
 
 from tinygan import cli, data, device, models, nn, parallel, random
-from tinygan.train import Schedule, second_half, train
+from tinygan.train import Schedule, loop, second_half, train
 
 SMALL = {"latent": 8, "width": 4}
 WORDS = {"kind": "characters", "characters": "abcdefgh"}
@@ -46,6 +48,7 @@ class Fault(Schedule):
 
     def before(self, progress):
         super().before(progress)
+        copy.deepcopy(self.run.model), pickle.dumps(self.run.model)  # as a callback may
         if self.steps == self.at and parallel.number() == self.number:
             if self.what == "raise":
                 raise OSError("the disk is full")
@@ -53,6 +56,8 @@ class Fault(Schedule):
                 os.kill(os.getpid(), signal.SIGKILL)
             if self.what == "term":
                 os.kill(os.getpid(), signal.SIGTERM)
+            if self.what == "drift":
+                self.run.model.optimizers[0].param_groups[0]["lr"] *= 2
             time.sleep({"hang": 3600, "slow": 1}.get(self.what, 0))
         self.steps += 1
 
@@ -70,6 +75,7 @@ def batches(kind, model, n, dtype, seed):
 def run(
     out, kind, dtype="float64", epochs=5, batch_size=24, seed=(0,), pictures=(0,), patience=20,
     sync=True, fault=None, keep=False, resume=False, where="cpu",
+    joined=True,
 ):  # fmt: skip
     """seed, pictures: of each process, the last for those that come after."""
     number = parallel.number()
@@ -78,6 +84,8 @@ def run(
     world = parallel.world(where, patience=patience, sync=sync)
     fault = [Fault(*fault)] if fault else []
     of = batches(kind, model, batch_size, dtype, pictures[min(number, len(pictures) - 1)])
+    if not joined:
+        return [*loop(model, of, epochs, world=world)]
     folder = out / "run" if keep or resume else None
     train(model, of, epochs, folder, callbacks=fault, resume=resume, world=world)
     found = {name: device.to_host(a) for name, a in weights(model).items()}

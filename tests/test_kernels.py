@@ -883,3 +883,14 @@ def test_an_interrupted_loop_in_python_never_ends_as_if_it_were_whole(monkeypatc
 def slowly(start, stop, out):
     for i in range(start, stop):
         out[i] = 1
+
+
+def test_long_products_with_a_vector_are_as_exact_as_blas():
+    """Not one term after another, of which 2**24 ones are as many as 2**25."""
+    ones = np.ones((2**25, 1), np.float32)
+    assert cpu.gemm(ones.T, ones).item() == 2**25
+    rng = np.random.default_rng(0)
+    x, y = (rng.standard_normal((10**6, c)).astype(np.float32) for c in (4, 1))
+    exact = x.T.astype(np.float64) @ y
+    for found in (cpu.gemm(x.T, y), cpu.gemm(y.T, x).T, cpu.gemm(np.ascontiguousarray(x.T), y)):
+        assert np.abs(found - exact).max() < 1e-5 * np.abs(exact).max()

@@ -107,6 +107,7 @@ def test_without_sync_each_takes_its_own_moments(single, tmp_path):
         ('["raise", 3, 1]', 15, "process 1 ended: the disk is full"),
         ('["kill", 3, 1]', 15, "was told to stop, and others are gone"),
         ('["hang", 3, 1]', 20, "has waited 3 s for another, and gives up"),
+        ('["drift", 2, 1]', 15, "weights are no longer the same"),
         ('["raise", 3, 0]', 15, "process 0 ended: the disk is full"),
     ],
 )
@@ -136,6 +137,7 @@ def test_processes_that_differ_do_not_begin(option, said, tmp_path):
 def test_a_batch_that_cannot_be_shared(tmp_path):
     done = launch(2, CASE, tmp_path, "mlp", "batch_size=25")
     assert "2 processes cannot share 25 samples an update" in done.stderr
+    assert "a multiple of 2" in done.stderr
 
 
 def test_one_is_told_to_stop_and_four_go_on(tmp_path, single):
@@ -156,6 +158,11 @@ def test_an_example_speaks_once(tmp_path):
     done = launch(2, *command, tmp_path / "run")
     assert done.returncode and "holds a run already" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_loop_of_ones_own_is_not_left_alone(tmp_path):
+    done = launch(2, CASE, tmp_path, "mlp", "joined=false")
+    assert done.returncode and "is within `joined`, as `train` is" in done.stderr
 
 
 def test_a_model_without_optimizers_is_refused(tmp_path):

@@ -43,6 +43,8 @@ def run(main):
     except MemoryError as e:  # CuPy's is one too
         error, code, message = e, 2, f"out of memory: {str(e).rstrip('.')}"
     except KeyboardInterrupt as e:
+        if parallel.number():  # the first says so
+            sys.exit(128 + getattr(e, "signal", 2))
         error, code, message = e, 128 + getattr(e, "signal", 2), str(e) or "interrupted"
     message, python, _ = message.partition(": resume=True ")  # whose words are for Python
     flags = [f" ({words})" for kind, words in FLAGS.items() if isinstance(error, kind)]

@@ -142,6 +142,8 @@ def run_training(
         callbacks = [*callbacks, Preview(every=-(-args.epochs // PREVIEWS))]
     if args.track:
         callbacks = [*callbacks, TRACKERS[args.track]()]
+    if parallel.count() > 1:
+        say(f"{parallel.count()} processes, each with its share of a batch of {batches.batch_size}")
     train(
         model,
         batches,

@@ -124,7 +124,7 @@ def batch_norm(
             weight = weight / np.sqrt(running_var + eps)
             bias = bias - running_mean * weight
         return x * by_channel(weight, x) + by_channel(bias, x)
-    count = x.size // c
+    count = x.size // c * (across.size if across else 1)
     if count < 2:
         raise ValueError(
             "batch_norm: needs more than one value per channel to train on,"
@@ -135,7 +135,6 @@ def batch_norm(
         own = center
         center = across.mean(own)
         variance = across.mean(variance + np.square(own - center))
-        count *= across.size
     inv = 1 / np.sqrt(variance + eps)
     options = {"center": center, "inv": inv, "eps": eps}
     out = _batch_norm(x, weight, bias, **options, across=across.mean if across else _own)

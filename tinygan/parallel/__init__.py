@@ -12,6 +12,9 @@ alone; `MPI`, through mpi4py; `NCCL`, the same with gradients that go from GPU t
 algorithm: what they need of a model is `optimizers`, `parts()` and, of one that makes several
 updates of a batch, `slices(n)`, what each of these takes.
 
+What is averaged are gradients: a loss must be a mean over samples that weigh the same, and what
+looks at a batch otherwise (`nn.MinibatchStdDev`, a flow's optimal coupling) sees a share of it.
+
 Nobody waits for ever. A process that fails tells the others, and all end with a line each. One that
 is killed is reported by mpirun, which asks the others to stop. One that hangs is given up after
 `patience` seconds.
@@ -21,7 +24,7 @@ import os
 
 from .processes import MPI, NCCL, PATIENCE, ParallelError, World
 
-__all__ = ["MPI", "NCCL", "ParallelError", "World", "number", "world"]
+__all__ = ["MPI", "NCCL", "ParallelError", "World", "count", "number", "world"]
 
 # how Open MPI and MPICH tell a process how many there are, and which of them it is
 SIZES = "OMPI_COMM_WORLD_SIZE", "PMI_SIZE"
@@ -33,6 +36,11 @@ def number():
     return max(int(os.environ.get(name, 0)) for name in NUMBERS)
 
 
+def count():
+    """How many processes mpirun started; 1 if this one is alone."""
+    return max(int(os.environ.get(name, 1)) for name in SIZES)
+
+
 def world(where="cpu", patience=PATIENCE, sync=True):
     """The World that this process was started in: alone, unless mpirun started several.
 
@@ -41,6 +49,6 @@ def world(where="cpu", patience=PATIENCE, sync=True):
     processes, PyTorch's SyncBatchNorm); else each process those of its share, and the first one's
     running averages count.
     """
-    if max(int(os.environ.get(name, 1)) for name in SIZES) == 1:
+    if count() == 1:
         return World()
     return (NCCL if where == "gpu" else MPI)(patience, sync)

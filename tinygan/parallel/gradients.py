@@ -17,15 +17,23 @@ class Gradients:
     """
 
     def __init__(self, world, params):
-        self.world, self.left, self.requests = world, {}, []
+        self.world, self.params, self.left, self.requests = world, params, {}, []
         self.buckets, size = [], BUCKET
         for p in reversed(params):
-            p.hook = functools.partial(self.take, p)
             if size >= BUCKET or self.buckets[-1][0].dtype != p.dtype:
                 self.buckets.append([])
                 size = 0
             self.buckets[-1].append(p)
             size += p.data.nbytes
+
+    def hook(self):
+        """Hear of the parameters' gradients."""
+        for p in self.params:
+            p.hook = functools.partial(self.take, p)
+
+    def unhook(self):
+        for p in self.params:
+            p.hook = None
 
     def start(self):
         """Memory for the next walk: who has the gradients of the last may keep them."""

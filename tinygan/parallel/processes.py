@@ -6,6 +6,7 @@ Nothing here waits for ever: all waiting is in `MPI.wait`.
 import atexit
 import contextlib
 import functools
+import hashlib
 import json
 import os
 import sys
@@ -45,9 +46,19 @@ class World:
         """This process's share of the rows of a batch."""
         return rows
 
+    @contextlib.contextmanager
+    def step(self):
+        """Within, a step is made: gradients of parameters, moments and random numbers are those of
+        all processes; outside they are a process's own.
+        """
+        yield
+
     def any(self, flag):
-        """Whether any process says so; asked once after each step."""
+        """Whether any process says so."""
         return flag
+
+    def alike(self, run):
+        """An error unless the weights are the same in all."""
 
     @contextlib.contextmanager
     def joined(self, run, interrupted):
@@ -69,20 +80,18 @@ class MPI(World):
         self.comm = self.library.COMM_WORLD.Dup()
         self.rank, self.size = self.comm.Get_rank(), self.comm.Get_size()
         self.patience, self.sync = patience, sync
-        self.interrupted, self.gradients = lambda: False, []
+        self.interrupted, self.gradients, self.norms = lambda: False, [], []
         self.local = self.comm.Split_type(self.library.COMM_TYPE_SHARED)  # those of this machine
         crowded = self.local.Get_size() > (os.cpu_count() or 1)
         # one that only watches would take a core from those that are waited for
         self.rest = functools.partial(time.sleep, 5e-5) if crowded else lambda: None
 
-    def __deepcopy__(self, memo):
-        return self  # with the layers that hold it
-
     def mean(self, x):
         return _mean(x, world=self)
 
     def reduced(self, x):
-        """The mean of a raw array."""
+        """The mean of a raw array; of integers, as float64."""
+        x = x if x.dtype.kind == "f" else x.astype(np.float64)
         flat = device.to_host(x).reshape(-1).copy()
         self.wait([self.begin(flat)])
         return device.to_device_of((flat / flat.dtype.type(self.size)).reshape(x.shape), x)
@@ -117,19 +126,51 @@ class MPI(World):
             if len(part) % self.size:
                 raise ParallelError(
                     f"{self.size} processes cannot share {len(part)} samples an update: make the"
-                    " batch's size a multiple"
+                    f" size of each batch, the last one's too, a multiple of {self.size}"
                 )
             n = len(part) // self.size
             own.append(part[self.rank * n :][:n])
         return np.concatenate(own)
 
-    def any(self, flag):
+    @contextlib.contextmanager
+    def step(self):
+        if not self.gradients:
+            raise ParallelError("a loop of several processes is within `joined`, as `train` is")
+        random.default.share = self.rank, self.size
+        for gradients in self.gradients:
+            gradients.hook()
+        for norm in self.norms:
+            norm.across = self
+        try:
+            yield
+        finally:
+            random.default.share = 0, 1
+            for gradients in self.gradients:
+                gradients.unhook()
+            for norm in self.norms:
+                norm.across = None
         if any(gradients.left for gradients in self.gradients):
             raise ParallelError(
                 "a step asked for the gradients of some of an optimizer's parameters alone: give"
                 " the others an optimizer of their own"
             )
+
+    def any(self, flag):
         return bool(self.reduced(np.array([flag], np.float32)).any())
+
+    def alike(self, run):
+        digest = hashlib.blake2b(digest_size=32)
+        arrays = [a for part in run.parts.values() for a in part.state_dict().values()]
+        if not self.sync:  # running averages are a process's own
+            arrays = [p.data for optimizer in run.model.optimizers for p in optimizer.params]
+        for array in arrays:
+            digest.update(np.ascontiguousarray(device.to_host(array)))
+        own = np.frombuffer(digest.digest(), np.uint8)
+        if self.any(not np.array_equal(self.spread(own), own)):
+            raise ParallelError(
+                "the processes' weights are no longer the same: a callback of the first has changed"
+                " a rate, say, or an optimizer is none of the model's `optimizers`"
+            )
 
     def spread(self, array):
         """The first process's values of an array, which is as large in each, on the host."""
@@ -148,19 +189,18 @@ class MPI(World):
         if not optimizers:
             kind = type(run.model).__name__
             raise ParallelError(f"{kind} names no `optimizers`, whose gradients would be shared")
-        norms = [m for part in run.parts.values() for m in _norms(part)] if self.sync else []
-        random.default.share = self.rank, self.size
+        for p in (p for optimizer in optimizers for p in optimizer.params):
+            if p.hook:
+                raise ParallelError(f"{p.name or 'a parameter'} {p.shape} has a hook of its own")
+        for i in {0, run.steps - 1}:  # the last may be smaller
+            self.rows(run.batches.rows(0, i), run.model)
+        self.gradients = [Gradients(self, o.params) for o in optimizers]
+        self.norms = [m for part in run.parts.values() for m in _norms(part)] if self.sync else []
+        atexit.unregister(_leave)  # of a training that failed before
         try:
-            self.gradients = [Gradients(self, o.params) for o in optimizers]
-            for norm in norms:
-                norm.across = self
             yield
         finally:
-            random.default.share = 0, 1
-            for p in (p for o in optimizers for p in o.params):
-                p.hook = None
-            for norm in norms:
-                norm.across = None
+            self.gradients, self.norms = [], []
 
     def _agree(self, facts):
         """ParallelError unless these, {name: value}, are the first process's as well."""

@@ -54,7 +54,8 @@ def loop(
         epoch, i = divmod(done, steps)
         for call in prepare:
             call(done / (epochs * steps))
-        unread.append(_copied(step_on(world.rows(batches.rows(epoch, i), model))))
+        with world.step():
+            unread.append(_copied(step_on(world.rows(batches.rows(epoch, i), model))))
         source.next_step()
         read_every = READ[device.of(next(iter(unread[0].values()), np.empty(0)))]
         if len(unread) >= read_every or i + 1 == steps or world.any(halt()):
@@ -135,7 +136,7 @@ def train(
 
     world: the processes that train together, those that mpirun started unless given, each of which
     calls this with the same arguments (see `parallel`). The first alone has a folder and callbacks,
-    but for the schedule.
+    but for the schedule: what another callback does to the model the others do not hear of.
     """
     world = world or parallel.world(getattr(model, "device", "cpu"))
     run = Run(model, batches, epochs, None if world.rank else out, config, notes)
@@ -157,6 +158,8 @@ def train(
             for records in loop(model, batches, epochs, **options) if not world.any(halt()) else ():
                 run.step = records[-1]["step"]
                 run.records += records
+                if run.step % run.steps == 0:
+                    world.alike(run)
                 for callback in told:
                     callback.records(records)
                     if run.step % run.steps == 0:
@@ -164,7 +167,7 @@ def train(
             if world.any(bool(caught)):
                 raise Interrupted(run, (caught or [signal.SIGTERM])[0])
         except BaseException as error:
-            if isinstance(error, TrainingError) or isinstance(error, ParallelError) and run.out:
+            if isinstance(error, (TrainingError, ParallelError)) and not world.rank:
                 error.args = (f"{error}; {run.last()}",)
             _end(begun, error)
             raise

@@ -28,8 +28,7 @@ is spent waiting for A and B, and it would wait again for what it had put far aw
 
 A convolution packs its filters alone, and its A is never written down: it is read through two
 tables, entry (i, p) at rows[i] + columns[p]. They lead to an image in the place of the matrix that
-`im2col` would write (`conv_loops`), and on an Intel Xeon cost the tile a fifth of its speed, on an
-AMD Zen 5 nothing.
+`im2col` would write (`conv_loops`), and cost the tile up to a fifth of its speed.
 
 What comes into a compiled loop from Python is plain tuples: it takes 2 us to recognise a NamedTuple
 among the arguments, and 0.1 us for a tuple. Between compiled loops a NamedTuple costs nothing.
@@ -50,7 +49,7 @@ from .packing import (
     tile_width,
 )  # fmt: skip
 from .threads import CORES, split
-from .thresholds import KC, MC, MULTIPLICATIONS_PER_ELEMENT, NC, SMALL_PRODUCT
+from .thresholds import KC, MC, MULTIPLICATIONS_PER_ELEMENT, NC, SMALL_PRODUCT, SUMMED
 
 _one_vector_wide, _two_vectors_wide = tile(1), tile(2)
 _one_direct, _two_direct = tile(1, direct=True), tile(2, direct=True)
@@ -223,10 +222,11 @@ def gemm(a, b, out=None):
     """As NumPy's matmul."""
     m, n = a.shape[-2], b.shape[-1]
     large = _is_large(a, b)
-    if not large or min(m, n) == 1:
+    with_vector = large and min(m, n) == 1 and a.shape[-1] <= SUMMED
+    if not large or with_vector:
         # a column times a row is faster in NumPy as numbers that broadcast than as matrices
         outer = np.multiply if a.shape[-1] == b.shape[-2] == 1 else np.matmul
-        product = _with_vector if large else outer
+        product = _with_vector if with_vector else outer
         if out is None and a.dtype == b.dtype in TYPES and a.shape[-1] == b.shape[-2]:
             batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
             out = empty((*batch, a.shape[-2], b.shape[-1]), a.dtype)
@@ -245,8 +245,8 @@ def gemm(a, b, out=None):
     return out
 
 
-# A large matrix times a vector. NumPy's matmul would share it out among the threads of its BLAS,
-# which go on watching for work: they would take the cores from our own, for milliseconds.
+# A large matrix times a vector, its sums one term after another. NumPy's matmul would share it out
+# among BLAS's threads, which go on watching for work and take cores from ours, for milliseconds.
 _with_vector = functools.partial(np.einsum, "...ij,...jk->...ik", casting="same_kind")
 
 

@@ -18,6 +18,9 @@ SMALL_LOOP = 1 << 12
 # on one thread. In a stack ours is ahead from half of that on, since each core does some of them.
 SMALL_PRODUCT = 1 << 18
 
+# Terms of a sum of float32 that are added one after another: its error grows with their number.
+SUMMED = 1 << 13
+
 # Elements. What one core does in 10 us; another that watches for work takes 1 us to begin, and to
 # wake one that sleeps takes 30 us.
 SHARED = 1 << 16
