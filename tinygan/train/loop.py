@@ -160,10 +160,7 @@ def train(
                 run.records += records
                 if run.step % run.steps == 0:
                     world.alike(run)
-                for callback in told:
-                    callback.records(records)
-                    if run.step % run.steps == 0:
-                        callback.epoch(records[-1])
+                _tell(told, run, records)
             if world.any(bool(caught)):
                 raise Interrupted(run, (caught or [signal.SIGTERM])[0])
         except BaseException as error:
@@ -183,6 +180,14 @@ def _ask(callbacks, run):
         callback.run = run
     for callback in callbacks:
         callback.check(callbacks)
+
+
+def _tell(callbacks, run, records):
+    """They hear of records, and of the epoch that ended with the last of them."""
+    for callback in callbacks:
+        callback.records(records)
+        if run.step % run.steps == 0:
+            callback.epoch(records[-1])
 
 
 def _end(callbacks, error):
