@@ -160,9 +160,9 @@ class MPI(World):
 
     def alike(self, run):
         digest = hashlib.blake2b(digest_size=32)
-        arrays = [a for part in run.parts.values() for a in part.state_dict().values()]
-        if not self.sync:  # running averages are a process's own
-            arrays = [p.data for optimizer in run.model.optimizers for p in optimizer.params]
+        arrays = [p.data for optimizer in run.model.optimizers for p in optimizer.params]
+        if self.sync:  # else running averages are a process's own
+            arrays += [a for part in run.parts.values() for a in part.state_dict().values()]
         for array in arrays:
             digest.update(np.ascontiguousarray(device.to_host(array)))
         own = np.frombuffer(digest.digest(), np.uint8)
@@ -189,6 +189,7 @@ class MPI(World):
         if not optimizers:
             kind = type(run.model).__name__
             raise ParallelError(f"{kind} names no `optimizers`, whose gradients would be shared")
+        self.alike(run)  # what is in no part was not sent
         for p in (p for optimizer in optimizers for p in optimizer.params):
             if p.hook:
                 raise ParallelError(f"{p.name or 'a parameter'} {p.shape} has a hook of its own")
