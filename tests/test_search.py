@@ -92,6 +92,7 @@ KINDS = optuna.distributions
         ("drop=-1:0.5", KINDS.FloatDistribution(-1, 0.5)),
         ("width=8:32", KINDS.IntDistribution(8, 32)),
         ("width=8:32:8", KINDS.IntDistribution(8, 32, step=8)),
+        ("width=8:35:8", KINDS.IntDistribution(8, 32, step=8)),
         ("batch-size=16:256:log", KINDS.IntDistribution(16, 256, log=True)),
         ("loss=hinge,wgan-gp", KINDS.CategoricalDistribution(["hinge", "wgan-gp"])),
         ("data=a:b,c:d", KINDS.CategoricalDistribution(["a:b", "c:d"])),
@@ -107,7 +108,8 @@ def test_what_varies(text, kind):
     ["", "loss=a,a", "loss=a,", "loss=hinge", "examples/mnist_gan.py", "out=a,b", "resume"]
     + ["lr=", "=1:2", "--lr=1:2", "a b=1:2", "lr=1", "lr=1:", "lr=1:x", "lr=2:1", "lr=1:1"]
     + ["lr=0:1:log", "lr=nan:1", "lr=1:inf", "lr=0.1:1:0.1", "n=1:9:0", "n=1:9:x", "n=1:9:log:2"]
-    + ["n=1:2:3:4"],
+    + ["n=1:2:3:4", "n=1:9:9", "n=1:99999999999999999999999", "n=1:9007199254740993"]
+    + ["n=-1e308:1e308"],
 )  # fmt: skip
 def test_what_varies_over_nothing_is_one_line(text):
     with pytest.raises(DataError, match=f"^--vary {re.escape(text)}: .+") as error:
@@ -158,6 +160,43 @@ def test_an_epochs_figure_is_told_once_it_is_over_and_is_the_mean_of_it(tmp_path
     assert trial.follow(ended=True) and told.reported == [(1, 3.0), (2, 5.0)]
     assert trial.figure() == 5 and trial.process.wait() == 0
     log.close()
+
+
+@pytest.mark.parametrize(
+    ("lines", "reported", "last"),
+    [
+        (['{"epoch": 1, "fid": 0.5}', '{"epoch": 2, "fid": null}'], [(1, 0.5)], None),
+        (['{"epoch": 1, "fid": 1}', '{"epoch": 1, "fid": NaN}'], [], None),
+        (['{"epoch": 1, "fid": 1}', '{"epoch": 1, "fid": true}', '{"epoch": 2}'], [], None),
+        (['{"epoch": 1, "fid": null}', '{"epoch": 1, "fid": 3}'], [(1, 3)], 3),
+        (['{"epoch": 1, "fid": 2}', '{"epoch": "last", "fid": 1}'], [(1, 2)], 2),
+        (['{"epoch": -1, "fid": 2}', '{"epoch": 1e99, "fid": 1}'], [], None),
+        (["epoch 1", "", "[1]", "[" * 9999, '"', '{"fid": 4}', "\xff", '{"fid"'], [(0, 4)], 4),
+        (["{" + f'"fid": {"9" * n}' + "}" for n in (400, 5000)], [], None),
+    ],
+)
+def test_what_is_no_figure_and_no_record_is_left_out(lines, reported, last, tmp_path):
+    told, idle = Told(), [sys.executable, "-c", ""]
+    trial = trials.Trial(told, "fid", tmp_path / "trial-000", idle, trials.share(0, 1))
+    trial.process.wait()
+    (tmp_path / "trial-000/log.jsonl").write_text("\n".join(lines) + "\n", encoding="latin-1")
+    trial.follow(ended=True)
+    assert told.reported == reported
+    if last is None:
+        assert math.isnan(trial.figure()) and trial.complaint().startswith("log.jsonl: ")
+    else:
+        assert trial.figure() == last and trial.complaint() == ""
+
+
+def test_a_log_that_was_begun_anew_is_what_counts(tmp_path):
+    told, idle = Told(), [sys.executable, "-c", ""]
+    trial = trials.Trial(told, "fid", tmp_path / "trial-000", idle, trials.share(0, 1))
+    log = tmp_path / "trial-000/log.jsonl"
+    log.write_text('{"epoch": 1, "fid": 1}\n{"epoch": 2, "fid": 1}\n')
+    assert trial.follow(ended=False) and trial.process.wait() == 0
+    log.write_text('{"epoch": 1, "fid": 7}\n')
+    assert not trial.follow(ended=False) and not trial.follow(ended=True)
+    assert told.reported == [(1, 1)] and trial.figure() == 7
 
 
 def test_cores_are_shared_out(monkeypatch):
@@ -236,13 +275,26 @@ def test_a_trial_that_fails_is_no_end(searched):
     assert "trial 1 failed: lr 0.03: step 7: the loss is not finite, " in words
 
 
+def test_a_trial_without_a_figure_at_its_end_fails_and_is_no_end(searched, script):
+    """Those below a rate of 1e-3 are the best of all, but for what they end with."""
+    lost = "None if epoch > 1 and args.lr < 1e-3 else 10"
+    text = SCRIPT.replace("fid = 10", f"fid = {lost}").replace("-fid", "1")
+    script.write_text(text)
+    flags = [*LR, *starts(1e-4, 1e-2, 1e-5), "--trials", 3]
+    code, words, rows = searched("script.py", *flags)
+    lost = "log.jsonl: fid is no finite number in the last epoch"
+    assert code == 0 and [row["trial"] for row in rows] == ["1", "0", "2"]
+    assert [row["failed"] for row in rows] == ["", lost, lost] and words.endswith("--lr=0.01\n")
+    assert searched("--resume")[2] == rows  # none is run again
+
+
 @pytest.mark.parametrize(
     ("flags", "ends"),
     [
         (["--vary", "lrr=1:2"], "the first 3 trials failed: script.py: error: unrecognized "),
         ([*LR, "--", "--bad", 0], "the first 3 trials failed: step 7: the loss is not finite\n"),
         ([*LR, "--trials", 2, "--", "--bad", 0], "no trial came to its end; search.csv there "),
-        ([*LR, "--figure", "fib"], "log.jsonl: no record has fib (--figure; fid needs "),
+        ([*LR, "--figure", "fib"], "failed: log.jsonl: no record has fib (--figure; fid needs "),
     ],
     ids=["unknown flag", "all fail", "both fail", "no figure"],
 )
@@ -259,7 +311,11 @@ def test_a_search_in_which_nothing_goes_well_ends(flags, ends, searched):
         ([], "a new search needs SCRIPT and --vary\n"),
         (["script.py"], "a new search needs SCRIPT and --vary\n"),
         (["nowhere.py", *LR], "nowhere.py: there is no such script\n"),
-        (["script.py", *LR, "lr=1:2"], "--vary lr=1e-5:1e-1:log lr=1:2: varies a setting twice\n"),
+        (["script.py", *LR, "lr=1:2"], "--vary, --figure: lr would be two columns of the table\n"),
+        (["script.py", *LR, "seconds=1:2"], "--vary, --figure: seconds would be two columns"),
+        (["script.py", *LR, "fid=1:2"], "--vary, --figure: fid would be two columns"),
+        (["script.py", *LR, "--figure", "state"], "--vary, --figure: state would be two columns"),
+        (["script.py", "--vary", "w=1:8:2", "--start", "w=9"], "--start w=9: is not among"),
         (["script.py", *LR, "--start", "lr=1"], "--start lr=1: is not among what --vary lr"),
         (["script.py", *LR, "--jobs", 0], "argument --jobs: must be from 1 to 1000, got 0\n"),
         (["script.py", *LR, "--resume"], "runs/search: holds no search; leave out --resume"),
@@ -309,7 +365,7 @@ def test_a_file_that_holds_no_search(content, searched, tmp_path):
     (tmp_path / "runs/search").mkdir(parents=True)
     (tmp_path / "runs/search/search.db").write_bytes(content)
     code, words, _ = searched("--resume")
-    ends = "a new search needs SCRIPT and --vary" if not content else "search.db: no search ("
+    ends = "search.db: " + ("no search, or a broken" if content else "holds no search yet; begin")
     assert code == 2 and words.count("\n") == 1 and ends in words
 
 

@@ -25,7 +25,6 @@ from .cli import Parser, number, run, say
 from .data import DataError
 from .extras import package
 from .train.loop import signals
-from .train.run import LOG
 from .trials import FORMS, Trial, share, short, space, start, words
 
 STUDY, TABLE, PICTURE = "search.db", "search.csv", "search.png"
@@ -33,6 +32,7 @@ OURS = re.compile(r"search\.(db(-journal)?|csv|png)|trial-\d{3,}|\..*\.part.*")
 # what a search keeps to its end, and what it is where nothing was said
 SAID = {"script": None, "flags": [], "vary": [], "figure": "fid", "maximise": False, "seed": 0}
 FREE = {"trials": 20, "prune": True}  # and what may be said anew
+COLUMNS = "trial", "state", "seconds", "failed"  # of the table, beside figure and settings
 STARTS = 5  # trials at random settings, before there is something to go by
 FAILING = 3  # so many that failed, and none that did not, end a search
 LOOK = 0.1  # seconds between looks at the logs
@@ -85,10 +85,13 @@ def opened(optuna, args):
         storage = optuna.storages.RDBStorage(f"sqlite:///{path}")
         kept = optuna.get_all_study_names(storage)
         study = optuna.load_study(study_name=STUDY, storage=storage) if kept else None
-        said = study.user_attrs["said"] if kept else {}
+        said = study.user_attrs.get("said") if kept and study.get_trials() is not None else None
     except Exception as error:  # whatever SQLAlchemy makes of a file that is none of its own
-        raise DataError(f"{path}: no search ({' '.join(str(error).split())[:200]})") from None
-    spaces, starts = asked(optuna, args, said)
+        words = str(error).partition("\n")[0]
+        raise DataError(f"{path}: no search, or a broken one ({words})") from None
+    if args.again and not said:
+        raise DataError(f"{path}: holds no search yet; begin one with --overwrite")
+    spaces, starts = asked(optuna, args, said or {})
     direction = "maximize" if args.maximise else "minimize"
     study = study or optuna.create_study(study_name=STUDY, storage=storage, direction=direction)
     study.set_user_attr("said", {name: getattr(args, name) for name in SAID | FREE})
@@ -117,9 +120,12 @@ def asked(optuna, args, said):
         raise DataError("a new search needs SCRIPT and --vary")
     if not Path(args.script).is_file():
         raise DataError(f"{args.script}: there is no such script")
-    spaces = dict(space(optuna, text) for text in args.vary)
-    if len(spaces) < len(args.vary):
-        raise DataError(f"--vary {' '.join(args.vary)}: varies a setting twice")
+    spaces = [space(optuna, text) for text in args.vary]
+    columns = [*COLUMNS, args.figure, *(name for name, _ in spaces)]
+    for name in columns:
+        if columns.count(name) > 1:
+            raise DataError(f"--vary, --figure: {name} would be two columns of the table")
+    spaces = dict(spaces)
     return spaces, [start(spaces, texts) for texts in args.start or ()]
 
 
@@ -179,13 +185,11 @@ def over(optuna, study, each, args):
         return False
     if pruned:
         each.stop()
-    elif code:
-        each.trial.set_user_attr("failed", each.complaint())
-    elif not each.values:
-        words = f"no record has {args.figure} (--figure; fid needs --evaluate 1 behind the --)"
-        raise DataError(f"{each.folder / LOG}: {words}")
+    failed = "" if pruned else each.complaint()
+    if failed:
+        each.trial.set_user_attr("failed", failed)
     each.trial.set_user_attr("seconds", round(time.monotonic() - each.clock, 1))
-    if code or pruned:  # TPE learns of both that these are no good settings
+    if failed or pruned:  # TPE learns of both that these are no good settings
         study.tell(each.trial, state=optuna.trial.TrialState.PRUNED)
     else:
         study.tell(each.trial, each.figure())

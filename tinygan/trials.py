@@ -14,12 +14,12 @@ import sys
 import time
 
 from .data import DataError
-from .train.callbacks import finite
 from .train.run import LOG
 
 FORMS = "NAME=LOW:HIGH, NAME=LOW:HIGH:log, NAME=LOW:HIGH:STEP, NAME=A,B,... or, a switch, NAME"
 OUTPUT = "output.txt"  # of the script, in the trial's folder
 PATIENCE = 60.0  # seconds that a process has for its end when it is asked to stop
+EXACT = 2**53  # up to here a float64, as which Optuna keeps a setting, holds each whole number
 TIED = 1  # Linux's PR_SET_PDEATHSIG: the signal to a process whose parent ends
 
 
@@ -47,8 +47,12 @@ def space(optuna, text):
     except (TypeError, ValueError):
         raise wrong from None
     log, whole = how == ["log"], isinstance(low, int) and isinstance(high, int)
+    if whole and step > 0:
+        high -= (high - low) % step  # which Optuna would do, with a warning
     if not low < high or log and low <= 0 or how and not log and (step < 1 or not whole):
-        rule = "LOW is below HIGH, and for log above 0; a STEP is of whole numbers, 1 or more"
+        rule = (
+            "LOW is below HIGH, and for log above 0; a STEP is of whole numbers, from 1 to HIGH-LOW"
+        )
         raise DataError(f"--vary {text}: {rule}")
     if whole:
         return name, kinds.IntDistribution(low, high, log=log, step=step)
@@ -56,14 +60,14 @@ def space(optuna, text):
 
 
 def _number(text):
-    """A whole number, or a finite one; ValueError for other words."""
+    """A whole number, or a finite one, neither of them huge; ValueError for other words."""
     try:
-        return int(text)
+        value, most = int(text), EXACT
     except ValueError:
-        value = float(text)
-        if not math.isfinite(value):
-            raise
-        return value
+        value, most = float(text), sys.float_info.max / 2  # so that a HIGH-LOW is finite too
+    if not abs(value) <= most:
+        raise ValueError(text)
+    return value
 
 
 def start(spaces, texts):
@@ -109,8 +113,8 @@ def short(value):
 
 class Trial:
     """A trial of Optuna's and the process that runs it. It reports `name`, of the records in the
-    log of its run: the figure of an epoch is the mean of what its records say. values: {epoch:
-    what they say}.
+    log of its run: the figure of an epoch is the mean of what its records say, after the last of
+    them that says no finite number; NaN if none is after it. values: {epoch: what they say}.
     """
 
     def __init__(self, trial, name, folder, command, cores):
@@ -129,18 +133,25 @@ class Trial:
 
     def follow(self, ended):
         """Report the figures of the epochs that are over; whether there were any."""
+        if ended:  # the whole log anew: the script may have begun it anew
+            self.values, self.epoch, self.read = {}, 0, 0
         for record in self.records():
-            self.epoch = record.get("epoch", self.epoch)
-            if finite(record.get(self.name)):
-                self.values.setdefault(self.epoch, []).append(record[self.name])
+            self.epoch = int(record.get("epoch", self.epoch))
+            if self.name in record:
+                values = self.values.setdefault(self.epoch, [])
+                value = record[self.name]
+                values.append(value) if _within(value, -math.inf) else values.clear()
         new = [e for e in self.values if e not in self.told and (ended or e < self.epoch)]
+        new = [epoch for epoch in new if math.isfinite(self.figure(epoch))]
         for epoch in new:
             self.trial.report(self.figure(epoch), epoch)
         self.told.update(new)
         return bool(new)
 
     def records(self):
-        """The records that the log has got since the last call, in whole lines."""
+        """The records that the log has got since the last call, in whole lines; what is no record,
+        or of no epoch, is left out.
+        """
         try:
             with open(self.folder / LOG, "rb") as file:
                 file.seek(self.read)
@@ -149,12 +160,15 @@ class Trial:
             return []
         whole = text[: text.rfind(b"\n") + 1]
         self.read += len(whole)
-        return [json.loads(line) for line in whole.splitlines()]
+        records = map(_parsed, whole.splitlines())
+        return [
+            r for r in records if isinstance(r, dict) and _within(r.get("epoch", 0.0), 0, EXACT)
+        ]
 
     def figure(self, epoch=None):
-        """The figure of that epoch, or of the last one."""
-        values = self.values[max(self.values) if epoch is None else epoch]
-        return sum(values) / len(values)
+        """The figure of that epoch, or of the last one; NaN if it has none."""
+        values = self.values.get(max(self.values, default=0) if epoch is None else epoch)
+        return sum(values) / len(values) if values else math.nan
 
     def stop(self):
         """End the process as a scheduler would: a run finishes its step and saves."""
@@ -166,10 +180,31 @@ class Trial:
             self.process.wait()
 
     def complaint(self):
-        """What a process that failed said last."""
+        """What a process that failed said last, or what its log lacks; "" if all went well."""
+        if not self.process.returncode:
+            if not self.values:
+                words = (
+                    f"no record has {self.name} (--figure; fid needs --evaluate 1 behind the --)"
+                )
+                return f"{LOG}: {words}"
+            lost = f"{LOG}: {self.name} is no finite number in the last epoch"
+            return "" if math.isfinite(self.figure()) else lost
         said = (self.folder / OUTPUT).read_text(errors="replace").split("\n")
         said = [line.strip() for line in said if line.strip()]
         return said[-1] if said else f"ended with code {self.process.returncode}"
+
+
+def _parsed(line):
+    """A line of JSON, its numbers as floats; None for other words."""
+    try:
+        return json.loads(line, parse_int=float)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _within(value, low, high=math.inf):
+    """Whether it is a number that was parsed, from low to high, and finite."""
+    return isinstance(value, float) and math.isfinite(value) and low <= value <= high
 
 
 def share(slot, jobs):
