@@ -312,6 +312,10 @@ def test_a_search_in_which_nothing_goes_well_ends(flags, ends, searched):
         (["script.py"], "a new search needs SCRIPT and --vary\n"),
         (["nowhere.py", *LR], "nowhere.py: there is no such script\n"),
         (["script.py", *LR, "lr=1:2"], "--vary, --figure: lr would be two columns of the table\n"),
+        (
+            ["script.py", *LR, "--", "--lr", 1],
+            "--vary lr: --lr stands behind the lone -- as well\n",
+        ),
         (["script.py", *LR, "seconds=1:2"], "--vary, --figure: seconds would be two columns"),
         (["script.py", *LR, "fid=1:2"], "--vary, --figure: fid would be two columns"),
         (["script.py", *LR, "--figure", "state"], "--vary, --figure: state would be two columns"),

@@ -125,6 +125,9 @@ def asked(optuna, args, said):
     for name in columns:
         if columns.count(name) > 1:
             raise DataError(f"--vary, --figure: {name} would be two columns of the table")
+    for name, _ in spaces:
+        if f"--{name}" in (flag.partition("=")[0] for flag in args.flags):
+            raise DataError(f"--vary {name}: --{name} stands behind the lone -- as well")
     spaces = dict(spaces)
     return spaces, [start(spaces, texts) for texts in args.start or ()]
 
