@@ -72,7 +72,7 @@ def child(what, task=None, batch_size=0, seconds=0, bucket=0, mute=False):
     parallel.gradients.BUCKET = bucket or parallel.gradients.BUCKET
     with training(task, batch_size) as (world, made, step):
         if mute:
-            world.begin = lambda flat: world.library.REQUEST_NULL
+            world.begin = lambda flat: world.mpi.REQUEST_NULL
         if what == "trace":
             for _ in range(5):
                 step()

@@ -10,10 +10,10 @@ class Watch:
     """Stands between a `parallel.MPI` and its library, and notes what is begun and completed."""
 
     def __init__(self, world):
-        self.plain, self.world, self.begin_plain = world.library.Request, world, world.begin
+        self.plain, self.world, self.begin_plain = world.mpi.Request, world, world.begin
         self.reduced_plain, self.wait_plain = world.reduced, world.wait
         self.log, self.ends, self.inside = [], [], False
-        world.library = types.SimpleNamespace(IN_PLACE=world.library.IN_PLACE, Request=self)
+        world.mpi = types.SimpleNamespace(IN_PLACE=world.mpi.IN_PLACE, Request=self)
         world.begin, world.reduced, world.wait = self.begin, self.reduced, self.wait
 
     def now(self):

@@ -59,7 +59,7 @@ class Gradients:
         if not bucket[1]:
             self.requests.append(self.world.begin(bucket[0]))
         if self.left:
-            self.world.library.Request.Testall(self.requests)  # MPI moves when it is asked
+            self.world.mpi.Request.Testall(self.requests)  # MPI moves when it is asked
         else:
             self.world.wait(self.requests)
             self.requests = []

@@ -75,13 +75,13 @@ class MPI(World):
     """Processes that mpirun started; the arguments are those of `parallel.world`."""
 
     def __init__(self, patience=PATIENCE, sync=True):
-        self.library = package("mpi4py.MPI", "tinygan[mpi]")
+        self.mpi = package("mpi4py.MPI", "tinygan[mpi]")
         package("threadpoolctl", "tinygan[mpi]").threadpool_limits(device.cores())  # NumPy's BLAS
-        self.comm = self.library.COMM_WORLD.Dup()
+        self.comm = self.mpi.COMM_WORLD.Dup()
         self.rank, self.size = self.comm.Get_rank(), self.comm.Get_size()
         self.patience, self.sync = patience, sync
         self.interrupted, self.gradients, self.norms = lambda: False, [], []
-        self.local = self.comm.Split_type(self.library.COMM_TYPE_SHARED)  # those of this machine
+        self.local = self.comm.Split_type(self.mpi.COMM_TYPE_SHARED)  # those of this machine
         crowded = self.local.Get_size() > (os.cpu_count() or 1)
         # one that only watches would take a core from those that are waited for
         self.rest = functools.partial(time.sleep, 5e-5) if crowded else lambda: None
@@ -98,14 +98,14 @@ class MPI(World):
 
     def begin(self, flat):
         """Begin to replace an array by its sum over all processes; what to wait for."""
-        return self.comm.Iallreduce(self.library.IN_PLACE, flat)
+        return self.comm.Iallreduce(self.mpi.IN_PLACE, flat)
 
     def wait(self, requests):
         """Until they are done; ParallelError if another process failed or hangs, or this one was
         told to stop and the others do not end the step.
         """
         begun = looked = time.monotonic()
-        while not self.library.Request.Testall(requests):
+        while not self.mpi.Request.Testall(requests):
             now = time.monotonic()
             if now - looked < LOOK:
                 self.rest()
@@ -236,7 +236,7 @@ class NCCL(MPI):
         if device.of(flat) == "cpu":
             return super().begin(flat)
         self.nccl.all_reduce(flat, flat)  # in its turn among the GPU's kernels
-        return self.library.REQUEST_NULL
+        return self.mpi.REQUEST_NULL
 
     def reduced(self, x):
         if device.of(x) == "cpu":
