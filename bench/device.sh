@@ -84,17 +84,17 @@ if [ "$size" = short ]; then
 else
     gan=(--samples 10000)  # to be judged elsewhere: python -m tinygan.evaluate
     tests=()
-    rows=(--models gan-dcgan gan-dcgan5x5 vae-conv gan-mlp flow ddpm --widths 1 --batch-sizes 128 --rounds 3)
+    rows=(--models gpt gan-dcgan gan-dcgan5x5 vae-conv gan-mlp flow ddpm --widths 1 --batch-sizes 128 --rounds 3)
     rows+=(--columns eager captured torch graphs)
 fi
 part gan 70 "$python" examples/mnist_gan.py --device gpu --epochs 2 "${gan[@]}" --out "$out/gan" --overwrite
-has xdist && tests+=(-n 8)
-part tests 200 "$python" -m pytest tests/test_gpu.py -m gpu -v --tb=short -p no:cacheprovider \
+has xdist && tests+=(-n "$(($(nproc) < 12 ? $(nproc) : 12))")
+part tests 240 "$python" -m pytest tests/test_gpu.py tests/test_parallel.py -m gpu -v --tb=short -p no:cacheprovider \
     ${tests[@]+"${tests[@]}"}
-part bench 100 "$python" bench/gpu.py "${rows[@]}" --limit 80
+part bench 150 "$python" bench/gpu.py "${rows[@]}" --limit 120
 left=$((470 - SECONDS))  # torch.compile takes its time: what there is
 if [ "$size" = full ] && [ $left -gt 60 ] && has torch; then
-    part compile $left "$python" bench/gpu.py --models gan-dcgan gan-dcgan5x5 --widths 1 --batch-sizes 128 \
+    part compile $left "$python" bench/gpu.py --models gpt gan-dcgan --widths 1 --batch-sizes 128 \
         --rounds 3 --columns captured compile --precisions float32 --limit $((left / 2))
 fi
 exit $failed

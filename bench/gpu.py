@@ -25,7 +25,7 @@ import sys
 import time
 import warnings
 
-from tasks import DIFFUSED, GAMES, batch, model
+from tasks import DIFFUSED, GAMES, TEXT, batch, model
 from work import moved, operations
 
 from tinygan import device, kernels, models, nn, random
@@ -39,7 +39,7 @@ MODELS |= {f"vae-{name}": make for name, make in models.VAES.items()}
 MODELS |= {
     task: functools.partial(models.MODELS[nets], **game) for task, (nets, game) in GAMES.items()
 }
-MODELS |= {task: functools.partial(model, task) for task in DIFFUSED}
+MODELS |= {task: functools.partial(model, task) for task in (*DIFFUSED, "gpt")}
 PRECISIONS = ("float32", "tf32")
 
 
@@ -79,6 +79,8 @@ def ours(name, k, where):
     random.manual_seed(0)
     if name in DIFFUSED:
         return MODELS[name](width=32 * k, hidden=256 * k, device=where)
+    if name == "gpt":
+        return MODELS[name](width=TEXT["width"] * k, device=where)
     plain = MODELS[name]()
     if hasattr(plain, "generator"):
         nets = widened(plain.generator, k), widened(plain.discriminator, k)
@@ -252,9 +254,9 @@ def rates(cupy, side):
         return min([timed(f, 10) for _ in range(6)][1:])
 
     square, product = cupy.ones((side, side), "f"), cupy.empty((side, side), "f")
-    large = cupy.ones(4 * side**2, "f")
+    large, other = cupy.ones((2, 4 * side**2), "f")
     seconds = best(lambda: kernels.of(square).gemm(square, square, out=product))
-    return 2 * side**3 / seconds, 2 * large.nbytes / best(large.copy)
+    return 2 * side**3 / seconds, 2 * large.nbytes / best(lambda: cupy.copyto(other, large))
 
 
 def arguments():

@@ -83,4 +83,5 @@ def moved(model, step):
     module = sys.modules[type(model).step.__module__]  # where a step asks for gradients
     with replaced(module, {"grad": counting}):
         step()
-    return total + 3 * sum(to.nbytes for to, _ in model.ema.pairs)
+    pairs = model.ema.pairs if hasattr(model, "ema") else ()
+    return total + 3 * sum(to.nbytes for to, _ in pairs)

@@ -301,13 +301,26 @@ SHIM = """
 using std::sqrt; using std::log; using std::sin; using std::cos; using std::expm1; using std::exp;
 struct Index { unsigned x, y, z; };
 static Index threadIdx, blockIdx, blockDim, gridDim;
+// Threads run to their end one after another. Of those that pass numbers to one another, each of
+// which does so as often, the block runs again, until every number has come from a right one.
+static unsigned passed, passes;
+template <class T> T __shfl_xor_sync(unsigned, T number, unsigned far) {
+    static T seen[64][1024];
+    unsigned own = threadIdx.y * blockDim.x + threadIdx.x, call = passed++;
+    seen[call][own] = number;
+    passes = passes > passed ? passes : passed;
+    return seen[call][own ^ far];
+}
 """
 DRIVER = """
 extern "C" void run_{name}(unsigned gx, unsigned bx, unsigned by, {parameters}) {{
     gridDim = {{gx, 1, 1}}, blockDim = {{bx, by, 1}}, blockIdx = threadIdx = {{0, 0, 0}};
-    for (blockIdx.x = 0; blockIdx.x < gx; blockIdx.x++)
-        for (threadIdx.y = 0; threadIdx.y < by; threadIdx.y++)
-            for (threadIdx.x = 0; threadIdx.x < bx; threadIdx.x++) {name}({names});
+    for (blockIdx.x = 0; blockIdx.x < gx; blockIdx.x++) {{
+        passes = 0;
+        for (unsigned pass = 0; pass <= passes; pass++)
+            for (threadIdx.y = 0; threadIdx.y < by; threadIdx.y++)
+                for (threadIdx.x = 0; threadIdx.x < bx; threadIdx.x++) passed = 0, {name}({names});
+    }}
 }}
 """
 C_TYPES = {"int": "i4", "unsigned": "u4", "long long": "i8", "float": "f4", "double": "f8"}
@@ -383,8 +396,7 @@ class RawModule:
 
 @functools.cache
 def _compile(code):
-    # Threads run to their end one after another: those that read what others shared must be the
-    # last of their block.
+    # Those that read what others have __shared__ must be the last of their block.
     words = ["__global__=", "__device__=static", "__shared__=static"]
     words += ["__launch_bounds__(n)=", "__syncthreads()="]
     expand = ["g++", "-x", "c++", "-E", "-P", *(f"-D{word}" for word in words), "-"]

@@ -12,6 +12,8 @@ import signal
 import sys
 import time
 import types
+import warnings
+from functools import partial
 from pathlib import Path
 
 import cupy_standin as standin
@@ -69,19 +71,21 @@ def batches(kind, model, n, dtype, seed):
     images = np.random.default_rng(seed).integers(0, 256, (STEPS * n, 28, 28), np.uint8)
     images = device.to(images, getattr(model, "device", "cpu"))
     arrays = (images, np.arange(len(images)) % 10) if getattr(model, "classes", 0) else images
-    return data.Batches(arrays, n, transform=lambda x: data.scale(x).astype(dtype))
+    return data.Batches(arrays, n, transform=lambda x: data.scale.apply(x).astype(dtype))
 
 
 def run(
     out, kind, dtype="float64", epochs=5, batch_size=24, seed=(0,), pictures=(0,), patience=20,
     sync=True, fault=None, keep=False, resume=False, where="cpu",
-    joined=True,
+    joined=True, nccl=False,
 ):  # fmt: skip
-    """seed, pictures: of each process, the last for those that come after."""
+    """seed, pictures: of each process, the last for those that come after. nccl: itself, of one
+    process too.
+    """
     number = parallel.number()
     random.manual_seed(seed[min(number, len(seed) - 1)])
     model = KINDS[kind](device=where)
-    world = parallel.world(where, patience=patience, sync=sync)
+    world = (parallel.NCCL if nccl else partial(parallel.world, where))(patience, sync)
     fault = [Fault(*fault)] if fault else []
     of = batches(kind, model, batch_size, dtype, pictures[min(number, len(pictures) - 1)])
     if not joined:
@@ -114,8 +118,9 @@ def main(out, kinds, *options):
     if told.get("dtype", "float64") == "float64":  # all networks, as they are given to models
         to = nn.Module.to
         nn.Module.to = lambda self, device: to(self, device, np.float64)
-    if told.get("where") == "gpu":
+    if told.get("where") == "gpu" and not told.get("nccl"):
         pretend_gpu()
+    warnings.filterwarnings("error", "tinygan: this step runs without a CUDA graph")
     for kind in kinds.split(","):
         run(Path(out), kind, **told)
 

@@ -375,7 +375,8 @@ def test_a_training_step_never_waits_and_gives_the_cpus_weights(gpu, name):
 
 def sources(gpu):
     """The CUDA sources."""
-    return [text for name, text in vars(gpu.cuda).items() if name.isupper() and "void" in str(text)]
+    found = {**vars(gpu.cuda), **vars(gpu.cuda_rows)}
+    return [text for name, text in found.items() if name.isupper() and "void" in str(text)]
 
 
 def test_every_model_and_every_kernel_has_its_case(gpu):
@@ -385,12 +386,17 @@ def test_every_model_and_every_kernel_has_its_case(gpu):
     assert {f"plane {name}" for name in models.PLANES} <= set(MODELS)
     assert {f"text {name}" for name in models.TEXTS} <= set(MODELS)
     text = "".join(sources(gpu))
-    kernels = set(re.findall(r"__global__ void (?!name|__launch)(\w+)", text))
+    kernels = set(re.findall(r"__global__ void (?:__launch\w+\(\d+\) )?(?!name|__)(\w+)", text))
     kernels |= set(re.findall(r"^COLUMN_SUMS\((\w+)", text, re.M))
-    # to the last bit, on whole numbers; sine, logarithm and powers differ from library to library
+    # to the last bit, on whole numbers; sine, logarithm and powers differ from library to library,
+    # and means of rows are no whole numbers
+    rounded = {"normal", "adam", "softmax_rows", "softmax_rows_grad", "log_softmax_at"}
+    rounded |= {"layer_norm", "layer_norm_grad"}
+    assert rounded <= {case.name for case in CASES}
     for dtype in ("float32", "float64"):
         exact = {case.name for case in CASES if case.dtype in (dtype, "") and not case.rtol}
-        assert kernels - {"normal", "adam"} - exact == ({"bits"} if dtype == "float64" else set())
+        left = kernels - rounded - {"layer_norm_sums"} - exact
+        assert left == ({"bits"} if dtype == "float64" else set())
 
 
 HIDES = """
@@ -500,9 +506,9 @@ sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "-k", {chosen!r}, {__file_
 @pytest.mark.parametrize("real", ["float", "double"])
 def test_nvcc_compiles_the_kernels(gpu, tmp_path, real):
     code = f"typedef {real} real;\n" + "\n#undef EACH\n".join(sources(gpu))
-    for k in {**vars(gpu.arrays), **vars(gpu.norm)}.values():
+    for k in {**vars(gpu.arrays), **vars(gpu.norm), **vars(gpu.rows)}.values():
         if isinstance(k, standin.ElementwiseKernel):
-            letters = ("T", real[0]), ("R", "d"), ("S", "l"), ("W", "d")
+            letters = ("T", real[0]), ("R", "d"), ("S", "l"), ("W", "d"), ("I", "l")
             source = standin.elementwise_source(tuple(k.params), k.nin, k.operation, letters)
             code += f"namespace {k.name}_ {{\n" + source.replace('extern "C"', "__global__") + "}\n"
     (tmp_path / "kernels.cu").write_text(code)

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from runs import ROOT
 
+from tinygan import device
+
 pytest.importorskip("mpi4py")
 FOUND = shutil.which("mpirun", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
 pytestmark = pytest.mark.skipif(not FOUND, reason="there is no mpirun")
@@ -91,6 +93,22 @@ def test_gradients_go_from_gpu_to_gpu(tmp_path):
     two = trained(2, tmp_path / "2", kinds, *options, 'where="gpu"')
     for kind in kinds:
         assert identical(two[kind]) and apart(one[kind][0], two[kind][0]) < 2e-2, kind
+
+
+@pytest.mark.gpu
+def test_nccl_of_one_process(tmp_path):
+    """On a GPU: NCCL refuses two processes on one, so that this sees that its calls are right and
+    can be captured, not what they carry.
+    """
+    try:
+        device.resolve("gpu")
+    except device.DeviceError as e:
+        pytest.skip(str(e))
+    kinds, options = ["mlp", "dcgan"], ('dtype="float32"', "epochs=2")
+    one = trained(1, tmp_path / "1", kinds, *options)
+    other = trained(1, tmp_path / "2", kinds, *options, 'where="gpu"', "nccl=true")
+    for kind in kinds:
+        assert apart(one[kind][0], other[kind][0]) < 2e-2, kind
 
 
 def test_without_sync_each_takes_its_own_moments(single, tmp_path):

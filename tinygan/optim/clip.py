@@ -24,8 +24,9 @@ def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=Fals
     if error_if_nonfinite and not np.isfinite(total):
         raise RuntimeError(f"clip_grad_norm_: the norm is {total}; nothing was changed")
     factor = np.minimum(max_norm / (total + 1e-6), 1)
+    factors = {dtype: factor.astype(dtype) for dtype in {g.dtype for g in grads}}
     for g in grads:
-        g *= factor.astype(g.dtype)
+        g *= factors[g.dtype]
     return total
 
 

@@ -200,8 +200,9 @@ class Optimizer:
         if group.get("maximize"):
             grads = [-g for g in grads]
         if decay and group.get("decoupled_weight_decay"):
+            kept = {dtype: (1 - lr * decay).astype(dtype) for dtype in {p.dtype for p in params}}
             for p in params:
-                p *= (1 - lr * decay).astype(p.dtype)
+                p *= kept[p.dtype]
         elif decay:
             grads = [g + decay * p for p, g in zip(params, grads)]
         steps = self.state["step"][run[0] : run[-1] + 1]

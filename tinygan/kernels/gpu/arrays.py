@@ -93,8 +93,3 @@ def bce(x, t):
 
 def bce_grad(x, t):
     return elementwise(reference.bce_grad, x, t)
-
-
-def index_add(x, index, g):
-    """`reference.index_add`, in no certain order where an index is repeated."""
-    cupy.add.at(x, index, g)  # np.add.at would be refused where the index is a tuple

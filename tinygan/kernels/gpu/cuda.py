@@ -46,10 +46,11 @@ extern "C" __global__ void col2im(const real* cols, real* x, GEOMETRY) {
     if ((unsigned)r >= rows) return;
     for (int q = threadIdx.x; q < c; q += blockDim.x) {
         real sum = 0;
-        for (int u = 0; u < kh; u++) {
+        // undilated, only every stride-th tap can have read it
+        for (int u = dh == 1 ? (y + ph) % sh : 0; u < kh; u += dh == 1 ? sh : 1) {
             int top = y + ph - u * dh, i = top / sh;
             if (top < 0 || top % sh || i >= oh) continue;
-            for (int v = 0; v < kw; v++) {
+            for (int v = dw == 1 ? (z + pw) % sw : 0; v < kw; v += dw == 1 ? sw : 1) {
                 int left = z + pw - v * dw, j = left / sw;
                 if (left < 0 || left % sw || j >= ow) continue;
                 sum += cols[(((((long long)b * oh + i) * ow + j) * kh + u) * kw + v) * c + q];
@@ -97,6 +98,9 @@ COLUMN_SUMS(column_sums, 1, s[0] += x[e], const real* x)
 COLUMN_SUMS(moments, 2, real d = x[e] - x[q]; s[0] += d; s[1] += d * d, const real* x)
 // reference.norm_sums: the sums of g and of g times the normalised x
 COLUMN_SUMS(norm_sums, 2, s[0] += g[e]; s[1] += g[e] * ((x[e] - mean[q]) * inv[q]),
+            const real* g, const real* x, const real* mean, const real* inv)
+// For reference.layer_norm_grad: the sums of g times x as its rows normalise it, and of g
+COLUMN_SUMS(layer_norm_sums, 2, s[0] += g[e] * ((x[e] - mean[i]) * inv[i]); s[1] += g[e],
             const real* g, const real* x, const real* mean, const real* inv)
 // For reference.sample_moments: the sum of x, and then that of the squares about the mean.
 SAMPLE_SUMS(sample_sum, 1, (void)own; s[0] += x[e], const real* x)
