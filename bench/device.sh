@@ -94,7 +94,7 @@ part tests 240 "$python" -m pytest tests/test_gpu.py tests/test_parallel.py -m g
 part bench 150 "$python" bench/gpu.py "${rows[@]}" --limit 120
 left=$((470 - SECONDS))  # torch.compile takes its time: what there is
 if [ "$size" = full ] && [ $left -gt 60 ] && has torch; then
-    part compile $left "$python" bench/gpu.py --models gpt gan-dcgan --widths 1 --batch-sizes 128 \
+    part compile $left "$python" bench/gpu.py --models gan-dcgan gpt --widths 1 --batch-sizes 128 \
         --rounds 3 --columns captured compile --precisions float32 --limit $((left / 2))
 fi
 exit $failed

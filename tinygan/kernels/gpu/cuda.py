@@ -25,13 +25,14 @@ extern "C" __global__ void im2col(const real* x, real* cols, GEOMETRY) {
         int tap = q / c, u = tap / kw, v = tap - u * kw;  // q - tap * c is the channel
         int top = u * dh - ph, left = v * dw - pw;
         int j = first % ow, i = first / ow % oh, b = first / ow / oh;
+        const real* image = x + (long long)b * h * w * c + q - tap * c;
         real value[WALK];  // read first and written then: the reads need not wait for one another
         #pragma unroll
         for (int s = 0; s < WALK; s++) {
             int y = i * sh + top, z = j * sw + left;
             bool inside = first + s < rows && y >= 0 && y < h && z >= 0 && z < w;
-            value[s] = inside ? x[(((long long)b * h + y) * w + z) * c + q - tap * c] : 0;
-            if (++j == ow && (j = 0, ++i == oh)) i = 0, b++;
+            value[s] = inside ? image[(y * w + z) * c] : 0;
+            if (++j == ow && (j = 0, ++i == oh)) i = 0, image += h * w * c;
         }
         #pragma unroll
         for (int s = 0; s < WALK; s++)
@@ -39,22 +40,31 @@ extern "C" __global__ void im2col(const real* x, real* cols, GEOMETRY) {
     }
 }
 
+// How far apart the taps are that can have read one pixel, and the first of them, or `taps`.
+__device__ int between(int stride, int dilation) {
+    int a = stride, b = dilation;
+    for (int rest; b; a = b, b = rest) rest = a % b;  // a becomes their greatest common divisor
+    return stride / a;
+}
+__device__ int first_tap(int at, int stride, int dilation, int step, int taps) {
+    for (int tap = 0; tap < step; tap++) if ((at - tap * dilation) % stride == 0) return tap;
+    return taps;
+}
 // reference.col2im: pixel (b, y, z) of x sums what im2col read from it. It gathers from every patch
 // that holds it, tap by tap, so that no two threads write to one place.
 extern "C" __global__ void col2im(const real* cols, real* x, GEOMETRY) {
     int r = row(), z = r % w, y = r / w % h, b = r / w / h;
     if ((unsigned)r >= rows) return;
+    int down = between(sh, dh), across = between(sw, dw);
+    int u0 = first_tap(y + ph, sh, dh, down, kh), v0 = first_tap(z + pw, sw, dw, across, kw);
+    int up = down * dh / sh, back = across * dw / sw;  // the next tap's position
     for (int q = threadIdx.x; q < c; q += blockDim.x) {
         real sum = 0;
-        // undilated, only every stride-th tap can have read it
-        for (int u = dh == 1 ? (y + ph) % sh : 0; u < kh; u += dh == 1 ? sh : 1) {
-            int top = y + ph - u * dh, i = top / sh;
-            if (top < 0 || top % sh || i >= oh) continue;
-            for (int v = dw == 1 ? (z + pw) % sw : 0; v < kw; v += dw == 1 ? sw : 1) {
-                int left = z + pw - v * dw, j = left / sw;
-                if (left < 0 || left % sw || j >= ow) continue;
-                sum += cols[(((((long long)b * oh + i) * ow + j) * kh + u) * kw + v) * c + q];
-            }
+        for (int u = u0, i = (y + ph - u * dh) / sh; u < kh && i >= 0; u += down, i -= up) {
+            if (i >= oh) continue;
+            const real* line = cols + (((long long)b * oh + i) * ow * kh + u) * kw * c + q;
+            for (int v = v0, j = (z + pw - v * dw) / sw; v < kw && j >= 0; v += across, j -= back)
+                if (j < ow) sum += line[(j * kh * kw + v) * c];
         }
         x[(long long)r * c + q] = sum;
     }

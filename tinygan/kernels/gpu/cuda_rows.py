@@ -104,6 +104,7 @@ extern "C" __global__ void __launch_bounds__(1024) index_add(
     int i = blockIdx.x % n, q = blockIdx.x / n * blockDim.x + threadIdx.x;
     if (!first[i]) return;
     real sum = 0;
+    #pragma unroll 8
     for (int j = i + threadIdx.y; j < n && q < columns; j += blockDim.y)
         if (index[j] == index[i]) sum += g[(long long)j * columns + q];
     seen[threadIdx.y * blockDim.x + threadIdx.x] = sum;
