@@ -45,6 +45,7 @@ def test_microkernel(dtype, vectors, k, accumulate):
             rows.ctypes.data,
             columns.ctypes.data,
             b.ctypes.data,
+            len(start),
             start.ctypes.data,
             c.ctypes.data,
             to.ctypes.data,
@@ -68,6 +69,7 @@ def test_microkernel(dtype, vectors, k, accumulate):
         to=to,
         k=k,
         NR=nr,
+        b_rows=nr,
         c=expected,
         accumulate=accumulate,
     )
@@ -82,43 +84,45 @@ def test_direct_microkernel(dtype, vectors, k, accumulate):
     instructions = microkernel.tile(vectors, direct=True)
 
     @numba.njit
-    def compiled(a, b, start, c, k, step, accumulate):
+    def compiled(a, rows, columns, b, b_rows, start, c, k, step, accumulate):
         addresses = microkernel.Addresses(
-            a.ctypes.data, 0, 0, b.ctypes.data, start.ctypes.data, c.ctypes.data, step
+            a.ctypes.data,
+            rows,
+            columns,
+            b.ctypes.data,
+            b_rows,
+            start.ctypes.data,
+            c.ctypes.data,
+            step,
         )
         instructions(c.dtype.type(0), addresses, k, accumulate)
 
     nr = vectors * VECTOR_BYTES // np.dtype(dtype).itemsize
-    a, b, start = (integers(size, dtype) for size in (k * MR, k * nr, nr))
-    c = integers(MR * (nr + 3), dtype)
-    expected = c.copy()
-    compiled(a, b, start, c, k, nr + 3, accumulate)
-    tables = {"rows": np.arange(MR), "columns": np.arange(k) * MR, "to": np.arange(MR) * (nr + 3)}
-    tables |= {"k": k, "NR": nr, "accumulate": accumulate}
-    run_plain_loop(microkernel.tile, a=a, b=b, start=start, c=expected, **tables)
-    np.testing.assert_array_equal(c, expected)
+    for rows, columns, b_rows in (1, MR, nr), (k, 1, nr + 2), (1, MR + 3, nr):
+        a, b = (integers(size, dtype) for size in (MR * k + (k + MR) * columns, k * b_rows))
+        start, c = integers(nr, dtype), integers(MR * (nr + 3), dtype)
+        expected = c.copy()
+        compiled(a, rows, columns, b, b_rows, start, c, k, nr + 3, accumulate)
+        tables = {"rows": np.arange(MR) * rows, "columns": np.arange(k) * columns}
+        tables |= {"to": np.arange(MR) * (nr + 3), "b_rows": b_rows, "NR": nr}
+        tables |= {"k": k, "accumulate": accumulate}
+        run_plain_loop(microkernel.tile, a=a, b=b, start=start, c=expected, **tables)
+        np.testing.assert_array_equal(c, expected)
 
 
 @DTYPES
-@pytest.mark.parametrize("width", [None, MR])
-def test_transpose(dtype, width):
-    instructions = microkernel.transpose(width)
-
+def test_transpose(dtype):
     @numba.njit
     def compiled(x, x_stride, out, out_stride):
-        instructions(x.dtype.type(0), x.ctypes.data, x_stride, out.ctypes.data, out_stride)
+        transpose(x.dtype.type(0), x.ctypes.data, x_stride, out.ctypes.data, out_stride)
 
-    lanes = VECTOR_BYTES // np.dtype(dtype).itemsize
-    width = width or lanes
-    x = np.arange((lanes + 3) * width, dtype=dtype)
-    for gap in (0, 5) if width % lanes == 0 else (0,):
-        out = np.zeros((lanes - 1) * (width + gap) + width + lanes, dtype)
-        expected = out.copy()
-        compiled(x, lanes + 3, out, width + gap)
-        strides = {"x_stride": lanes + 3, "out_stride": width + gap}
-        run_plain_loop(
-            microkernel.transpose, LANES=lanes, width=width, x=x, out=expected, **strides
-        )
+    transpose, lanes = microkernel.transpose, VECTOR_BYTES // np.dtype(dtype).itemsize
+    x = np.arange((lanes + 3) * lanes, dtype=dtype)
+    for gap in (0, 5):
+        out = np.zeros(lanes * (lanes + gap), dtype)
+        expected, strides = out.copy(), {"x_stride": lanes + 3, "out_stride": lanes + gap}
+        compiled(x, lanes + 3, out, lanes + gap)
+        run_plain_loop(transpose, LANES=lanes, x=x, out=expected, **strides)
         np.testing.assert_array_equal(out, expected)
 
 
@@ -166,8 +170,8 @@ def test_pack(dtype, k, n, side):
 def test_multiply(dtype, shape):
     @numba.njit
     def compiled(shape, a, rows, columns, panels, bias, numbers, to, accumulate):
-        source = matmul.Source(a.ctypes.data, rows, columns)
-        matmul.multiply(shape, source, panels, bias, matmul.Target(numbers, to), accumulate)
+        source = conv_loops.Source(a.ctypes.data, rows, columns)
+        conv_loops.multiply(shape, source, panels, bias, conv_loops.Target(numbers, to), accumulate)
 
     m, n, k = shape
     a, b, numbers = integers((m, k), dtype), integers((k, n), dtype), integers(m * (n + 3), dtype)
@@ -181,30 +185,37 @@ def test_multiply(dtype, shape):
         for given, added in (bias, bias), (none, np.zeros(n)):
             expected = numbers.copy()
             compiled(shape, a, rows, columns, panels, given, numbers, to, accumulate)
-            c = matmul.Target(expected, to)
+            c = conv_loops.Target(expected, to)
             run_plain_loop(
-                matmul.multiply, m=m, n=n, A=a, B=b, bias=added, accumulate=accumulate, c=c
+                conv_loops.multiply, m=m, n=n, A=a, B=b, bias=added, accumulate=accumulate, c=c
             )
             np.testing.assert_array_equal(numbers, expected)
 
 
 @DTYPES
-@pytest.mark.parametrize("shape", [(MR, 70, 200), (MR + 1, 5, 1), (2 * MR - 1, 33, 70), (1, 1, 5)])
-def test_multiply_packed(dtype, shape):
+@pytest.mark.parametrize("shape", [(MR, 70, 200), (MR + 1, 5, 1), (2 * MR - 1, 64, 70), (1, 1, 5)])
+@pytest.mark.parametrize("layout", ["rows", "columns", "packed"])
+def test_multiply_direct(dtype, shape, layout):
     m, n, k = shape
     a, b = integers((m, k), dtype), integers((k, n), dtype)
     nr, high = packing.tile_width(n, a.itemsize), packing.ceil_div(m, MR)
-    a_panels, b_panels = np.empty(high * MR * k, dtype), packing.packed(b)
-    packing.pack_panels(0, high, (k, m), a.ravel(), (1, k), MR, a_panels)
+    panels, b_panels = np.empty(high * MR * k, dtype), packing.packed(b)
+    whole = 0 if layout == "packed" else m // MR
+    packing.pack_panels(whole, high, (k, m), a.ravel(), (1, k), MR, panels)
+    there, steps = (a.T.ravel(), (1, m)) if layout == "columns" else (a.ravel(), (k, 1))
     scratch = np.zeros((MR + 1) * nr, dtype)
-    c = integers((m, n + 3), dtype)
-    for accumulate in (False, True):
-        expected = c.copy()
-        c_flat, step = c.reshape(-1), n + 3
-        matmul._multiply_packed(shape, nr, a_panels, b_panels, c_flat, step, scratch, accumulate)
-        names = {"A": a, "B": b, "C": expected[:, :n], "accumulate": accumulate}
-        run_plain_loop(matmul._multiply_packed, **names)
-        np.testing.assert_array_equal(c, expected)
+    for of_b in (b_panels, k, nr), (b.ravel(), 1, n):
+        if n % nr and of_b[1] == 1:
+            continue
+        c = integers((m, n + 3), dtype)
+        for accumulate in (False, True):
+            expected = c.copy()
+            of_a = there, *steps, whole * MR, panels
+            c_flat, step = c.reshape(-1), n + 3
+            matmul._multiply_direct(shape, nr, of_a, of_b, c_flat, step, scratch, accumulate)
+            names = {"A": a, "B": b, "C": expected[:, :n], "accumulate": accumulate}
+            run_plain_loop(matmul._multiply_direct, **names)
+            np.testing.assert_array_equal(c, expected)
 
 
 class Padding:

@@ -11,12 +11,78 @@ group[1:], with the image at `corner` and what does not fit cut off; unpadded(pa
 image, with what of it lies in the padding taken from there.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from .compiler import jit, word
-from .matmul import Source, Target, multiply
-from .microkernel import MR
-from .packing import ceil_div, pack, padded_width, tile_width
+from .matmul import store
+from .microkernel import MR, VECTOR_BYTES, Addresses, tile
+from .packing import address, ceil_div, k_part, pack, padded_width, tile_width
+
+_one_vector_wide, _two_vectors_wide = tile(1), tile(2)
+
+
+class Source(NamedTuple):
+    """A, of which entry (i, p) lies rows[i] + columns[p] numbers behind an address."""
+
+    address: int
+    rows: np.ndarray  # (m,), up to whole tiles
+    columns: np.ndarray  # (k,)
+
+
+class Target(NamedTuple):
+    """C, of which entry (i, j) is numbers[rows[i] + j]."""
+
+    numbers: np.ndarray
+    rows: np.ndarray  # (m,), up to whole tiles
+
+
+@jit
+def multiply(shape, a, panels, bias, c, accumulate):
+    """C = A B + bias, or C += A B + bias, of this shape (m, n, k), with a Source A and a Target C.
+    B is packed. The bias, (n,), is as long as whole tiles are; an empty one is none. In plain
+    NumPy, with A and B matrices:
+
+        for i in range(m):
+            place = c.rows[i] + np.arange(n)
+            before = c.numbers[place] if accumulate else 0
+            c.numbers[place] = before + bias[:n] + A[i] @ B
+    """
+    m, n, k = shape
+    dtype = c.numbers.dtype
+    size = c.numbers.itemsize
+    zero = dtype.type(0)
+    nr = tile_width(n, size)
+    width = padded_width(n, size)
+    scratch = np.zeros((MR + 1) * nr, dtype)  # a tile, and a row of zeros
+    scratch_rows = np.arange(0, MR * nr, nr)
+    no_bias = scratch[MR * nr :]
+    for first in range(0, max(k, 1), k_part(k)):
+        depth = min(k_part(k), k - first)
+        begun = accumulate or first > 0
+        with_bias = len(bias) > 0 and first == 0
+        for i in range(0, m, MR):
+            for j in range(0, n, nr):
+                is_edge = i + MR > m or j + nr > n
+                addresses = Addresses(
+                    a=a.address,
+                    rows=address(a.rows, i),
+                    columns=address(a.columns, first),
+                    b=address(panels, first * width + j * depth),
+                    b_rows=nr,
+                    start=address(bias, j) if with_bias else address(no_bias, 0),
+                    c=address(scratch, 0) if is_edge else address(c.numbers, j),
+                    to=address(scratch_rows, 0) if is_edge else address(c.rows, i),
+                )
+                if nr * size == VECTOR_BYTES:
+                    _one_vector_wide(zero, addresses, depth, begun and not is_edge)
+                else:
+                    _two_vectors_wide(zero, addresses, depth, begun and not is_edge)
+                if is_edge:
+                    for u in range(min(MR, m - i)):
+                        place = c.rows[i + u] + j
+                        store(u * nr, min(nr, n - j), scratch, c.numbers, place, begun)
 
 
 @jit

@@ -22,9 +22,13 @@ with zeros below, column by column. k = 784 is done in parts of about KC, which 
 add to what C has. An edge tile is computed whole, into a scratch tile, and what lies in C is
 copied.
 
+To pack takes time, and a tile reads A as well where it lies, row by row or column by column, and B
+where a row's numbers lie side by side; only edge tiles then need panels. Two things are packed: a B
+that lies column by column, and what would be read in steps of a multiple of ALIASED bytes.
+
 A large C is cut into blocks of at most MC rows and NC columns, which the cores share. Whoever does
-a block packs what it reads, into memory of its own that stays in its cache: much of `gemm`'s time
-is spent waiting for A and B, and it would wait again for what it had put far away.
+a block packs what it must, into memory of its own that stays in its cache: much of `gemm`'s time is
+spent waiting for A and B, and it would wait again for what it had put far away.
 
 A convolution packs its filters alone, and its A is never written down: it is read through two
 tables, entry (i, p) at rows[i] + columns[p]. They lead to an image in the place of the matrix that
@@ -35,7 +39,6 @@ among the arguments, and 0.1 us for a tuple. Between compiled loops a NamedTuple
 """
 
 import functools
-from typing import NamedTuple
 
 import numpy as np
 
@@ -45,79 +48,16 @@ from .host import empty_like, is_of_heads
 from .memory import empty, kept
 from .microkernel import MR, VECTOR_BYTES, Addresses, tile
 from .packing import (
-    LINE, address, aligned, ceil_div, k_part, matrices, pack_panels, padded_width,
-    tile_width,
+    LINE, address, aligned, ceil_div, k_part, matrices, pack_panels, tile_width,
 )  # fmt: skip
 from .threads import CORES, split
-from .thresholds import KC, MC, MULTIPLICATIONS_PER_ELEMENT, NC, SMALL_PRODUCT, SUMMED
+from .thresholds import ALIASED, KC, MC, MULTIPLICATIONS_PER_ELEMENT, NC, SMALL_PRODUCT, SUMMED
 
-_one_vector_wide, _two_vectors_wide = tile(1), tile(2)
 _one_direct, _two_direct = tile(1, direct=True), tile(2, direct=True)
 
 
-class Source(NamedTuple):
-    """A, of which entry (i, p) lies rows[i] + columns[p] numbers behind an address."""
-
-    address: int
-    rows: np.ndarray  # (m,), up to whole tiles
-    columns: np.ndarray  # (k,)
-
-
-class Target(NamedTuple):
-    """C, of which entry (i, j) is numbers[rows[i] + j]."""
-
-    numbers: np.ndarray
-    rows: np.ndarray  # (m,), up to whole tiles
-
-
 @jit
-def multiply(shape, a, panels, bias, c, accumulate):
-    """C = A B + bias, or C += A B + bias, of this shape (m, n, k), with a Source A and a Target C.
-    B is packed. The bias, (n,), is as long as whole tiles are; an empty one is none. In plain
-    NumPy, with A and B matrices:
-
-        for i in range(m):
-            place = c.rows[i] + np.arange(n)
-            before = c.numbers[place] if accumulate else 0
-            c.numbers[place] = before + bias[:n] + A[i] @ B
-    """
-    m, n, k = shape
-    dtype = c.numbers.dtype
-    size = c.numbers.itemsize
-    zero = dtype.type(0)
-    nr = tile_width(n, size)
-    width = padded_width(n, size)
-    scratch = np.zeros((MR + 1) * nr, dtype)  # a tile, and a row of zeros
-    scratch_rows = np.arange(0, MR * nr, nr)
-    no_bias = scratch[MR * nr :]
-    for first in range(0, max(k, 1), k_part(k)):
-        depth = min(k_part(k), k - first)
-        begun = accumulate or first > 0
-        with_bias = len(bias) > 0 and first == 0
-        for i in range(0, m, MR):
-            for j in range(0, n, nr):
-                is_edge = i + MR > m or j + nr > n
-                addresses = Addresses(
-                    a=a.address,
-                    rows=address(a.rows, i),
-                    columns=address(a.columns, first),
-                    b=address(panels, first * width + j * depth),
-                    start=address(bias, j) if with_bias else address(no_bias, 0),
-                    c=address(scratch, 0) if is_edge else address(c.numbers, j),
-                    to=address(scratch_rows, 0) if is_edge else address(c.rows, i),
-                )
-                if nr * size == VECTOR_BYTES:
-                    _one_vector_wide(zero, addresses, depth, begun and not is_edge)
-                else:
-                    _two_vectors_wide(zero, addresses, depth, begun and not is_edge)
-                if is_edge:
-                    for u in range(min(MR, m - i)):
-                        place = c.rows[i + u] + j
-                        _store(u * nr, min(nr, n - j), scratch, c.numbers, place, begun)
-
-
-@jit
-def _store(at, count, scratch, numbers, place, accumulate):
+def store(at, count, scratch, numbers, place, accumulate):
     """So many numbers of an edge tile's row."""
     for v in range(count):
         before = numbers[place + v] if accumulate else numbers.dtype.type(0)
@@ -125,23 +65,30 @@ def _store(at, count, scratch, numbers, place, accumulate):
 
 
 @jit
-def _multiply_packed(shape, nr, a, b, c, step, scratch, accumulate):
-    """C = A B, or C += A B, of this shape (m, n, k), A and B packed, B in panels nr wide. C's rows
-    lie a step apart. The scratch holds a tile, and a row of zeros. In plain NumPy, with A, B and C
-    matrices:
+def _multiply_direct(shape, nr, a, b, c, step, scratch, accumulate):
+    """C = A B, or C += A B, of this shape (m, n, k). C's rows lie a step apart. The scratch holds a
+    tile, and a row of zeros.
+
+    a: A, where its first `whole` rows are read, how far apart its rows and its columns are, and
+    `whole`; then A's panels. b: B, how far apart the first numbers of its columns are, in steps of
+    nr, and its rows. In plain NumPy, with A, B and C matrices:
 
         C[...] = (C if accumulate else 0) + A @ B
     """
     m, n, k = shape
+    there, a_rows, a_columns, whole, panels = a
+    b, b_columns, b_rows = b
     zero = c.dtype.type(0)
     for i in range(0, m, MR):
+        packed = i >= whole
         for j in range(0, n, nr):
             is_edge = i + MR > m or j + nr > n
             addresses = Addresses(
-                a=address(a, i * k),
-                rows=0,
-                columns=0,
-                b=address(b, j * k),
+                a=address(panels, i * k) if packed else address(there, i * a_rows),
+                rows=1 if packed else a_rows,
+                columns=MR if packed else a_columns,
+                b=address(b, j * b_columns),
+                b_rows=b_rows,
                 start=address(scratch, MR * nr),
                 c=address(scratch, 0) if is_edge else address(c, i * step + j),
                 to=nr if is_edge else step,
@@ -153,19 +100,20 @@ def _multiply_packed(shape, nr, a, b, c, step, scratch, accumulate):
             if is_edge:
                 for u in range(min(MR, m - i)):
                     place = (i + u) * step + j
-                    _store(u * nr, min(nr, n - j), scratch, c, place, accumulate)
+                    store(u * nr, min(nr, n - j), scratch, c, place, accumulate)
 
 
 @jit
-def _multiply_blocks(start, stop, shape, grid, operands):
+def _multiply_blocks(start, stop, shape, grid, operands, in_place):
     """Blocks start to stop of stacks of products of this shape (m, n, k), as attention's heads are,
     a stack for each sample. The tiles of a result are shared out evenly among (down, across)
     blocks, the last two of a grid, of which the first is how many results a stack has; blocks are
-    counted through the results, row by row. What it needs of A, a block shares with those beside
-    it; it packs B itself.
+    counted through the results, row by row. Of A and B, a block packs what is not read in place:
+    all of them, or their edge tiles. What it has of A, it shares with those beside it.
 
     operands are A, B and C, each flat with its strides (from stack to stack, from matrix to matrix,
-    from row to row, from column to column). In plain NumPy, with stacks of stacks A, B and C:
+    from row to row, from column to column); in_place says which of A and B are read so. In plain
+    NumPy, with stacks of stacks A, B and C:
 
         for number in range(start, stop):
             s, t, row, column = np.unravel_index(number, (*C.shape[:2], down, across))
@@ -189,20 +137,25 @@ def _multiply_blocks(start, stop, shape, grid, operands):
         i, below = share(row % down, down, high, MR, m)
         j, right = share(number % across, across, wide, nr, n)
         a_high = ceil_div(below - i, MR)
+        whole = (below - i) // MR if in_place[0] else 0  # tiles that read A in place
         if row != packed:
             a_rows = a[_place(at, i, 0, a_strides) :]
             strides = a_strides[3], a_strides[2]  # of the transpose
-            pack_panels(0, a_high, (k, below - i), a_rows, strides, MR, a_panels)
+            pack_panels(whole, a_high, (k, below - i), a_rows, strides, MR, a_panels)
             packed = row
         for first in range(0, k, k_part(k)):
             depth = min(k_part(k), k - first)
-            b_part = b[_place(at, first, j, b_strides) :]
-            b_shape = depth, right - j
-            pack_panels(0, ceil_div(right - j, nr), b_shape, b_part, b_strides[2:], nr, b_panels)
-            a_part = a_panels[first * a_high * MR :]
+            panels = a_panels[first * a_high * MR :]
+            there = a[_place(at, i, first, a_strides) :]
+            of_a = there, a_strides[2], a_strides[3], whole * MR, panels
+            of_b = b[_place(at, first, j, b_strides) :], 1, b_strides[2]
+            if not in_place[1] or (right - j) % nr:
+                count = ceil_div(right - j, nr)
+                pack_panels(0, count, (depth, right - j), of_b[0], b_strides[2:], nr, b_panels)
+                of_b = b_panels, depth, nr
             c_part = c[_place(at, i, j, c_strides) :]
             block = below - i, right - j, depth
-            _multiply_packed(block, nr, a_part, b_panels, c_part, c_strides[2], scratch, first > 0)
+            _multiply_direct(block, nr, of_a, of_b, c_part, c_strides[2], scratch, first > 0)
 
 
 @jit
@@ -285,7 +238,11 @@ def _share_out(a, b, out):
     cost = out.size * k // MULTIPLICATIONS_PER_ELEMENT
     operands = matrices(a), matrices(b), matrices(out)
     grid = out.shape[-3] if out.ndim > 2 else 1, down, across
-    split(_multiply_blocks, products * down * across, cost, (m, n, k), grid, operands)
+    steps = operands[0][1][3], operands[1][1][2]  # along k, through A and B
+    in_place = tuple(step * a.itemsize % ALIASED != 0 for step in steps)
+    in_place = in_place[0], in_place[1] and operands[1][1][3] == 1
+    count = products * down * across
+    split(_multiply_blocks, count, cost, (m, n, k), grid, operands, in_place)
 
 
 @kept

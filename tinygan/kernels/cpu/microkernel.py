@@ -33,9 +33,10 @@ class Addresses(NamedTuple):
     """Where in memory, as counts of bytes, a tile finds its numbers and its tables of int64."""
 
     a: int  # numbers of A
-    rows: int  # the table of where A's rows lie
-    columns: int  # the table of where A's columns lie, from its rows on
-    b: int  # numbers of B, in a panel
+    rows: int  # the table of where A's rows lie, or how far apart they are
+    columns: int  # the table of where A's columns lie, from its rows on, or how far apart they are
+    b: int  # numbers of B
+    b_rows: int  # how far apart B's rows are
     start: int  # the numbers that the sums of each of the tile's rows begin with
     c: int  # numbers of C
     to: int  # the table of where C's rows lie, or how far apart they are
@@ -44,21 +45,21 @@ class Addresses(NamedTuple):
 def tile(vectors, direct=False):
     """The microkernel for a tile of C, MR rows high and NR columns wide: so many `vectors`.
 
-    microkernel(zero, Addresses(a, rows, columns, b, start, c, to), k, accumulate) means
+    microkernel(zero, Addresses(a, rows, columns, b, b_rows, start, c, to), k, accumulate) means
 
         for i in range(MR):
             for j in range(NR):
                 total = start[j]
                 for p in range(k):
-                    total += a[rows[i] + columns[p]] * b[p * NR + j]
+                    total += a[rows[i] + columns[p]] * b[p * b_rows + j]
                 c[to[i] + j] = c[to[i] + j] + total if accumulate else total
 
     with the loop over p outermost: all MR * NR totals stay in registers meanwhile, and MR numbers
     of A and NR of B serve for MR * NR multiplications. `zero` is any number of the type that is
     computed in.
 
-    A direct one, faster on some processors, reads no tables: A is packed, rows[i] + columns[p] =
-    p * MR + i, and `to` is how far C's rows lie apart, to[i] = i * to.
+    A direct one, which is faster, reads no tables: rows[i] is i * rows, columns[p] is p * columns,
+    and to[i] is i * to.
     """
 
     @intrinsic
@@ -67,10 +68,9 @@ def tile(vectors, direct=False):
             _, packed, k, accumulate = args
             at = Addresses(*(builder.extract_value(packed, i) for i in range(len(addresses))))
             write = _Instructions(builder, zero)
-            nr = write.integer(vectors * write.lanes)
             a, b, start, c = map(write.numbers, (at.a, at.b, at.start, at.c))
             if direct:
-                a_rows = [write.offset(a, i) for i in range(MR)]
+                a_rows = [write.line(a, i, at.rows) for i in range(MR)]
                 c_rows = [write.line(c, i, at.to) for i in range(MR)]
             else:
                 rows, columns, to = map(write.integers, (at.rows, at.columns, at.to))
@@ -84,10 +84,10 @@ def tile(vectors, direct=False):
 
             with for_range(builder, k) as loop:
                 if direct:
-                    column = builder.mul(loop.index, write.integer(MR))
+                    column = builder.mul(loop.index, at.columns)
                 else:
                     column = write.entry(columns, loop.index)
-                b_row = write.offset(b, builder.mul(loop.index, nr))
+                b_row = write.offset(b, builder.mul(loop.index, at.b_rows))
                 b_vectors = write.load_vectors(b_row, vectors)
                 for a_row, row in zip(a_rows, totals):
                     a_vector = write.broadcast(write.entry(a_row, column))
@@ -107,13 +107,14 @@ def tile(vectors, direct=False):
     return microkernel
 
 
-def transpose(width=None):
-    """Lines of numbers transposed: `width` of them, or as many as a vector holds.
+@intrinsic
+def transpose(typing, zero, x, x_stride, out, out_stride):
+    """A square of numbers transposed, as many lines as a vector holds.
 
-    transpose(width)(zero, x, x_stride, out, out_stride) means
+    transpose(zero, x, x_stride, out, out_stride) means
 
         for p in range(LANES):
-            for q in range(width):
+            for q in range(LANES):
                 out[p * out_stride + q] = x[p + q * x_stride]
 
     It takes log2(LANES) rounds, in each of which squares twice as large exchange their off-diagonal
@@ -123,31 +124,19 @@ def transpose(width=None):
         e f g h  ->  b f d h  ->  b f j n
         i j k l      i m k o      c g k o
         m n o p      j n l p      d h l p
-
-    Of fewer lines than make a square, vectors overlap as they are stored, all but the last.
     """
 
-    @intrinsic
-    def transposed(typing, zero, x, x_stride, out, out_stride):
-        def generate(context, builder, signature, args):
-            _, x, x_stride, out, out_stride = args
-            write = _Instructions(builder, zero)
-            x, out, lanes = write.numbers(x), write.numbers(out), write.lanes
-            for q in reversed(range(0, width or lanes, lanes)):
-                count = min(lanes, (width or lanes) - q)
-                lines = [write.line(x, q + i, x_stride) for i in range(count)]
-                rows = [write.load_vectors(line, 1)[0] for line in lines]
-                rows = write.transposed(rows + [write.vector(ir.Undefined)] * (lanes - count))
-                for i, row in enumerate(rows):
-                    place = write.offset(write.line(out, i, out_stride), q)
-                    if i == lanes - 1:
-                        row = write.choose(row, row, range(count))
-                    write.store_vector(row, place, 0)
-            return context.get_dummy_value()
+    def generate(context, builder, signature, args):
+        _, x, x_stride, out, out_stride = args
+        write = _Instructions(builder, zero)
+        x, out = write.numbers(x), write.numbers(out)
+        lines = [write.line(x, q, x_stride) for q in range(write.lanes)]
+        rows = [write.load_vectors(line, 1)[0] for line in lines]
+        for p, row in enumerate(write.transposed(rows)):
+            write.store_vector(row, write.line(out, p, out_stride), 0)
+        return context.get_dummy_value()
 
-        return types.void(zero, *[types.intp] * 4), generate
-
-    return transposed
+    return types.void(zero, *[types.intp] * 4), generate
 
 
 def copy(width=None):

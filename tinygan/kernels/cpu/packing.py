@@ -81,7 +81,7 @@ def pack_panels(start, stop, shape, b, strides, nr, panels):
         whole = max(start, min(stop, n // nr))  # panels before this one are full, and may be copied
         if across == 1:
             _copy_rows(start, whole, depth, source, down, nr, part)
-        elif down == 1:
+        elif down == 1 and nr != MR:  # of A, such columns are read in place
             _transpose_columns(start, whole, depth, source, across, nr, part)
         else:
             whole = start
@@ -92,7 +92,6 @@ def pack_panels(start, stop, shape, b, strides, nr, panels):
 
 
 _copy_vector, _copy_mr = copy(), copy(MR)
-_transpose_vector, _transpose_mr = transpose(), transpose(MR)
 
 
 @jit
@@ -118,13 +117,9 @@ def _transpose_columns(start, stop, depth, b, across, nr, panels):
     for j in range(start * nr, stop * nr, nr):
         panel = panels[j * depth :]
         for p in range(0, whole, lanes):
-            if nr == MR:
-                square = address(b, p + j * across)
-                _transpose_mr(zero, square, across, address(panel, p * nr), nr)
-            else:
-                for q in range(0, nr, lanes):
-                    square = address(b, p + (j + q) * across)
-                    _transpose_vector(zero, square, across, address(panel, p * nr + q), nr)
+            for q in range(0, nr, lanes):
+                square = address(b, p + (j + q) * across)
+                transpose(zero, square, across, address(panel, p * nr + q), nr)
         _pack_numbers(whole, depth, nr, b[j * across :], (1, across), nr, panel)
 
 

@@ -56,6 +56,10 @@ KC = 256
 MC = 512
 NC = 256
 
+# Bytes. What a product reads in steps of a multiple of these falls on few lines of the nearest
+# cache, and is packed; A and B are read in place otherwise, which is 3 to 15 % faster.
+ALIASED = 1 << 11
+
 # Elements that an elementwise NumPy expression takes at a time. What it makes on the way (a few
 # arrays of 256 KB) stays in the L2 cache.
 ELEMENTWISE_BLOCK = 1 << 16
