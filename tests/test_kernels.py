@@ -370,6 +370,17 @@ def test_large_elementwise_operations_equal_numpys(f, shapes):
     np.testing.assert_array_equal(host.elementwise(lambda x: 2 - x, arrays[0]), 2 - arrays[0])
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bool", "int8"])
+@pytest.mark.parametrize("shape", [(30, 40, 11, 13), (40, 1, 60, 30), (40, 60, 1, 170)])
+def test_elementwise_of_arrays_that_lie_otherwise(dtype, shape):
+    x, y = real(*shape).astype(np.float32), (real(*shape) > 0).astype(dtype)
+    x = x.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2)
+    for args in (x, y), (y, x), (x, x.copy("C")):
+        result, expected = host.elementwise(np.multiply, *args), np.multiply(*args)
+        assert result.dtype == expected.dtype
+        np.testing.assert_array_equal(result, expected)
+
+
 def test_products_of_heads_lie_as_these_do():
     q = real(3, 70, 4, 43).transpose(0, 2, 1, 3)
     weights = real(3, 4, 70, 70)

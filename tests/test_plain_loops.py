@@ -5,6 +5,7 @@ tiles and of parts, on whatever processor the tests run.
 """
 
 import inspect
+import itertools
 import re
 import textwrap
 
@@ -12,7 +13,8 @@ import numba
 import numpy as np
 import pytest
 
-from tinygan.kernels.cpu import conv_direct, conv_loops, matmul, microkernel, packing
+from tinygan.kernels import layout
+from tinygan.kernels.cpu import conv_direct, conv_loops, copies, host, matmul, microkernel, packing
 from tinygan.kernels.cpu.microkernel import MR, VECTOR_BYTES
 
 rng = np.random.default_rng(2)
@@ -216,6 +218,39 @@ def test_multiply_direct(dtype, shape, layout):
             names = {"A": a, "B": b, "C": expected[:, :n], "accumulate": accumulate}
             run_plain_loop(matmul._multiply_direct, **names)
             np.testing.assert_array_equal(c, expected)
+
+
+@DTYPES
+@pytest.mark.parametrize("shape", [(2, 35, 49), (1, 16, 16), (3, 5, 100), (2, 64, 1)])
+def test_exchange(dtype, shape):
+    n, columns, rows = shape
+    lanes = VECTOR_BYTES // np.dtype(dtype).itemsize
+    strips = packing.ceil_div(rows, lanes)
+    x, out = integers(shape, dtype), np.zeros((n, rows, columns), dtype)
+    for start, stop in (0, 1), (1, n * strips):  # as by two threads
+        copies._exchange(start, stop, (rows, columns), x.reshape(-1), out.reshape(-1))
+    expected, names = np.zeros_like(out), {"start": 0, "stop": n * strips, "strips": strips}
+    run_plain_loop(copies._exchange, x=x, out=expected, LANES=lanes, **names)
+    np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
+def test_copies_from_any_order_into_any(dtype):
+    exchanged = 0
+    for shape in (3, 4, 20, 26), (2, 3, 60, 47), (70, 90):
+        for order in itertools.permutations(range(len(shape))):
+            x = integers(shape, dtype).transpose(order)
+            exchanged += copies._exchanged(x) is not None
+            np.testing.assert_array_equal(host.contiguous(x), x)
+            assert host.contiguous(x).flags.c_contiguous
+            for other in itertools.permutations(range(len(shape))):
+                model = np.zeros([x.shape[i] for i in other]).transpose(np.argsort(other))
+                found = host.like(x, model)
+                assert layout.lie_alike(found, model.astype(dtype, "K")) and found.dtype == dtype
+                np.testing.assert_array_equal(found, x)
+        for part in x[:, 1:], x[::-1], x[:, ::2]:  # not all of their memory, or not forwards
+            np.testing.assert_array_equal(host.contiguous(part), part)
+    assert exchanged > 5
 
 
 class Padding:

@@ -8,7 +8,8 @@ order of axes in memory from `device`.
 import numpy as np
 
 from ...device import inverse, memory_order
-from ..layout import dense, flat
+from ..layout import dense, flat, lie_alike
+from .copies import copy_into
 from .memory import empty
 from .threads import split
 from .thresholds import ELEMENTWISE_BLOCK, EXPRESSION
@@ -24,10 +25,10 @@ def empty_like(x, dtype=None, shape=None):
 
 def like(g, x):
     """g laid out in memory as the dense x is, and with its shape: g itself if it lies so."""
-    if g.strides == x.strides and g.shape == x.shape:
+    if lie_alike(g, x):
         return g
-    out = empty_like(x)
-    out[...] = g
+    out = empty_like(x, g.dtype)
+    copy_into(out, g)
     return out
 
 
@@ -36,7 +37,7 @@ def contiguous(x):
     if x.flags.c_contiguous:
         return x
     out = empty(x.shape, x.dtype)
-    out[...] = x
+    copy_into(out, x)
     return out
 
 
@@ -48,10 +49,12 @@ def elementwise(f, *args):
     """
     shape = np.broadcast_shapes(*map(np.shape, args))
     model = next((a for a in args if np.shape(a) == shape and dense(a)), None)
+    if model is not None:
+        args = [like(a, model) if np.shape(a) == shape and dense(a) else a for a in args]
     if model is None or model.size < EXPRESSION:
         return f(*args)
     order = memory_order(model)
-    alike = all(a.shape == shape and a.strides == model.strides for a in args if np.ndim(a))
+    alike = all(lie_alike(a, model) for a in args if np.ndim(a))
 
     def stored(a):  # as one axis where all agree, else with its axes in the model's order
         return flat(a) if alike else a.transpose(order)

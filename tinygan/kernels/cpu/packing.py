@@ -127,10 +127,11 @@ def _transpose_columns(start, stop, depth, b, across, nr, panels):
 def _pack_numbers(first, depth, columns, b, strides, nr, panel):
     """Rows first to depth of a panel, number by number: so many columns, and zeros."""
     down, across = strides
-    for v in range(nr):
-        for p in range(first, depth):
-            number = b[word(p * down + v * across)] if v < columns else panel.dtype.type(0)
-            panel[word(p * nr + v)] = number
+    for p in range(first, depth):
+        for v in range(columns):
+            panel[word(p * nr + v)] = b[word(p * down + v * across)]
+        for v in range(columns, nr):
+            panel[word(p * nr + v)] = 0
 
 
 @jit
