@@ -116,8 +116,8 @@ def _transpose_columns(start, stop, depth, b, across, nr, panels):
     whole = depth - depth % lanes
     for j in range(start * nr, stop * nr, nr):
         panel = panels[j * depth :]
-        for p in range(0, whole, lanes):
-            for q in range(0, nr, lanes):
+        for q in range(0, nr, lanes):
+            for p in range(0, whole, lanes):
                 square = address(b, p + (j + q) * across)
                 transpose(zero, square, across, address(panel, p * nr + q), nr)
         _pack_numbers(whole, depth, nr, b[j * across :], (1, across), nr, panel)
