@@ -39,16 +39,17 @@ among the arguments, and 0.1 us for a tuple. Between compiled loops a NamedTuple
 """
 
 import functools
+import math
 
 import numpy as np
 
-from ..layout import dense
+from ..layout import dense, flat
 from .compiler import TYPES, jit
 from .host import empty_like, is_of_heads
 from .memory import empty, kept
 from .microkernel import MR, VECTOR_BYTES, Addresses, tile
 from .packing import (
-    LINE, address, aligned, ceil_div, k_part, matrices, pack_panels, tile_width,
+    LINE, address, aligned, ceil_div, four_strides, k_part, pack_panels, tile_width,
 )  # fmt: skip
 from .threads import CORES, split
 from .thresholds import ALIASED, KC, MC, MULTIPLICATIONS_PER_ELEMENT, NC, SMALL_PRODUCT, SUMMED
@@ -181,10 +182,9 @@ def gemm(a, b, out=None):
         outer = np.multiply if a.shape[-1] == b.shape[-2] == 1 else np.matmul
         product = _with_vector if with_vector else outer
         if out is None and a.dtype == b.dtype in TYPES and a.shape[-1] == b.shape[-2]:
-            batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-            out = empty((*batch, a.shape[-2], b.shape[-1]), a.dtype)
+            out = empty((*_stacks(a, b), m, n), a.dtype)
         return product(a, b, out=out)
-    shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), m, n)
+    shape = (*_stacks(a, b), m, n)
     if out is None:
         if len(shape) == 4 and is_of_heads(a.mT) and b.flags.c_contiguous:
             return gemm(b.mT, a.mT).mT
@@ -201,6 +201,11 @@ def gemm(a, b, out=None):
 # A large matrix times a vector, its sums one term after another. NumPy's matmul would share it out
 # among BLAS's threads, which go on watching for work and take cores from ours, for milliseconds.
 _with_vector = functools.partial(np.einsum, "...ij,...jk->...ik", casting="same_kind")
+
+
+def _stacks(a, b):
+    """The shape of a stack of products."""
+    return () if a.ndim == b.ndim == 2 else np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
 
 
 def _is_large(a, b):
@@ -221,12 +226,23 @@ def _may_be_written(out, a, b):
 
 def _share_out(a, b, out):
     """out = a b, block by block on all cores."""
-    m, k = a.shape[-2:]
-    n = b.shape[-1]
-    products = out.size // (m * n)
+    arrays = [x if dense(x) else np.ascontiguousarray(x) for x in (a, b, out)]
+    strides, *plan = _plan(a.itemsize, *((x.shape, x.strides) for x in arrays))
+    count, cost, shape, grid, in_place = plan
+    operands = tuple(zip(map(flat, arrays), strides))
+    split(_multiply_blocks, count, cost, shape, grid, operands, in_place)
+
+
+@functools.lru_cache(1024)
+def _plan(itemsize, *forms):
+    """How products of A and B, of these (shape, strides) and the result's, are cut into blocks: the
+    four strides of each, how many blocks, what they cost, and the arguments of `_multiply_blocks`.
+    """
+    (*_, m, k), (*_, n), stacks = forms[0][0], forms[1][0], forms[2][0]
+    products = math.prod(stacks[:-2])
     # blocks whose panels stay in the cache, and more where they are too few for the cores: so that
     # the smaller of A and B is packed several times
-    tiles = ceil_div(m, MR), ceil_div(n, tile_width(n, a.itemsize))
+    tiles = ceil_div(m, MR), ceil_div(n, tile_width(n, itemsize))
     across = ceil_div(n, NC)
     # A is packed for all of a long k at once: with fewer rows then, or it would take much memory
     down = min(tiles[0], ceil_div(m * ceil_div(k, 8 * KC), MC))
@@ -235,14 +251,13 @@ def _share_out(a, b, out):
         down = min(tiles[0], down * wanted)
     else:
         across = min(tiles[1], across * wanted)
-    cost = out.size * k // MULTIPLICATIONS_PER_ELEMENT
-    operands = matrices(a), matrices(b), matrices(out)
-    grid = out.shape[-3] if out.ndim > 2 else 1, down, across
-    steps = operands[0][1][3], operands[1][1][2]  # along k, through A and B
-    in_place = tuple(step * a.itemsize % ALIASED != 0 for step in steps)
-    in_place = in_place[0], in_place[1] and operands[1][1][3] == 1
-    count = products * down * across
-    split(_multiply_blocks, count, cost, (m, n, k), grid, operands, in_place)
+    cost = products * m * n * k // MULTIPLICATIONS_PER_ELEMENT
+    grid = stacks[-3] if len(stacks) > 2 else 1, down, across
+    strides = [four_strides(shape, steps, itemsize) for shape, steps in forms]
+    along_k = strides[0][3], strides[1][2]  # through A and B
+    in_place = [step * itemsize % ALIASED != 0 for step in along_k]
+    in_place = in_place[0], in_place[1] and strides[1][3] == 1
+    return strides, products * down * across, cost, (m, n, k), grid, in_place
 
 
 @kept

@@ -150,20 +150,21 @@ def address(x, i):
 
 def packed(b):
     """A matrix in panels."""
-    numbers, (_, _, *strides) = matrices(b)
+    b = b if dense(b) else np.ascontiguousarray(b)
+    strides = four_strides(b.shape, b.strides, b.itemsize)[2:]
     width = padded_width(b.shape[1], b.itemsize)
     panels = aligned(empty((width * len(b) + LINE,), b.dtype))[: width * len(b)]
     count = width // tile_width(b.shape[1], b.itemsize)
-    split(pack, count, panels.size, b.shape, numbers, tuple(strides), panels)
+    split(pack, count, panels.size, b.shape, flat(b), strides, panels)
     return panels
 
 
-def matrices(x):
-    """x, a matrix, a stack, or a stack of stacks, as one axis in the order of its memory, and its
-    four strides in numbers, 0 where one serves for a whole stack; a copy if it has gaps.
+def four_strides(shape, strides, itemsize):
+    """Those of a matrix, a stack, or a stack of stacks, of this shape and these strides in bytes:
+    in numbers, from stack to stack, matrix to matrix, row to row and column to column; 0 where one
+    serves for a whole stack.
     """
-    x = x if dense(x) else np.ascontiguousarray(x)
-    steps = [s // x.itemsize for s in x.strides]
-    for i in range(x.ndim - 2):
-        steps[i] *= x.shape[i] > 1
-    return flat(x), (*[0] * (4 - x.ndim), *steps)
+    steps = [s // itemsize for s in strides]
+    for i in range(len(shape) - 2):
+        steps[i] *= shape[i] > 1
+    return (*[0] * (4 - len(shape)), *steps)

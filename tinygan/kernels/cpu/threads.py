@@ -101,8 +101,9 @@ def split(kernel, n, size, *args):
             _python(team, kernel, n, parts, args)
         elif launcher(kernel)(team.address, n, parts, args):
             raise MemoryError(f"{kernel.__name__}: no memory for what it makes on the way")
-        if parts > 1:
-            team.look_back(time.perf_counter() - begun)
+        seconds = time.perf_counter() - begun
+        if parts > 1 and seconds > LONG_WAIT:
+            team.look_back(seconds)
     finally:
         if is_shared:
             team.posting.release()
