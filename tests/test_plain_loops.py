@@ -124,7 +124,7 @@ def test_transpose(dtype):
         out = np.zeros(lanes * (lanes + gap), dtype)
         expected, strides = out.copy(), {"x_stride": lanes + 3, "out_stride": lanes + gap}
         compiled(x, lanes + 3, out, lanes + gap)
-        run_plain_loop(transpose, LANES=lanes, x=x, out=expected, **strides)
+        run_plain_loop(transpose, side=lanes, x=x, out=expected, **strides)
         np.testing.assert_array_equal(out, expected)
 
 
@@ -206,9 +206,7 @@ def test_multiply_direct(dtype, shape, layout):
     packing.pack_panels(whole, high, (k, m), a.ravel(), (1, k), MR, panels)
     there, steps = (a.T.ravel(), (1, m)) if layout == "columns" else (a.ravel(), (k, 1))
     scratch = np.zeros((MR + 1) * nr, dtype)
-    for of_b in (b_panels, k, nr), (b.ravel(), 1, n):
-        if n % nr and of_b[1] == 1:
-            continue
+    for of_b in (b.ravel(), n, 0, b_panels), (b.ravel(), n, n // nr * nr, b_panels):
         c = integers((m, n + 3), dtype)
         for accumulate in (False, True):
             expected = c.copy()

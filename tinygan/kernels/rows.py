@@ -31,7 +31,9 @@ def softmax_rows_grad(g, p, scale):
 
 
 def log_softmax_at(x, index):
-    """The logarithm of the softmax of each row at one place: (rows, k), (rows,) -> (rows,)."""
+    """The logarithm of the softmax of each row at one place: (rows, k), (rows,) -> (rows,). The
+    compiled twins check no place: they must be from 0 to k - 1.
+    """
     apart = x - x.max(axis=1, keepdims=True)
     row = np.arange(len(x), like=x)
     return apart[row, index] - np.log(np.exp(apart).sum(axis=1))

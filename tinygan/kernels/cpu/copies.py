@@ -28,8 +28,8 @@ def copy_into(out, x):
 
 
 def _exchanged(x):
-    """(n, rows, columns) if x is so many matrices, but for the shape, and each lies in memory as
-    its transpose does.
+    """(n, rows, columns) if x, reshaped, is n matrices of that shape which lie column by column,
+    one behind another; else None.
     """
     order, alike = tuple(memory_order(x)), 0
     while alike < x.ndim and order[alike] == alike:
@@ -42,8 +42,8 @@ def _exchanged(x):
 
 @jit
 def _exchange(start, stop, shape, x, out):
-    """Strips start to stop of the transposes of matrices, a vector's lanes high. In plain NumPy,
-    with x (n, columns, rows) and out (n, rows, columns):
+    """Strips start to stop of n matrices' transposes: of so many rows as a vector has LANES, and
+    `strips` to a matrix. In plain NumPy, with x (n, columns, rows) and out (n, rows, columns):
 
         for number in range(start, stop):
             i, p = number // strips, number % strips * LANES

@@ -15,24 +15,24 @@ takes six tiles:
         8 +--------+--------+----+   :
           :........:........:........:
 
-B is packed (`packing`) in three panels: columns 0-15, 16-31, and 32-39 with zeros beside them. A
-panel's rows lie one behind the other, as a tile reads them. A is packed in two, rows 0-5, and 6-7
-with zeros below, column by column. k = 784 is done in parts of about KC, which is 256: here 262,
-262 and 260. The first part begins each tile at zero, or at a bias; the others accumulate, that is,
-add to what C has. An edge tile is computed whole, into a scratch tile, and what lies in C is
-copied.
+Packed (`packing`), B would be three panels: columns 0-15, 16-31, and 32-39 with zeros beside them.
+A panel's rows lie one behind the other, as a tile reads them. A would be two, rows 0-5, and 6-7
+with zeros below, column by column. But to pack takes time, and a tile reads A as well where it
+lies, row by row or column by column, and B where a row's numbers lie side by side. So panels are
+made of three things: what edge tiles read, which would go beyond the end; a B that lies column by
+column; and what would be read in steps of a multiple of ALIASED bytes.
 
-To pack takes time, and a tile reads A as well where it lies, row by row or column by column, and B
-where a row's numbers lie side by side; only edge tiles then need panels. Two things are packed: a B
-that lies column by column, and what would be read in steps of a multiple of ALIASED bytes.
+k = 784 is done in parts of about KC, which is 256: here 262, 262 and 260. The first part begins
+each tile at zero; the others accumulate, that is, add to what C has. An edge tile is computed
+whole, into a scratch tile, and what lies in C is copied.
 
 A large C is cut into blocks of at most MC rows and NC columns, which the cores share. Whoever does
 a block packs what it must, into memory of its own that stays in its cache: much of `gemm`'s time is
 spent waiting for A and B, and it would wait again for what it had put far away.
 
-A convolution packs its filters alone, and its A is never written down: it is read through two
-tables, entry (i, p) at rows[i] + columns[p]. They lead to an image in the place of the matrix that
-`im2col` would write (`conv_loops`), and cost the tile up to a fifth of its speed.
+The A of a convolution is never written down: it is read through two tables, entry (i, p) at rows[i]
++ columns[p]. They lead to an image in the place of the matrix that `im2col` would write
+(`conv_loops`), and cost the tile up to a fifth of its speed.
 
 What comes into a compiled loop from Python is plain tuples: it takes 2 us to recognise a NamedTuple
 among the arguments, and 0.1 us for a tuple. Between compiled loops a NamedTuple costs nothing.
@@ -70,26 +70,27 @@ def _multiply_direct(shape, nr, a, b, c, step, scratch, accumulate):
     """C = A B, or C += A B, of this shape (m, n, k). C's rows lie a step apart. The scratch holds a
     tile, and a row of zeros.
 
-    a: A, where its first `whole` rows are read, how far apart its rows and its columns are, and
-    `whole`; then A's panels. b: B, how far apart the first numbers of its columns are, in steps of
-    nr, and its rows. In plain NumPy, with A, B and C matrices:
+    a: A, how far apart its rows and its columns are, how many of its rows are read there, and
+    panels, in which the others are. b: B, how far apart its rows are, how many of its columns are
+    read there, and panels for the others. In plain NumPy, with A, B and C matrices:
 
         C[...] = (C if accumulate else 0) + A @ B
     """
     m, n, k = shape
-    there, a_rows, a_columns, whole, panels = a
-    b, b_columns, b_rows = b
+    a, a_rows, a_columns, rows_there, a_panels = a
+    b, b_rows, columns_there, b_panels = b
     zero = c.dtype.type(0)
     for i in range(0, m, MR):
-        packed = i >= whole
+        a_there = i < rows_there
         for j in range(0, n, nr):
+            b_there = j < columns_there
             is_edge = i + MR > m or j + nr > n
             addresses = Addresses(
-                a=address(panels, i * k) if packed else address(there, i * a_rows),
-                rows=1 if packed else a_rows,
-                columns=MR if packed else a_columns,
-                b=address(b, j * b_columns),
-                b_rows=b_rows,
+                a=address(a, i * a_rows) if a_there else address(a_panels, i * k),
+                rows=a_rows if a_there else 1,
+                columns=a_columns if a_there else MR,
+                b=address(b, j) if b_there else address(b_panels, j * k),
+                b_rows=b_rows if b_there else nr,
                 start=address(scratch, MR * nr),
                 c=address(scratch, 0) if is_edge else address(c, i * step + j),
                 to=nr if is_edge else step,
@@ -110,7 +111,7 @@ def _multiply_blocks(start, stop, shape, grid, operands, in_place):
     a stack for each sample. The tiles of a result are shared out evenly among (down, across)
     blocks, the last two of a grid, of which the first is how many results a stack has; blocks are
     counted through the results, row by row. Of A and B, a block packs what is not read in place:
-    all of them, or their edge tiles. What it has of A, it shares with those beside it.
+    all of them, or what edge tiles read. What it has packed of A, those beside it use too.
 
     operands are A, B and C, each flat with its strides (from stack to stack, from matrix to matrix,
     from row to row, from column to column); in_place says which of A and B are read so. In plain
@@ -138,22 +139,22 @@ def _multiply_blocks(start, stop, shape, grid, operands, in_place):
         i, below = share(row % down, down, high, MR, m)
         j, right = share(number % across, across, wide, nr, n)
         a_high = ceil_div(below - i, MR)
-        whole = (below - i) // MR if in_place[0] else 0  # tiles that read A in place
+        # tiles that read A, and B, in place
+        rows_there = (below - i) // MR if in_place[0] else 0
+        columns_there = (right - j) // nr if in_place[1] else 0
         if row != packed:
             a_rows = a[_place(at, i, 0, a_strides) :]
             strides = a_strides[3], a_strides[2]  # of the transpose
-            pack_panels(whole, a_high, (k, below - i), a_rows, strides, MR, a_panels)
+            pack_panels(rows_there, a_high, (k, below - i), a_rows, strides, MR, a_panels)
             packed = row
         for first in range(0, k, k_part(k)):
             depth = min(k_part(k), k - first)
-            panels = a_panels[first * a_high * MR :]
-            there = a[_place(at, i, first, a_strides) :]
-            of_a = there, a_strides[2], a_strides[3], whole * MR, panels
-            of_b = b[_place(at, first, j, b_strides) :], 1, b_strides[2]
-            if not in_place[1] or (right - j) % nr:
-                count = ceil_div(right - j, nr)
-                pack_panels(0, count, (depth, right - j), of_b[0], b_strides[2:], nr, b_panels)
-                of_b = b_panels, depth, nr
+            there, strides = a[_place(at, i, first, a_strides) :], a_strides[2:]
+            of_a = there, *strides, rows_there * MR, a_panels[first * a_high * MR :]
+            there, strides = b[_place(at, first, j, b_strides) :], b_strides[2:]
+            b_shape, b_wide = (depth, right - j), ceil_div(right - j, nr)
+            pack_panels(columns_there, b_wide, b_shape, there, strides, nr, b_panels)
+            of_b = there, b_strides[2], columns_there * nr, b_panels
             c_part = c[_place(at, i, j, c_strides) :]
             block = below - i, right - j, depth
             _multiply_direct(block, nr, of_a, of_b, c_part, c_strides[2], scratch, first > 0)

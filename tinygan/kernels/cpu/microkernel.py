@@ -111,10 +111,10 @@ def tile(vectors, direct=False):
 def transpose(typing, zero, x, x_stride, out, out_stride):
     """A square of numbers transposed, as many lines as a vector holds.
 
-    transpose(zero, x, x_stride, out, out_stride) means
+    transpose(zero, x, x_stride, out, out_stride) means, with `side` for how many these are,
 
-        for p in range(LANES):
-            for q in range(LANES):
+        for p in range(side):
+            for q in range(side):
                 out[p * out_stride + q] = x[p + q * x_stride]
 
     It takes log2(LANES) rounds, in each of which squares twice as large exchange their off-diagonal

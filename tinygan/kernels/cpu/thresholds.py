@@ -51,8 +51,8 @@ MULTIPLICATIONS_PER_ELEMENT = 16
 # 32 floats wide: it stays in the cache nearest to the core while every row of A passes by.
 KC = 256
 
-# Rows of A, and columns of B, that are packed at a time: of both, KC times as many numbers lie in
-# the L2 cache while they are multiplied (512 KB and 256 KB of float32).
+# Rows of A, and columns of B, that are multiplied at a time: of both, KC times as many numbers lie
+# in the L2 cache meanwhile (512 KB and 256 KB of float32).
 MC = 512
 NC = 256
 

@@ -1,4 +1,4 @@
-"""Launching the kernels of `cuda` on CuPy arrays."""
+"""Launching the kernels of `cuda` and `cuda_rows` on CuPy arrays."""
 
 import functools
 

@@ -1,5 +1,5 @@
-"""What is done row by row, a warp to a row: softmax and layer normalisation; the turning of places;
-and what adds rows to others.
+"""What is done row by row, a warp to a row: softmax and layer normalisation; the turning of rotary
+places; and what adds rows to others.
 """
 
 import cupy
@@ -11,7 +11,7 @@ from .launch import THREADS, compiled, launch
 from .norm import _column_sums, _tiles
 
 WARP = 32  # threads that pass numbers to one another
-MOST = 1 << 16  # places that are added to others in a certain order: each looks at all before it
+MOST = 1 << 16  # rows that `index_add` adds in one order: for each, all others are looked at
 
 
 def softmax_rows(x, scale, causal):
@@ -41,7 +41,9 @@ def layer_norm_grad(g, x, weight, eps):
 
 
 def _by_row(name, k, *args, outs=None):
-    """Launch a kernel of ROWS on rows of k numbers; args: the arrays it reads, and numbers."""
+    """The arrays, one unless `outs` are given, that a kernel of ROWS makes of rows of k numbers;
+    args: the arrays it reads, and numbers.
+    """
     first = args[0]
     outs = [empty(first.shape, first.dtype)] if outs is None else outs
     rows = first.size // k if k else 0
@@ -69,6 +71,7 @@ def turn(x, cos, sin):
     return out
 
 
+# whether an index is its value's first: that one's block adds all of them
 _first = cupy.ElementwiseKernel(
     "raw I index, I own", "I first",
     "int j = 0; while (index[j] != own) j++; first = j == i", "stands_first",
@@ -76,8 +79,8 @@ _first = cupy.ElementwiseKernel(
 
 
 def index_add(x, index, g):
-    """`reference.index_add`: what is added to one place is added in one order, if there are at most
-    MOST of them in all.
+    """`reference.index_add`: what is added to one place is added in one order, if that are at most
+    MOST rows in all and x lies in C order. Indices beyond x's end begin again, as CuPy's do.
     """
     if isinstance(index, cupy.ndarray) and index.dtype != bool:
         at, width, shape = index, x[:1].size, (*index.shape, *x.shape[1:])
