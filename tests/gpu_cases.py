@@ -175,6 +175,7 @@ def _cases(dtype):
     yield case("adam", *lost, rtol=near)
     yield case("lerp", (whole(4),), (whole(4),), np.array(0.5))
     yield case("index_add", np.zeros((4, 3), dtype), np.array([1, 3, 1]), whole(3, 3))
+    yield case("index_add", np.zeros((300, 3), dtype), np.array([1, 255, 1], np.uint8), whole(3, 3))
     yield case("index_add", np.zeros((4, 3), dtype), (slice(None), np.array([2, 2])), whole(4, 2))
     for shape in ((1,), (3, 2, 5), (1030,), (0,)):
         out = np.full(shape, 9, dtype)

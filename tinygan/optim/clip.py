@@ -19,8 +19,8 @@ def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=Fals
     norm_type = float(norm_type)
     if not norm_type > 0:
         raise ValueError(f"clip_grad_norm_: norm_type must be above 0, got {norm_type}")
-    grads = _gradients("clip_grad_norm_", parameters, max_norm)
-    total = _norm([g for g in grads if g.size], norm_type)
+    grads = [g for g in _gradients("clip_grad_norm_", parameters, max_norm) if g.size]
+    total = _norm(grads, norm_type) if grads else np.float64(0)
     if error_if_nonfinite and not np.isfinite(total):
         raise RuntimeError(f"clip_grad_norm_: the norm is {total}; nothing was changed")
     factor = np.minimum(max_norm / (total + 1e-6), 1)
@@ -31,7 +31,7 @@ def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=Fals
 
 
 def _norm(grads, p):
-    """The norm in float64, where squares do not overflow."""
+    """The norm in float64, where squares of float32 do not overflow."""
     if p == np.inf:
         return functools.reduce(np.maximum, [_wide(np.abs(g).max()) for g in grads], 0.0)
     if p == 2:  # much the most common, in one pass over each

@@ -90,7 +90,7 @@ def index_add(x, index, g):
     if at.size > MOST or not x.flags.c_contiguous:
         cupy.add.at(x, index, g)  # np.add.at would be refused where the index is a tuple
     elif at.size and width:
-        at = (at.reshape(-1) % (x.size // width)).astype(np.int64)
+        at = at.reshape(-1).astype(np.int64) % (x.size // width)  # bytes hold few rows' numbers
         across, tiles = _tiles(width)
         kernel, threads = compiled(INDEX_ADD, "index_add", x.dtype.char), (across, 1024 // across)
         g, sizes = contiguous(cupy.broadcast_to(g, shape)), (np.int32(at.size), np.int32(width))
