@@ -9,6 +9,7 @@ import doctest
 import math
 import os
 import signal
+import subprocess
 import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -379,6 +380,42 @@ def test_elementwise_of_arrays_that_lie_otherwise(dtype, shape):
         result, expected = host.elementwise(np.multiply, *args), np.multiply(*args)
         assert result.dtype == expected.dtype
         np.testing.assert_array_equal(result, expected)
+
+
+BEYOND = """
+import ctypes, mmap
+import numpy as np
+from tinygan.kernels import cpu
+from tinygan.kernels.cpu import host
+
+def ending(x):
+    \"""x in memory that ends where a page begins that nobody may read.\"""
+    pages = -(-x.nbytes // mmap.PAGESIZE)
+    memory = mmap.mmap(-1, (pages + 1) * mmap.PAGESIZE)
+    guard = ctypes.addressof(ctypes.c_char.from_buffer(memory)) + pages * mmap.PAGESIZE
+    assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(guard), mmap.PAGESIZE, 0) == 0
+    begin = pages * mmap.PAGESIZE - x.nbytes
+    found = np.frombuffer(memory, x.dtype, x.size, begin).reshape(x.shape)
+    found[...] = x
+    return found
+
+rng = np.random.default_rng(0)
+for dtype in np.float32, np.float64:
+    for m, k, n in (101, 70, 77), (64, 300, 33), (203, 64, 20), (8, 600, 64):
+        a, b = rng.integers(-3, 4, (m, k)).astype(dtype), rng.integers(-3, 4, (k, n)).astype(dtype)
+        for a_there in (ending(a), ending(a.T.copy()).T):
+            for b_there in (ending(b), ending(b.T.copy()).T):
+                np.testing.assert_array_equal(cpu.gemm(a_there, b_there), a @ b)
+    for shape in (5, 49, 35), (3, 70, 33):
+        x = ending(rng.integers(-3, 4, shape).astype(dtype)).transpose(0, 2, 1)
+        np.testing.assert_array_equal(host.contiguous(x), x)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux to protect a page")
+def test_nothing_is_read_beyond_an_array():
+    run = subprocess.run([sys.executable, "-c", BEYOND], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr or f"it ended with signal {-run.returncode}"
 
 
 def test_products_of_heads_lie_as_these_do():
