@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from numba.core.caching import IndexDataCacheFile, NullCache
 
-from tinygan.kernels.cpu import board, compiler, conv_direct, conv_fft, matmul, memory, threads
+from tinygan.kernels.cpu import board, compiler, conv_direct, conv_fft, memory, threads
 
 
 @pytest.fixture
@@ -152,13 +152,13 @@ def test_tables_are_kept_by_their_bytes(monkeypatch):
 
 def test_no_table_of_the_kernels_outlives_its_bound(monkeypatch):
     monkeypatch.setattr(memory, "TABLE_BYTES", 1 << 16)
-    for f in (matmul.offsets, conv_direct.patches, conv_direct.phases, conv_fft._matrices):
+    for f in (conv_direct.offsets, conv_direct.patches, conv_direct.phases, conv_fft._matrices):
         results = next(c.cell_contents for c in f.__closure__ if isinstance(c.cell_contents, dict))
         results.clear()
         for n in range(20, 40):
             geometry = conv_direct.Geometry((3, 3), (1, 1), (0, 0), (1, 1))
             args = {
-                matmul.offsets: (100 * n, 1),
+                conv_direct.offsets: (100 * n, 1),
                 conv_direct.patches: ((2, n, n, 3), (n - 2, n - 2), geometry, 4),
                 conv_direct.phases: ((2, n, n, 3), (2, n + 2, n + 2, 3), geometry, 4),
                 conv_fft._matrices: ((n // 4, 5), (3, 3), (n // 4 - 2, 3), (0, 0)),

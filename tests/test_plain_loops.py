@@ -176,8 +176,8 @@ def test_multiply(dtype, shape):
 
     m, n, k = shape
     a, b, numbers = integers((m, k), dtype), integers((k, n), dtype), integers(m * (n + 3), dtype)
-    rows, columns = matmul.offsets(m, k, MR), matmul.offsets(k, 1)
-    to = matmul.whole_tiles(rng.permutation(m) * (n + 3), MR)
+    rows, columns = conv_direct.offsets(m, k, MR), conv_direct.offsets(k, 1)
+    to = conv_direct.whole_tiles(rng.permutation(m) * (n + 3), MR)
     panels = packing.packed(b)
     bias = np.zeros(packing.padded_width(n, a.itemsize), dtype)
     bias[:n] = integers(n, dtype)

@@ -59,7 +59,6 @@ import numpy as np
 
 from .conv_loops import correlate, gather, scatter
 from .host import contiguous
-from .matmul import offsets, whole_tiles
 from .memory import empty, kept
 from .microkernel import MR
 from .packing import ceil_div, packed, padded_width
@@ -105,6 +104,18 @@ class Phases(NamedTuple):
     columns: np.ndarray
     to: np.ndarray  # for each entry of `rows`, the pixel's place in the result
     taps: list  # for each phase, an index into the filters (kh, kw, c, o)
+
+
+@kept
+def offsets(n, stride, multiple=1):
+    """A table 0, stride, 2 * stride, ...: n entries, and the last again up to a `multiple`."""
+    return whole_tiles(np.arange(n) * stride, multiple)
+
+
+def whole_tiles(table, multiple):
+    """A table, its last entry repeated up to a multiple: for an edge tile, which is read whole."""
+    table = table.ravel()
+    return np.append(table, np.repeat(table[-1:], -len(table) % multiple))
 
 
 @kept

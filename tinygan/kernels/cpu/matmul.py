@@ -46,7 +46,7 @@ import numpy as np
 from ..layout import dense, flat
 from .compiler import TYPES, jit
 from .host import empty_like, is_of_heads
-from .memory import empty, kept
+from .memory import empty
 from .microkernel import MR, VECTOR_BYTES, Addresses, tile
 from .packing import (
     LINE, address, aligned, ceil_div, four_strides, k_part, pack_panels, tile_width,
@@ -259,15 +259,3 @@ def _plan(itemsize, *forms):
     in_place = [step * itemsize % ALIASED != 0 for step in along_k]
     in_place = in_place[0], in_place[1] and strides[1][3] == 1
     return strides, products * down * across, cost, (m, n, k), grid, in_place
-
-
-@kept
-def offsets(n, stride, multiple=1):
-    """A table 0, stride, 2 * stride, ...: n entries, and the last again up to a `multiple`."""
-    return whole_tiles(np.arange(n) * stride, multiple)
-
-
-def whole_tiles(table, multiple):
-    """A table, its last entry repeated up to a multiple: for an edge tile, which is read whole."""
-    table = table.ravel()
-    return np.append(table, np.repeat(table[-1:], -len(table) % multiple))
